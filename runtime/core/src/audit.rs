@@ -1,0 +1,115 @@
+//! The append-only record of who did what (control-plane.md §11).
+
+use serde_json::{Map, Value};
+
+use crate::{OrgId, PackageId, Principal, ReleaseId, TokenId, UserId};
+
+text_enum! {
+    /// Every audited action. Adding one is allowed, renaming is not.
+    pub enum AuditAction {
+        UserRegister = "user_register",
+        UserLogin = "user_login",
+        UserLoginFailed = "user_login_failed",
+        UserLogout = "user_logout",
+        UserUpdate = "user_update",
+        UserPasswordChange = "user_password_change",
+        UserDisable = "user_disable",
+        UserEnable = "user_enable",
+        UserAdminGrant = "user_admin_grant",
+        UserAdminRevoke = "user_admin_revoke",
+        SessionRevoke = "session_revoke",
+        MfaEnable = "mfa_enable",
+        MfaDisable = "mfa_disable",
+        MfaRecoveryCodeUse = "mfa_recovery_code_use",
+        MfaRecoveryCodesRegenerate = "mfa_recovery_codes_regenerate",
+        TokenCreate = "token_create",
+        TokenRevoke = "token_revoke",
+        OrgCreate = "org_create",
+        OrgUpdate = "org_update",
+        OrgDelete = "org_delete",
+        RepositoryCreate = "repository_create",
+        RepositoryUpdate = "repository_update",
+        RepositoryDelete = "repository_delete",
+        PackageCreate = "package_create",
+        PackageUpdate = "package_update",
+        PackageDelete = "package_delete",
+        PackageTransfer = "package_transfer",
+        PackageVisibilityChange = "package_visibility_change",
+        PackageQuarantine = "package_quarantine",
+        PackageUnquarantine = "package_unquarantine",
+        PackageOwnerAdd = "package_owner_add",
+        PackageOwnerRemove = "package_owner_remove",
+        ReleaseCreate = "release_create",
+        ReleaseUpdate = "release_update",
+        ReleasePublish = "release_publish",
+        ReleaseScanPass = "release_scan_pass",
+        ReleaseScanBlock = "release_scan_block",
+        ReleaseYank = "release_yank",
+        ReleaseUnyank = "release_unyank",
+        ReleaseDeprecate = "release_deprecate",
+        ReleaseUndeprecate = "release_undeprecate",
+        ReleaseDelete = "release_delete",
+        TagUpdate = "tag_update",
+        TagDelete = "tag_delete",
+        SecurityFindingCreate = "security_finding_create",
+        SecurityFindingResolve = "security_finding_resolve",
+        SecurityFindingReopen = "security_finding_reopen",
+        AdminJobRetry = "admin_job_retry",
+        AdminJobCancel = "admin_job_cancel",
+        AdminJobsRecoverStale = "admin_jobs_recover_stale",
+    }
+}
+
+/// One entry of the audit log; written in the transaction of the change it records.
+#[derive(Debug, Clone)]
+pub struct AuditEntry {
+    pub action: AuditAction,
+    pub actor_user: Option<UserId>,
+    pub actor_token: Option<TokenId>,
+    pub target_user: Option<UserId>,
+    pub target_org: Option<OrgId>,
+    pub target_package: Option<PackageId>,
+    pub target_release: Option<ReleaseId>,
+    /// Never secrets, token values, passwords or codes.
+    pub metadata: Map<String, Value>,
+}
+
+impl AuditEntry {
+    /// Something `who` did.
+    pub fn by(who: &Principal, action: AuditAction) -> Self {
+        Self { actor_user: who.acting_user(), actor_token: who.token(), ..Self::system(action) }
+    }
+    /// Something the registry did by itself; it has no actor.
+    pub fn system(action: AuditAction) -> Self {
+        Self {
+            action,
+            actor_user: None,
+            actor_token: None,
+            target_user: None,
+            target_org: None,
+            target_package: None,
+            target_release: None,
+            metadata: Map::new(),
+        }
+    }
+    pub fn package(mut self, id: PackageId) -> Self {
+        self.target_package = Some(id);
+        self
+    }
+    pub fn release(mut self, id: ReleaseId) -> Self {
+        self.target_release = Some(id);
+        self
+    }
+    pub fn user(mut self, id: UserId) -> Self {
+        self.target_user = Some(id);
+        self
+    }
+    pub fn org(mut self, id: Option<OrgId>) -> Self {
+        self.target_org = id;
+        self
+    }
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.metadata.insert(key.to_owned(), value.into());
+        self
+    }
+}

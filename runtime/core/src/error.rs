@@ -1,0 +1,185 @@
+//! Why the registry refused or failed, free of HTTP: adapters decide how it looks on the wire.
+
+use std::time::Duration;
+
+use crate::{BoxError, access::Denial, ecosystem::Ecosystem, finding::Finding};
+
+/// A word that no value of an enum has.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("unknown {what} `{word}`")]
+pub struct UnknownWord {
+    pub what: &'static str,
+    pub word: String,
+}
+
+/// Not a digest of the expected shape.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("not a sha256 digest")]
+pub struct InvalidDigest;
+
+/// The one error of the application layer.
+///
+/// What a caller may not see is `NotFound`, never `Denied`.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// No credential where one is needed.
+    #[error("authentication required")]
+    Unauthenticated,
+    /// A credential was presented and does not hold.
+    #[error("{0}")]
+    BadCredential(CredentialProblem),
+    #[error("{0}")]
+    Denied(Denial),
+    #[error("not found")]
+    NotFound,
+    #[error("version `{0}` not found")]
+    VersionNotFound(String),
+    #[error("version `{0}` already exists")]
+    VersionExists(String),
+    /// Another package holds the name under its collision key. `existing` only if the caller may see it.
+    #[error("the name is too close to an existing package")]
+    NameTaken { existing: Option<String> },
+    /// The input is well formed but not acceptable.
+    #[error("{message}")]
+    Invalid { code: &'static str, message: String },
+    /// The input is not even well formed.
+    #[error("{0}")]
+    Malformed(String),
+    /// An archive or its manifest broke a floor rule of scanning.md §3a–3b.
+    #[error("{message}")]
+    Archive { rule: &'static str, message: String },
+    #[error("{what} is larger than {limit_bytes} bytes")]
+    TooLarge { what: &'static str, limit_bytes: u64 },
+    #[error("{message}")]
+    Conflict { code: &'static str, message: String },
+    #[error("release blocked: {}", .0.iter().map(|f| f.title.as_str()).collect::<Vec<_>>().join("; "))]
+    Blocked(Vec<Finding>),
+    #[error("precondition failed")]
+    PreconditionFailed,
+    #[error("{0} is not supported by this registry")]
+    Unsupported(String),
+    #[error("registry is busy, retry in {retry_after:?}")]
+    Overloaded { retry_after: Duration },
+    #[error("{what} is unavailable")]
+    Unavailable {
+        what: &'static str,
+        #[source]
+        source: BoxError,
+    },
+    #[error("internal error")]
+    Internal(#[source] BoxError),
+}
+
+/// What is wrong with a presented credential (control-plane.md §1.3, 401 codes).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialProblem {
+    #[error("the credential is not valid")]
+    Invalid,
+    #[error("the token has expired")]
+    Expired,
+    #[error("the token has been revoked")]
+    Revoked,
+    #[error("the session has ended")]
+    SessionRevoked,
+    #[error("the account is disabled")]
+    AccountDisabled,
+    #[error("user name or password is wrong")]
+    WrongPassword,
+    #[error("a one-time pass is required")]
+    OtpRequired,
+    #[error("the refresh token is not valid")]
+    RefreshInvalid,
+    #[error("the refresh token was used before; the session has ended")]
+    RefreshReused,
+}
+
+impl CredentialProblem {
+    /// The stable problem code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Invalid => "unauthenticated",
+            Self::Expired => "token_expired",
+            Self::Revoked => "token_revoked",
+            Self::SessionRevoked => "session_revoked",
+            Self::AccountDisabled => "account_disabled",
+            Self::WrongPassword => "invalid_credentials",
+            Self::OtpRequired => "mfa_code_invalid",
+            Self::RefreshInvalid => "refresh_token_invalid",
+            Self::RefreshReused => "refresh_token_reused",
+        }
+    }
+}
+
+/// The class of an error; each surface maps it to its own status code once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusClass {
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    Conflict,
+    Malformed,
+    Invalid,
+    TooLarge,
+    PreconditionFailed,
+    Unavailable,
+    Internal,
+}
+
+impl RegistryError {
+    pub fn invalid(code: &'static str, message: impl Into<String>) -> Self {
+        Self::Invalid { code, message: message.into() }
+    }
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self::Malformed(message.into())
+    }
+    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self::Conflict { code, message: message.into() }
+    }
+    pub fn internal(source: impl Into<BoxError>) -> Self {
+        Self::Internal(source.into())
+    }
+    pub fn unavailable(what: &'static str, source: impl Into<BoxError>) -> Self {
+        Self::Unavailable { what, source: source.into() }
+    }
+
+    pub const fn class(&self) -> StatusClass {
+        match self {
+            Self::Unauthenticated | Self::BadCredential(_) => StatusClass::Unauthenticated,
+            Self::Denied(_) | Self::Blocked(_) | Self::NameTaken { existing: None } => StatusClass::Forbidden,
+            Self::NotFound | Self::VersionNotFound(_) => StatusClass::NotFound,
+            Self::VersionExists(_) | Self::Conflict { .. } => StatusClass::Conflict,
+            Self::Malformed(_) | Self::Unsupported(_) => StatusClass::Malformed,
+            Self::Invalid { .. } | Self::Archive { .. } | Self::NameTaken { .. } => StatusClass::Invalid,
+            Self::TooLarge { .. } => StatusClass::TooLarge,
+            Self::PreconditionFailed => StatusClass::PreconditionFailed,
+            Self::Overloaded { .. } | Self::Unavailable { .. } => StatusClass::Unavailable,
+            Self::Internal(_) => StatusClass::Internal,
+        }
+    }
+
+    /// Seconds a client should wait before it tries again, for the 503 family.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::Overloaded { retry_after } => Some(retry_after.as_secs().max(1)),
+            Self::Unavailable { .. } => Some(2),
+            _ => None,
+        }
+    }
+
+    /// Logs the cause chain of a failure once, where it is answered.
+    pub fn cause_chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        text
+    }
+}
+
+/// An ecosystem that this build has no adapter for.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("no adapter for {0}")]
+pub struct NoAdapter(pub Ecosystem);

@@ -1,0 +1,56 @@
+//! Package names in the canonical form of their ecosystem.
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
+
+use smol_str::SmolStr;
+
+/// A package name that its ecosystem's adapter accepted.
+///
+/// Keeps the publisher's spelling for display; equality and hashing use the canonical form
+/// (access.md §7). Only an adapter's `parse_name` builds one, so code behind it never re-checks.
+#[derive(Debug, Clone)]
+pub struct PackageName {
+    display: SmolStr,
+    canonical: SmolStr,
+    collision: SmolStr,
+}
+
+impl PackageName {
+    /// For adapters: `display` as published, `canonical` the normalised identity and
+    /// `collision` the key under which two names may not both exist.
+    pub fn accepted(display: &str, canonical: &str, collision: &str) -> Self {
+        Self { display: display.into(), canonical: canonical.into(), collision: collision.into() }
+    }
+    /// The spelling of the publisher.
+    pub fn display(&self) -> &str {
+        &self.display
+    }
+    /// The normalised form: identity on the whole instance, together with the ecosystem.
+    pub fn canonical(&self) -> &str {
+        &self.canonical
+    }
+    /// Names with equal collision keys may not both be created.
+    pub fn collision_key(&self) -> &str {
+        &self.collision
+    }
+}
+
+impl fmt::Display for PackageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.display)
+    }
+}
+impl PartialEq for PackageName {
+    fn eq(&self, other: &Self) -> bool {
+        self.canonical == other.canonical
+    }
+}
+impl Eq for PackageName {}
+impl Hash for PackageName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.canonical.hash(state);
+    }
+}

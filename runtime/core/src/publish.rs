@@ -1,0 +1,55 @@
+//! What an adapter hands to the publish pipeline once it has parsed and staged an upload.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{ArtifactKind, Digests, Ecosystem, PackageName, ReleaseId, Version, Visibility, finding::Finding};
+
+/// Package-level facts taken from the newest release (description, links, …).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PackageFacts {
+    pub description: Option<String>,
+    pub homepage: Option<String>,
+    pub repository_url: Option<String>,
+    pub license: Option<String>,
+    pub keywords: Vec<String>,
+    /// At most 512 KiB.
+    pub readme: Option<String>,
+}
+
+/// A file that lies staged in the blob store, not yet part of a release.
+#[derive(Debug, Clone)]
+pub struct NewArtifact {
+    pub kind: ArtifactKind,
+    pub filename: String,
+    pub content_type: String,
+    pub size_bytes: u64,
+    pub digests: Digests,
+}
+
+/// One release to create: types and digests, never bytes.
+#[derive(Debug, Clone)]
+pub struct PublishCommand {
+    pub ecosystem: Ecosystem,
+    pub name: PackageName,
+    pub version: Version,
+    pub artifacts: Vec<NewArtifact>,
+    /// The adapter's own normalised document for this release; what it renders reads from.
+    pub metadata: Value,
+    pub facts: PackageFacts,
+    /// Take effect when the release goes live, ordered by publish sequence.
+    pub tags: Vec<String>,
+    /// A client's wish (npm `access`): may narrow a new package's visibility, never widen it.
+    pub access_hint: Option<Visibility>,
+}
+
+/// How a publish ended within the time the client waited.
+#[derive(Debug, Clone)]
+pub enum PublishOutcome {
+    /// Installable now.
+    Live { release: ReleaseId },
+    /// Accepted; not decided within `publish.wait_seconds`.
+    Pending { release: ReleaseId },
+    /// Refused by policy; the version number stays taken.
+    Blocked { release: ReleaseId, findings: Vec<Finding> },
+}
