@@ -54,6 +54,8 @@ fn sample(i: usize, orgs: &[OrgId]) -> PackageDocument {
 async fn hundred_thousand_packages() {
     let dir = TempDir::new().unwrap();
     let index = Served::new(EmbeddedIndex::open(dir.path().to_owned()).await.unwrap());
+    write(&*index, &[package("first")]).await;
+    println!("one package: {}", resident());
     let orgs: Vec<OrgId> = (0..1_000).map(|_| OrgId::new()).collect();
     let start = Instant::now();
     for chunk in (0..PACKAGES).collect::<Vec<_>>().chunks(500) {
