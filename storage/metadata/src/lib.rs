@@ -1,1 +1,31 @@
+//! The metadata database: every SQL statement of Publaryn, for SQLite and PostgreSQL.
+//!
+//! Reads are functions on [`Db`], writes on [`Tx`], so the type says whether something is atomic.
+//! One `$1` text serves both engines; where they must differ both variants stand side by side in
+//! a [`Sql`] value (docs/adr/0003-dual-sql.md). Nothing above this crate knows sqlx.
 
+#[macro_use]
+mod dispatch;
+
+mod audit;
+mod db;
+pub mod documents;
+mod error;
+pub mod findings;
+mod migrate;
+pub mod packages;
+pub mod releases;
+pub mod repositories;
+mod rows;
+mod sqlite_writer;
+mod tags;
+mod tx;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use db::{Db, DbOptions, Engine};
+pub use dispatch::Sql;
+pub use error::{DbError, DbResult};
+pub use migrate::MigrationStatus;
+pub use tx::{CommitNotice, PackageTouched, Tx};

@@ -1,0 +1,51 @@
+//! Running one statement on whichever engine is behind.
+
+use crate::{Db, Engine};
+
+/// Two texts of one question, where the engines must differ.
+#[derive(Debug, Clone, Copy)]
+pub struct Sql {
+    pub sqlite: &'static str,
+    pub postgres: &'static str,
+}
+
+impl Sql {
+    pub fn on(self, engine: Engine) -> &'static str {
+        match engine {
+            Engine::Sqlite => self.sqlite,
+            Engine::Postgres => self.postgres,
+        }
+    }
+}
+
+impl Db {
+    pub(crate) fn sql(&self, sql: Sql) -> &'static str {
+        sql.on(self.engine())
+    }
+}
+
+/// Evaluates `$body` with `$c` bound to the reading pool of the engine.
+macro_rules! on_db {
+    ($db:expr, |$c:ident| $body:expr) => {
+        match $db.backend() {
+            $crate::db::Backend::Sqlite { reader: $c, .. } => $body,
+            $crate::db::Backend::Postgres($c) => $body,
+        }
+    };
+}
+
+/// Evaluates `$body` with `$c` bound to the connection of the open transaction.
+macro_rules! on_tx {
+    ($tx:expr, |$c:ident| $body:expr) => {
+        match $tx.connection() {
+            $crate::tx::Connection::Sqlite(t) => {
+                let $c = t.connection();
+                $body
+            }
+            $crate::tx::Connection::Postgres(t) => {
+                let $c = &mut ***t;
+                $body
+            }
+        }
+    };
+}
