@@ -9,9 +9,16 @@ mod dispatch;
 
 mod audit;
 mod db;
+pub mod documents;
 mod error;
+pub mod findings;
 mod migrate;
+pub mod packages;
+pub mod releases;
+pub mod repositories;
+mod rows;
 mod sqlite_writer;
+mod tags;
 mod tx;
 
 #[cfg(feature = "testing")]

@@ -1,0 +1,244 @@
+//! Releases: creation in a publish, the way to live, and what happens to them later.
+
+use publaryn_core::{
+    ArtifactId, Digest, PackageId, ReleaseId, ReleaseState, Timestamp, UserId, Version,
+    publish::{NewArtifact, PackageFacts},
+};
+use serde::de::DeserializeOwned;
+use sqlx::FromRow;
+
+use crate::{Db, DbError, DbResult, Sql, Tx};
+
+/// A release as the publish transaction writes it.
+#[derive(Debug)]
+pub struct NewRelease<'a> {
+    pub id: ReleaseId,
+    pub package: PackageId,
+    pub version: &'a Version,
+    pub status: ReleaseState,
+    /// The adapter's document, as JSON text.
+    pub metadata: &'a str,
+    pub facts: &'a PackageFacts,
+    pub tags: &'a [String],
+    pub sequence: i64,
+    pub scans_total: i64,
+    pub published_by: Option<UserId>,
+}
+
+/// What the pipeline needs to know about a release while it moves.
+#[derive(Debug, Clone, FromRow)]
+pub struct ReleaseProgress {
+    pub id: ReleaseId,
+    pub package_id: PackageId,
+    pub version: String,
+    pub status: ReleaseState,
+    pub is_yanked: bool,
+    pub deprecation_message: Option<String>,
+    pub facts: String,
+    pub requested_tags: String,
+    pub sequence: i64,
+    pub scans_total: i64,
+    pub scans_done: i64,
+    pub published_at: Option<Timestamp>,
+}
+
+impl ReleaseProgress {
+    pub fn facts(&self) -> DbResult<PackageFacts> {
+        parse("package facts", &self.facts)
+    }
+    pub fn tags(&self) -> DbResult<Vec<String>> {
+        parse("tag list", &self.requested_tags)
+    }
+}
+
+fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> DbResult<T> {
+    serde_json::from_str(text).map_err(|source| DbError::Corrupt { what, source })
+}
+
+macro_rules! progress_columns {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, package_id, version, status, is_yanked, deprecation_message, facts, requested_tags, sequence, ",
+            "scans_total, scans_done, published_at FROM releases ",
+            $rest
+        )
+    };
+}
+
+impl Db {
+    pub async fn release_progress(&self, id: ReleaseId) -> DbResult<Option<ReleaseProgress>> {
+        const SQL: &str = progress_columns!("WHERE id = $1");
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
+    }
+
+    /// Whether a version number is taken, in any state (deleted ones stay taken).
+    pub async fn release_by_version(&self, package: PackageId, version_key: &str) -> DbResult<Option<ReleaseProgress>> {
+        const SQL: &str = progress_columns!("WHERE package_id = $1 AND version_key = $2");
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(version_key).fetch_optional(c).await)?)
+    }
+
+    /// Releases in `scanning` whose last change is older than `before`, oldest first.
+    pub async fn releases_scanning_since(&self, before: Timestamp, limit: i64) -> DbResult<Vec<ReleaseProgress>> {
+        const SQL: &str =
+            progress_columns!("WHERE status = 'scanning' AND updated_at < $1 ORDER BY updated_at LIMIT $2");
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(before).bind(limit).fetch_all(c).await)?)
+    }
+}
+
+impl Tx {
+    /// Inserts a release; `false` when its version number is taken.
+    pub async fn insert_release(&mut self, new: &NewRelease<'_>, now: Timestamp) -> DbResult<bool> {
+        const SQL: &str = "INSERT INTO releases (id, package_id, version, version_key, sort_key, status, is_prerelease, \
+             metadata, facts, requested_tags, sequence, scans_total, published_by, created_at, updated_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14) ON CONFLICT DO NOTHING";
+        let text =
+            |what, result: serde_json::Result<String>| result.map_err(|source| DbError::Corrupt { what, source });
+        let facts = text("package facts", serde_json::to_string(new.facts))?;
+        let tags = text("tag list", serde_json::to_string(new.tags))?;
+        let done = on_tx!(self, |c| sqlx::query(SQL)
+            .bind(new.id)
+            .bind(new.package)
+            .bind(new.version.as_str())
+            .bind(new.version.unique_key())
+            .bind(new.version.sort_key())
+            .bind(new.status)
+            .bind(new.version.is_prerelease())
+            .bind(new.metadata)
+            .bind(facts)
+            .bind(tags)
+            .bind(new.sequence)
+            .bind(new.scans_total)
+            .bind(new.published_by)
+            .bind(now)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
+    /// Registers content that lies in the blob store; returns where it is kept. Content that is
+    /// already known keeps its first location.
+    pub async fn upsert_blob(&mut self, digest: Digest, location: &str, size: u64, now: Timestamp) -> DbResult<String> {
+        const SQL: &str = "INSERT INTO blobs (digest, location, size_bytes, created_at) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (digest) DO UPDATE SET created_at = excluded.created_at RETURNING location";
+        Ok(on_tx!(self, |c| sqlx::query_scalar(SQL)
+            .bind(digest)
+            .bind(location)
+            .bind(i64::try_from(size).unwrap_or(i64::MAX))
+            .bind(now)
+            .fetch_one(c)
+            .await)?)
+    }
+
+    pub async fn insert_artifact(
+        &mut self,
+        release: ReleaseId,
+        artifact: &NewArtifact,
+        now: Timestamp,
+    ) -> DbResult<ArtifactId> {
+        const SQL: &str = "INSERT INTO artifacts (id, release_id, kind, filename, content_type, size_bytes, sha256, sha512, \
+             sha1, md5, uploaded_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+        let id = ArtifactId::new();
+        on_tx!(self, |c| sqlx::query(SQL)
+            .bind(id)
+            .bind(release)
+            .bind(artifact.kind)
+            .bind(artifact.filename.as_str())
+            .bind(artifact.content_type.as_str())
+            .bind(i64::try_from(artifact.size_bytes).unwrap_or(i64::MAX))
+            .bind(artifact.digests.sha256)
+            .bind(artifact.digests.sha512.as_str())
+            .bind(artifact.digests.sha1.as_deref())
+            .bind(artifact.digests.md5.as_deref())
+            .bind(now)
+            .execute(c)
+            .await
+            .map(drop))?;
+        Ok(id)
+    }
+
+    /// A release, locked until the end of the transaction.
+    pub async fn lock_release(&mut self, id: ReleaseId) -> DbResult<Option<ReleaseProgress>> {
+        let sql =
+            Sql { sqlite: progress_columns!("WHERE id = $1"), postgres: progress_columns!("WHERE id = $1 FOR UPDATE") }
+                .on(self.engine());
+        Ok(on_tx!(self, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await)?)
+    }
+
+    pub async fn lock_release_by_version(
+        &mut self,
+        package: PackageId,
+        version_key: &str,
+    ) -> DbResult<Option<ReleaseProgress>> {
+        let sql = Sql {
+            sqlite: progress_columns!("WHERE package_id = $1 AND version_key = $2"),
+            postgres: progress_columns!("WHERE package_id = $1 AND version_key = $2 FOR UPDATE"),
+        }
+        .on(self.engine());
+        Ok(on_tx!(self, |c| sqlx::query_as(sql).bind(package).bind(version_key).fetch_optional(c).await)?)
+    }
+
+    /// Marks one artifact scanned; `false` when an earlier run of the job already did.
+    pub async fn mark_artifact_scanned(&mut self, artifact: ArtifactId, ruleset: &str) -> DbResult<bool> {
+        const SQL: &str = "UPDATE artifacts SET scanned_with = $2 WHERE id = $1 AND scanned_with IS NULL";
+        let done = on_tx!(self, |c| sqlx::query(SQL)
+            .bind(artifact)
+            .bind(ruleset)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
+    /// Counts one more finished scan; returns the release as it now is.
+    pub async fn count_scan_done(&mut self, release: ReleaseId, now: Timestamp) -> DbResult<ReleaseProgress> {
+        const SQL: &str = "UPDATE releases SET scans_done = scans_done + 1, updated_at = $2 WHERE id = $1 \
+             RETURNING id, package_id, version, status, is_yanked, deprecation_message, facts, requested_tags, sequence, \
+             scans_total, scans_done, published_at";
+        Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(release).bind(now).fetch_one(c).await)?)
+    }
+
+    /// Moves a release to `next`; waiting publishers are told after the commit.
+    pub async fn set_release_state(&mut self, id: ReleaseId, next: ReleaseState, now: Timestamp) -> DbResult<()> {
+        const SQL: &str = "UPDATE releases SET status = $2, updated_at = $3, published_at = CASE \
+             WHEN $2 IN ('published', 'deprecated', 'yanked') THEN COALESCE(published_at, $3) ELSE published_at END WHERE id = $1";
+        on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(next).bind(now).execute(c).await.map(drop))?;
+        self.notice().releases.push(id);
+        Ok(())
+    }
+
+    pub async fn set_blocked_by(&mut self, id: ReleaseId, findings: &str) -> DbResult<()> {
+        const SQL: &str = "UPDATE releases SET blocked_by = $2 WHERE id = $1";
+        on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(findings).execute(c).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Sets or clears the yank flag. The caller also moves the state.
+    pub async fn set_yanked(&mut self, id: ReleaseId, yanked: bool, reason: Option<&str>) -> DbResult<()> {
+        const SQL: &str = "UPDATE releases SET is_yanked = $2, yank_reason = $3 WHERE id = $1";
+        on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(yanked).bind(reason).execute(c).await.map(drop))?;
+        Ok(())
+    }
+
+    pub async fn set_deprecation(&mut self, id: ReleaseId, message: Option<&str>) -> DbResult<()> {
+        const SQL: &str = "UPDATE releases SET deprecation_message = $2 WHERE id = $1";
+        on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(message).execute(c).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Every live release of a package, in publish order.
+    pub async fn live_releases(&mut self, package: PackageId) -> DbResult<Vec<ReleaseProgress>> {
+        const SQL: &str = progress_columns!(
+            "WHERE package_id = $1 AND status IN ('published', 'deprecated', 'yanked') ORDER BY sequence"
+        );
+        Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(package).fetch_all(c).await)?)
+    }
+
+    /// Whether a live release with a later sequence exists; its facts then speak for the package.
+    pub async fn has_newer_live_release(&mut self, package: PackageId, sequence: i64) -> DbResult<bool> {
+        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM releases WHERE package_id = $1 \
+             AND status IN ('published', 'deprecated', 'yanked') AND sequence > $2 LIMIT 1) newer";
+        let count: i64 = on_tx!(self, |c| sqlx::query_scalar(SQL).bind(package).bind(sequence).fetch_one(c).await)?;
+        Ok(count > 0)
+    }
+}

@@ -1,0 +1,12 @@
+//! Turning columns into domain values.
+
+use publaryn_core::{OrgId, UserId, access::Owner};
+
+/// The owner of a row; the schema's CHECK keeps exactly one of the two set.
+pub(crate) fn owner_of(user: Option<UserId>, org: Option<OrgId>) -> Owner {
+    match (user, org) {
+        (Some(user), _) => Owner::User(user),
+        (None, Some(org)) => Owner::Org(org),
+        (None, None) => unreachable!("the schema's CHECK keeps one owner set"),
+    }
+}
