@@ -1,1 +1,3 @@
+//! The application layer.
 
+pub mod identity;
