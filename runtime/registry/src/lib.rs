@@ -171,7 +171,7 @@ impl Registry {
     pub async fn caller(&self, authorization: Option<&[u8]>) -> Result<Principal, RegistryError> {
         match Presented::from_header(authorization) {
             Presented::None => Ok(Principal::anonymous()),
-            presented => match self.0.identity.authenticate(&presented).await {
+            presented => match self.0.identity.authenticate(&presented, identity::Surface::Native).await {
                 Ok(principal) => Ok(principal),
                 Err(RegistryError::BadCredential(_)) => Ok(Principal::invalid()),
                 Err(other) => Err(other),
