@@ -17,9 +17,12 @@ pub mod packages;
 pub mod releases;
 pub mod repositories;
 mod rows;
+pub mod sessions;
 mod sqlite_writer;
 mod tags;
+pub mod tokens;
 mod tx;
+pub mod users;
 
 #[cfg(feature = "testing")]
 pub mod testing;
