@@ -124,7 +124,7 @@ impl Registry {
         ecosystem: Ecosystem,
         username: &str,
     ) -> Result<Vec<PackageView>, RegistryError> {
-        let Some(user) = self.0.db.user_id_by_name(username).await? else { return Err(RegistryError::NotFound) };
+        let Some(user) = self.0.db.user_by_name(&username.to_lowercase()).await?.map(|u| u.id) else { return Err(RegistryError::NotFound) };
         let heads = self.0.db.packages_of_user(ecosystem, user).await?;
         self.visible(who, heads).await
     }
@@ -136,7 +136,7 @@ impl Registry {
         ecosystem: Ecosystem,
         username: &str,
     ) -> Result<Vec<PackageView>, RegistryError> {
-        let Some(user) = self.0.db.user_id_by_name(username).await? else { return Ok(Vec::new()) };
+        let Some(user) = self.0.db.user_by_name(&username.to_lowercase()).await?.map(|u| u.id) else { return Ok(Vec::new()) };
         let heads = self.0.db.starred_by(ecosystem, user).await?;
         self.visible(who, heads).await
     }
