@@ -4,6 +4,7 @@
 
 pub mod name;
 pub mod packument;
+pub mod publish;
 pub mod release;
 pub mod route;
 pub mod signature;

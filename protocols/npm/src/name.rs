@@ -94,11 +94,48 @@ const RESERVED: &[&str] = &["node_modules", "favicon.ico"];
 /// Modules that Node.js ships: `require` never looks further for them.
 /// Source: `require("module").builtinModules` of Node 20, without the internal ones.
 const NODE_MODULES: &[&str] = &[
-    "assert", "async_hooks", "buffer", "child_process", "cluster", "console", "constants", "crypto", "dgram",
-    "diagnostics_channel", "dns", "domain", "events", "fs", "http", "http2", "https", "inspector", "module", "net",
-    "os", "path", "perf_hooks", "process", "punycode", "querystring", "readline", "repl", "stream",
-    "string_decoder", "sys", "timers", "tls", "trace_events", "tty", "url", "util", "v8", "vm", "wasi",
-    "worker_threads", "zlib",
+    "assert",
+    "async_hooks",
+    "buffer",
+    "child_process",
+    "cluster",
+    "console",
+    "constants",
+    "crypto",
+    "dgram",
+    "diagnostics_channel",
+    "dns",
+    "domain",
+    "events",
+    "fs",
+    "http",
+    "http2",
+    "https",
+    "inspector",
+    "module",
+    "net",
+    "os",
+    "path",
+    "perf_hooks",
+    "process",
+    "punycode",
+    "querystring",
+    "readline",
+    "repl",
+    "stream",
+    "string_decoder",
+    "sys",
+    "timers",
+    "tls",
+    "trace_events",
+    "tty",
+    "url",
+    "util",
+    "v8",
+    "vm",
+    "wasi",
+    "worker_threads",
+    "zlib",
 ];
 
 #[cfg(test)]
@@ -152,7 +189,10 @@ mod tests {
     #[test]
     fn separators_do_not_make_a_new_unscoped_name() {
         assert_eq!(parse_name("left-pad").unwrap().collision_key(), parse_name("left.p_ad").unwrap().collision_key());
-        assert_ne!(parse_name("@a/left-pad").unwrap().collision_key(), parse_name("@a/leftpad").unwrap().collision_key());
+        assert_ne!(
+            parse_name("@a/left-pad").unwrap().collision_key(),
+            parse_name("@a/leftpad").unwrap().collision_key()
+        );
     }
 
     #[test]

@@ -113,7 +113,9 @@ pub fn has_install_script(manifest: &Map<String, Value>, has_binding_gyp: bool) 
 
 /// Package-level facts as the manifest and readme state them.
 pub fn package_facts(manifest: &Map<String, Value>, readme: Option<&str>) -> PackageFacts {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned);
+    let text = |value: Option<&Value>| {
+        value.and_then(Value::as_str).map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned)
+    };
     let text_or_url = |value: Option<&Value>| text(value).or_else(|| text(value.and_then(|v| v.get("url"))));
     let license = match manifest.get("license").or_else(|| manifest.get("licenses")) {
         Some(Value::Array(all)) => {
@@ -188,7 +190,10 @@ mod tests {
         }));
         let document = document(&manifest, ArchiveFacts::default(), Some("README.md"), &[], None);
         let keys: Vec<&str> = document["manifest"].as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(keys, ["zeta", "name", "version", "peerDependenciesMeta", "libc", "bin", "scripts", "custom", "_nodeVersion"]);
+        assert_eq!(
+            keys,
+            ["zeta", "name", "version", "peerDependenciesMeta", "libc", "bin", "scripts", "custom", "_nodeVersion"]
+        );
         let short: Vec<&str> = document["abbreviated"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(short, ["name", "version", "peerDependenciesMeta", "bin", "libc"]);
         assert_eq!(document["has_install_script"], false);

@@ -32,16 +32,32 @@ pub enum Route {
     StarredByUser,
     OidcExchange(String),
     DistTags(String),
-    DistTag { name: String, tag: String },
+    DistTag {
+        name: String,
+        tag: String,
+    },
     Access(String),
     Visibility(String),
     Collaborators(String),
     Packument(String),
     /// `/P/V`: `spec` is a version or a dist-tag.
-    Manifest { name: String, spec: String },
-    Tarball { name: String, file: String },
-    TarballRevision { name: String, file: String, rev: String },
-    Revision { name: String, rev: String },
+    Manifest {
+        name: String,
+        spec: String,
+    },
+    Tarball {
+        name: String,
+        file: String,
+    },
+    TarballRevision {
+        name: String,
+        file: String,
+        rev: String,
+    },
+    Revision {
+        name: String,
+        rev: String,
+    },
     Unknown,
 }
 
@@ -199,15 +215,24 @@ mod tests {
                 (format!("/{spelling}/1.0.0"), Route::Manifest { name: name.clone(), spec: s("1.0.0") }),
                 (format!("/{spelling}/latest"), Route::Manifest { name: name.clone(), spec: s("latest") }),
                 (format!("/{spelling}/-/n-1.0.0.tgz"), Route::Tarball { name: name.clone(), file: s("n-1.0.0.tgz") }),
-                (format!("/{spelling}/-/@s/n-1.0.0.tgz"), Route::Tarball { name: name.clone(), file: s("n-1.0.0.tgz") }),
-                (format!("/{spelling}/-/@s%2fn-1.0.0.tgz"), Route::Tarball { name: name.clone(), file: s("n-1.0.0.tgz") }),
+                (
+                    format!("/{spelling}/-/@s/n-1.0.0.tgz"),
+                    Route::Tarball { name: name.clone(), file: s("n-1.0.0.tgz") },
+                ),
+                (
+                    format!("/{spelling}/-/@s%2fn-1.0.0.tgz"),
+                    Route::Tarball { name: name.clone(), file: s("n-1.0.0.tgz") },
+                ),
                 (format!("/{spelling}/-rev/3-ab"), Route::Revision { name: name.clone(), rev: s("3-ab") }),
                 (
                     format!("/{spelling}/-/n-1.0.0.tgz/-rev/3-ab"),
                     Route::TarballRevision { name: name.clone(), file: s("n-1.0.0.tgz"), rev: s("3-ab") },
                 ),
                 (format!("/-/package/{spelling}/dist-tags"), Route::DistTags(name.clone())),
-                (format!("/-/package/{spelling}/dist-tags/beta"), Route::DistTag { name: name.clone(), tag: s("beta") }),
+                (
+                    format!("/-/package/{spelling}/dist-tags/beta"),
+                    Route::DistTag { name: name.clone(), tag: s("beta") },
+                ),
                 (format!("/-/package/{spelling}/access"), Route::Access(name.clone())),
                 (format!("/-/package/{spelling}/visibility"), Route::Visibility(name.clone())),
                 (format!("/-/package/{spelling}/collaborators"), Route::Collaborators(name.clone())),
@@ -254,8 +279,24 @@ mod tests {
     #[test]
     fn everything_else_is_unknown() {
         for path in [
-            "/@s", "/-", "/-/", "/-/all", "/-x", "/a/b/c", "/a//b", "/a/-/", "/a/-rev", "/a/%00", "/%ff", "/-/user/alice",
-            "/-/package/a", "/-/package/@s/dist-tags", "/a/-/x/y", "/npm/a/-/a-1.0.0.tgz/-rev/1", "/-/org/a/user", "/-/team/a/b/user",
+            "/@s",
+            "/-",
+            "/-/",
+            "/-/all",
+            "/-x",
+            "/a/b/c",
+            "/a//b",
+            "/a/-/",
+            "/a/-rev",
+            "/a/%00",
+            "/%ff",
+            "/-/user/alice",
+            "/-/package/a",
+            "/-/package/@s/dist-tags",
+            "/a/-/x/y",
+            "/npm/a/-/a-1.0.0.tgz/-rev/1",
+            "/-/org/a/user",
+            "/-/team/a/b/user",
         ] {
             assert_eq!(Route::parse(path), Route::Unknown, "{path}");
         }

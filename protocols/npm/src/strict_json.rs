@@ -121,7 +121,9 @@ mod tests {
     #[test]
     fn ambiguous_documents_are_refused() {
         let deep = format!("{}{}", "[".repeat(65), "]".repeat(65));
-        for bad in [r#"{"a":1,"a":2}"#, r#"{"x":{"a":1,"\u0061":2}}"#, r#"{"__proto__":{}}"#, "{} {}", "{", "", deep.as_str()] {
+        for bad in
+            [r#"{"a":1,"a":2}"#, r#"{"x":{"a":1,"\u0061":2}}"#, r#"{"__proto__":{}}"#, "{} {}", "{", "", deep.as_str()]
+        {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
         assert!(parse(format!("{}{}", "[".repeat(64), "]".repeat(64)).as_bytes()).is_ok());

@@ -55,7 +55,17 @@ mod tests {
         for good in ["1.0.0", "0.0.0-0", "1.2.3-rc.1+build.5", "10.20.30"] {
             assert!(parse_version(good).is_some(), "{good}");
         }
-        for bad in ["v1.0.0", "=1.0.0", "1.0", "1.0.0 ", "01.0.0", "1.0.0-01", "latest", "", &format!("1.0.0-{}", "a".repeat(300))] {
+        for bad in [
+            "v1.0.0",
+            "=1.0.0",
+            "1.0",
+            "1.0.0 ",
+            "01.0.0",
+            "1.0.0-01",
+            "latest",
+            "",
+            &format!("1.0.0-{}", "a".repeat(300)),
+        ] {
             assert!(parse_version(bad).is_none(), "{bad}");
         }
         assert_eq!(parse_version("1.0.0+a").unwrap().unique_key(), parse_version("1.0.0+b").unwrap().unique_key());
@@ -63,7 +73,13 @@ mod tests {
 
     #[test]
     fn cleaning_is_that_of_the_client() {
-        for (text, clean_text) in [("1.0.0", Some("1.0.0")), (" =v1.0.0 ", Some("1.0.0")), ("v1.2.3-a+b", Some("1.2.3-a")), ("1.0", None), ("x", None)] {
+        for (text, clean_text) in [
+            ("1.0.0", Some("1.0.0")),
+            (" =v1.0.0 ", Some("1.0.0")),
+            ("v1.2.3-a+b", Some("1.2.3-a")),
+            ("1.0", None),
+            ("x", None),
+        ] {
             assert_eq!(clean(text).as_deref(), clean_text, "{text}");
         }
     }

@@ -1,4 +1,7 @@
-use publaryn_core::{ArtifactId, Digest as BlobDigest, Ecosystem, PackageId, ReleaseId, ReleaseState, RepositoryId, RepositoryKind, UserId, Version, Visibility};
+use publaryn_core::{
+    ArtifactId, Digest as BlobDigest, Ecosystem, PackageId, ReleaseId, ReleaseState, RepositoryId, RepositoryKind,
+    UserId, Version, Visibility,
+};
 use publaryn_metadata::{
     documents::ReleaseRow,
     packages::{OwnerRow, PackageRow},
@@ -15,7 +18,8 @@ use crate::{
 const BASE: &str = "http://127.0.0.1:1/npm";
 
 fn release(name: &str, version: &str, extra: Value) -> LiveRelease {
-    let mut manifest = json!({"name": name, "version": version, "description": format!("d{version}"), "license": "MIT"});
+    let mut manifest =
+        json!({"name": name, "version": version, "description": format!("d{version}"), "license": "MIT"});
     for (k, v) in extra.as_object().unwrap() {
         manifest[k] = v.clone();
     }
@@ -148,7 +152,17 @@ fn the_abbreviated_document_has_the_allowed_fields_only() {
     let keys: Vec<&String> = out["versions"]["1.0.0"].as_object().unwrap().keys().collect();
     assert_eq!(
         keys,
-        ["name", "version", "dependencies", "optionalDependencies", "peerDependenciesMeta", "bin", "libc", "hasInstallScript", "dist"]
+        [
+            "name",
+            "version",
+            "dependencies",
+            "optionalDependencies",
+            "peerDependenciesMeta",
+            "bin",
+            "libc",
+            "hasInstallScript",
+            "dist"
+        ]
     );
 }
 
