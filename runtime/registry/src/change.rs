@@ -374,7 +374,7 @@ impl Registry {
     async fn user_ids(&self, names: &[String]) -> Result<Vec<UserId>, RegistryError> {
         let mut ids = Vec::with_capacity(names.len());
         for name in names {
-            let id = self.0.db.user_id_by_name(name).await?;
+            let id = self.0.db.user_by_name(&name.to_lowercase()).await?.map(|u| u.id);
             ids.push(id.ok_or_else(|| RegistryError::invalid("unknown_user", format!("no user is named `{name}`")))?);
         }
         Ok(ids)

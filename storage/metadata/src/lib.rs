@@ -12,6 +12,7 @@ mod db;
 pub mod documents;
 mod error;
 pub mod findings;
+pub mod jobs;
 mod migrate;
 pub mod packages;
 pub mod releases;

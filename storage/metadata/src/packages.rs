@@ -432,3 +432,14 @@ impl Db {
         Ok(rows.into_iter().map(HeadRow::into_head).collect())
     }
 }
+
+impl Tx {
+    /// Adds download counts that were summed in memory.
+    pub async fn add_downloads(&mut self, sums: &[(PackageId, i64)]) -> DbResult<()> {
+        const SQL: &str = "UPDATE packages SET download_count = download_count + $2 WHERE id = $1";
+        for (package, count) in sums {
+            on_tx!(self, |c| sqlx::query(SQL).bind(*package).bind(*count).execute(c).await.map(drop))?;
+        }
+        Ok(())
+    }
+}
