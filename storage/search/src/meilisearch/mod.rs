@@ -147,7 +147,8 @@ impl SearchIndex for Meilisearch {
         self.server
             .within(QUERY_DEADLINE, async {
                 self.server.client.health().await?;
-                self.server.packages.get_stats().await.map(drop)
+                // Proves the key and the index, in a form that has not changed between versions.
+                self.server.client.get_raw_index(&self.server.packages.uid).await.map(drop)
             })
             .await
     }

@@ -5,3 +5,4 @@ mod embedded;
 mod fake_meilisearch;
 mod meilisearch;
 mod sample;
+mod scale;
