@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use publaryn_blobs::BlobStore;
 use publaryn_cluster::{Cluster, InProcess, RedisCluster};
-use publaryn_config::{Config, DatabaseUrl, SearchBackend, StorageBackend};
+use publaryn_config::{Config, SearchBackend, StorageBackend};
 use publaryn_core::BoxError;
 use publaryn_metadata::{Db, DbOptions};
 use publaryn_search::{EmbeddedIndex, Meilisearch, MeilisearchConfig, SearchIndex};
@@ -39,20 +39,12 @@ pub(crate) async fn reach<T, E: Into<BoxError>, F: Future<Output = Result<T, E>>
     }
 }
 
-/// The URL the metadata crate opens.
-pub fn database_url(config: &Config) -> String {
-    match &config.database.url {
-        DatabaseUrl::Sqlite(path) => format!("sqlite://{}", path.display()),
-        DatabaseUrl::Postgres(url) => url.expose(),
-    }
-}
-
 pub(crate) async fn database(config: &Config) -> Result<Db, StartError> {
     let options = DbOptions {
         max_connections: config.database.max_connections.as_u32(),
         acquire_timeout: config.database.acquire_timeout_seconds.duration(),
     };
-    let url = database_url(config);
+    let url = config.database.url.expose();
     reach(config, "database.url", || Db::connect(&url, &options)).await
 }
 
@@ -68,10 +60,9 @@ pub(crate) async fn search(config: &Config) -> Result<Arc<dyn SearchIndex>, Star
     Ok(match (config.search.backend, &config.search.url) {
         (SearchBackend::Meilisearch, Some(url)) => {
             let meili = MeilisearchConfig {
-                url: url.expose().to_owned(),
+                url: url.url().clone(),
                 api_key: config.search.api_key.as_ref().map(|key| key.expose().to_owned()),
                 index_prefix: config.search.index_prefix.clone(),
-                ..MeilisearchConfig::default()
             };
             Arc::new(Meilisearch::new(&meili).map_err(StartError::internal)?)
         }
