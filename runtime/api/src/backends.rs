@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use publaryn_blobs::BlobStore;
+use publaryn_blobs::{BlobStore, DiskConfig, S3Config, StaticKeys, StoreConfig};
 use publaryn_cluster::{Cluster, InProcess, RedisCluster};
 use publaryn_config::{Config, SearchBackend, StorageBackend};
 use publaryn_core::BoxError;
@@ -80,12 +80,27 @@ pub(crate) fn cluster(config: &Config) -> Result<Arc<dyn Cluster>, StartError> {
     })
 }
 
+/// Small files kept in memory, so that hot downloads do not touch the disk or the network.
+const HOT_BLOB_BYTES: u64 = 64 << 20;
+
 pub(crate) async fn blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {
-    match config.storage.backend {
-        StorageBackend::Fs => {
-            let disk = publaryn_blobs::DiskConfig { path: config.storage.fs.path.clone(), ..Default::default() };
-            Ok(Arc::new(publaryn_blobs::DiskStore::open(disk).await.map_err(StartError::internal)?))
+    let store = match config.storage.backend {
+        StorageBackend::Fs => StoreConfig::Disk(DiskConfig { path: config.storage.fs.path.clone() }),
+        StorageBackend::S3 => {
+            let s3 = &config.storage.s3;
+            let keys = s3.access_key.as_ref().zip(s3.secret_key.as_ref()).map(|(access, secret)| StaticKeys {
+                access_key: access.expose().to_owned(),
+                secret_key: secret.expose().to_owned(),
+            });
+            StoreConfig::S3(S3Config {
+                endpoint: s3.endpoint.as_ref().map(|url| url.expose().to_owned()),
+                region: s3.region.clone(),
+                bucket: s3.bucket.clone().unwrap_or_default(),
+                keys,
+                path_style: s3.path_style,
+                prefix: s3.prefix.clone(),
+            })
         }
-        StorageBackend::S3 => Err(StartError::internal("s3 comes with the blobs branch")),
-    }
+    };
+    publaryn_blobs::open(store, HOT_BLOB_BYTES).await.map_err(StartError::internal)
 }
