@@ -12,14 +12,18 @@ mod db;
 pub mod documents;
 mod error;
 pub mod findings;
+pub mod jobs;
 mod migrate;
 pub mod packages;
 pub mod releases;
 pub mod repositories;
 mod rows;
+pub mod sessions;
 mod sqlite_writer;
 mod tags;
+pub mod tokens;
 mod tx;
+pub mod users;
 
 #[cfg(feature = "testing")]
 pub mod testing;
