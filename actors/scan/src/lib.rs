@@ -16,6 +16,3 @@ pub use findings::{Findings, finding};
 pub use policy::{PolicyLevel, blocks};
 pub use scanner::{ScanArtifact, ScanError, ScanInput, ScanJob, Scanner};
 pub use walk::{ArchiveError, EntryKind, ErrorKind, RootRule, TarEntry, TarRules, TarSummary, walk_targz};
-
-pub mod pool;
-pub use pool::{ScanFailure, ScanReport, ScannerPool};
