@@ -138,17 +138,18 @@ impl<M: Send + 'static> Handle<M> {
         if self.gauge.gone.is_cancelled() {
             return Err(CastError::Stopped);
         }
-        match self.sender.try_send(message) {
-            Ok(()) => {
-                self.gauge.entered();
-                Ok(())
+        // Counted first: the receiver may be faster than the lines after the send.
+        self.gauge.entered();
+        self.sender.try_send(message).map_err(|error| {
+            self.gauge.left();
+            match error {
+                mpsc::error::TrySendError::Full(_) => {
+                    self.gauge.refused();
+                    CastError::Refused
+                }
+                mpsc::error::TrySendError::Closed(_) => CastError::Stopped,
             }
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                self.gauge.refused();
-                Err(CastError::Refused)
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(CastError::Stopped),
-        }
+        })
     }
 
     /// Sends the message `make` builds around a [`Reply`] and waits for the answer, at most `timeout` (≤ 30 s).
@@ -157,7 +158,11 @@ impl<M: Send + 'static> Handle<M> {
         self.cast(make(Reply(reply)))?;
         tokio::select! {
             biased;
-            answer = answer => answer.map_err(|_| AskError::Crashed),
+            // A stopped tree drops its queues, which looks like a crash from here.
+            answer = answer => answer.map_err(|_| match self.gauge.gone.is_cancelled() {
+                true => AskError::Stopped,
+                false => AskError::Crashed,
+            }),
             () = self.gauge.gone.cancelled() => Err(AskError::Stopped),
             () = tokio::time::sleep(timeout.min(LONGEST_ASK)) => Err(AskError::Timeout),
         }
@@ -243,11 +248,9 @@ impl MailboxGauge {
         }
     }
     pub(crate) fn entered(&self) {
-        let depth = self.depth.fetch_add(1, Relaxed).saturating_add(1);
-        // A receiver may have been faster than this count; the wrapped value is no high water.
-        if depth <= self.capacity {
-            self.high_water.fetch_max(depth, Relaxed);
-        }
+        let depth = self.depth.fetch_add(1, Relaxed) + 1;
+        // Senders about to be refused are no high water.
+        self.high_water.fetch_max(depth.min(self.capacity), Relaxed);
     }
     pub(crate) fn left(&self) {
         self.depth.fetch_sub(1, Relaxed);
@@ -260,8 +263,7 @@ impl MailboxGauge {
         self.refusals.swap(0, Relaxed)
     }
     pub(crate) fn depth(&self) -> usize {
-        let depth = self.depth.load(Relaxed);
-        if depth > usize::MAX / 2 { 0 } else { depth }
+        self.depth.load(Relaxed)
     }
     pub(crate) fn high_water(&self) -> usize {
         self.high_water.load(Relaxed)

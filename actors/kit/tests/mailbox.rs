@@ -75,7 +75,8 @@ async fn answers_ticks_and_reports() {
     until("ticks", || find(&tree, "root/auth/counter").state["ticks"].as_u64() > Some(1)).await;
     let seen = find(&tree, "root/auth/counter");
     assert_eq!(seen.state["total"], 5);
-    assert_eq!((seen.messages_processed_total, seen.mailbox_capacity), (2, 8));
+    until("both are counted", || find(&tree, "root/auth/counter").messages_processed_total == 2).await;
+    assert_eq!(seen.mailbox_capacity, 8);
     assert!(seen.last_message_at.is_some() && seen.mailbox_high_water >= 1);
     tree.stop(SECOND).await;
 }
@@ -108,6 +109,7 @@ async fn queue_survives_the_panic_of_its_actor() {
     let (tree, handle) = counter(16).await;
     let (release, wait) = oneshot::channel();
     handle.cast(Message::Wait(wait)).unwrap();
+    until("in hand", || handle.depth() == 0).await;
     let crash = tokio::spawn({
         let handle = handle.clone();
         async move { handle.ask(SECOND, |reply| Message::Crash { _unanswered: reply }).await }
@@ -142,6 +144,7 @@ async fn ask_never_hangs() {
 
     let (_release, wait) = oneshot::channel();
     handle.cast(Message::Wait(wait)).unwrap();
+    until("in hand", || handle.depth() == 0).await;
     let waiting = tokio::spawn({
         let handle = handle.clone();
         async move { handle.ask(SECOND, |r| Message::Add(1, r)).await }
@@ -159,6 +162,7 @@ async fn orderly_stop_finishes_what_was_accepted() {
     let (tree, handle) = counter(16).await;
     let (release, wait) = oneshot::channel();
     handle.cast(Message::Wait(wait)).unwrap();
+    until("in hand", || handle.depth() == 0).await;
     let last = tokio::spawn({
         let handle = handle.clone();
         async move { handle.ask(SECOND, |r| Message::Add(7, r)).await }

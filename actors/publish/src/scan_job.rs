@@ -52,7 +52,7 @@ impl ScanArtifact {
     }
 
     async fn scan(&self, target: &ScanTarget) -> Result<(Vec<Finding>, String), JobError> {
-        let key = BlobKey::from_stored(&target.location);
+        let key: BlobKey = target.location.parse().map_err(JobError::permanent)?;
         let body = self.blobs.open(&key, None).await.map_err(JobError::retry)?;
         let metadata = serde_json::from_str(&target.metadata).map_err(JobError::permanent)?;
         let job = ScanJob {

@@ -4,12 +4,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use http_body_util::{BodyExt, Limited};
-use publaryn_core::RegistryError;
+use publaryn_core::{BoxError, RegistryError};
 use publaryn_registry::ByteStream;
 
 /// A request body as the blob store wants it.
 pub fn byte_stream(body: Body) -> ByteStream {
-    body.into_data_stream().map_err(std::io::Error::other).boxed()
+    TryStreamExt::map_err(body.into_data_stream(), BoxError::from).boxed()
 }
 
 /// The whole body, refused as soon as it passes `limit_bytes`.

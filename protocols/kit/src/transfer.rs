@@ -12,7 +12,7 @@ use axum::{
 use bytes::Bytes;
 use futures::Stream;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use publaryn_core::RegistryError;
+use publaryn_core::{BoxError, RegistryError};
 use publaryn_registry::{ByteStream, Registry, ServableArtifact};
 
 use crate::{
@@ -113,7 +113,7 @@ struct Counted {
 }
 
 impl Stream for Counted {
-    type Item = std::io::Result<Bytes>;
+    type Item = Result<Bytes, BoxError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = self.stream.as_mut().poll_next(cx);

@@ -1,9 +1,9 @@
 //! Changes to packages: tags, yanks, deprecations, owners, visibility. Each decides against the
 //! locked row and commits together with its audit entry.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use dashmap::DashMap;
+use publaryn_actors::{ChildSpec, KeyedPool, PoolOptions};
 use publaryn_core::{
     Decision, Ecosystem, Operation, Principal, RegistryError, ReleaseState, Timestamp, UserId, Visibility,
     access::{Denial, Owner, Relation, Resource, refuse_before_lookup},
@@ -11,10 +11,11 @@ use publaryn_core::{
     decide,
     principal::Who,
 };
-use publaryn_metadata::{Tx, packages::PackageHead, releases::ReleaseProgress};
+use publaryn_metadata::{Engine, Tx, packages::PackageHead, releases::ReleaseProgress};
 use publaryn_publish::settle_tags;
+use serde_json::json;
 use smol_str::SmolStr;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::oneshot;
 
 use crate::{OwnerRow, PackageView, Registry};
 
@@ -31,41 +32,65 @@ pub struct Unpublished {
     pub versions: Vec<String>,
 }
 
-/// Orders the writers of one package while others run in parallel. Ordering only: the row lock and
-/// the constraints keep replicas apart.
-#[derive(Default)]
-pub(crate) struct Turns(DashMap<(Ecosystem, SmolStr), Arc<Mutex<()>>>);
+/// Orders the writers of one package while others run in parallel: `root/packages`, a pool with
+/// sticky routing. Ordering only: the row lock and the constraints keep replicas apart.
+///
+/// A worker of the pool holds a package's turn for as long as its writer needs it; a full queue
+/// refuses the newest (503).
+#[derive(Clone)]
+pub struct Turns(KeyedPool<PackageKey, TurnRequest, ()>);
 
-/// Writers that may wait for one package before newcomers are told to come back.
-const MAX_WAITING: usize = 256;
-/// Longest anyone waits for its turn.
-const MAX_WAIT: Duration = Duration::from_secs(25);
+type PackageKey = (Ecosystem, SmolStr);
+
+/// Asks a worker for a turn: it sends `granted` and waits until the writer drops its end.
+pub struct TurnRequest {
+    granted: oneshot::Sender<oneshot::Sender<()>>,
+}
+
+impl ractor::Message for TurnRequest {}
+
+/// Longest anyone waits for or holds a turn.
+const MAX_TURN: Duration = Duration::from_secs(30);
+
+/// The pool for the supervision tree, and the way to it. PostgreSQL writers wait for the network,
+/// so more of them pay; SQLite has one writer anyway.
+pub fn package_turns(engine: Engine) -> (ChildSpec, Turns) {
+    let workers = if engine == Engine::Postgres { 32 } else { 16 };
+    let options = PoolOptions { workers, queue: 256, timeout: MAX_TURN };
+    let describe = |key: &PackageKey| json!({ "ecosystem": key.0.as_str() });
+    let (child, pool) = KeyedPool::new("packages", options, describe, async |_: PackageKey, request: TurnRequest| {
+        let (held, released) = oneshot::channel();
+        if request.granted.send(held).is_ok() {
+            // The writer is done when it drops its end; it never sends.
+            let _ = tokio::time::timeout(MAX_TURN, released).await;
+        }
+    });
+    (child, Turns(pool))
+}
 
 impl Turns {
-    pub(crate) async fn take(&self, ecosystem: Ecosystem, normalized: &str) -> Result<Turn<'_>, RegistryError> {
-        let key = (ecosystem, SmolStr::new(normalized));
-        let queue = self.0.entry(key.clone()).or_default().clone();
-        let busy = || RegistryError::Overloaded { retry_after: Duration::from_secs(2) };
-        if Arc::strong_count(&queue) > MAX_WAITING {
-            return Err(busy());
+    /// Waits for the turn of a package.
+    ///
+    /// # Errors
+    /// `Overloaded` when too many wait already or the pool is down.
+    pub(crate) async fn take(&self, ecosystem: Ecosystem, normalized: &str) -> Result<Turn, RegistryError> {
+        let (granted, grant) = oneshot::channel();
+        let (pool, key) = (self.0.clone(), (ecosystem, SmolStr::new(normalized)));
+        let asked = tokio::spawn(async move { pool.call(key, TurnRequest { granted }).await });
+        match grant.await {
+            Ok(held) => Ok(Turn { _held: held }),
+            Err(_) => {
+                let refused = asked.await.map_err(RegistryError::internal)?;
+                tracing::warn!(?refused, "a writer got no turn");
+                Err(RegistryError::Overloaded { retry_after: Duration::from_secs(2) })
+            }
         }
-        let guard = tokio::time::timeout(MAX_WAIT, queue.lock_owned()).await.map_err(|_| busy())?;
-        Ok(Turn { turns: self, key, guard: Some(guard) })
     }
 }
 
 /// The right to write one package; ends when dropped.
-pub(crate) struct Turn<'a> {
-    turns: &'a Turns,
-    key: (Ecosystem, SmolStr),
-    guard: Option<OwnedMutexGuard<()>>,
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.guard.take();
-        self.turns.0.remove_if(&self.key, |_, queue| Arc::strong_count(queue) == 1);
-    }
+pub(crate) struct Turn {
+    _held: oneshot::Sender<()>,
 }
 
 /// An allowed change in progress: only [`Change::commit`], with an audit entry, makes it last.
@@ -74,7 +99,7 @@ struct Change<'a> {
     tx: Tx,
     head: PackageHead,
     now: Timestamp,
-    _turn: Turn<'a>,
+    _turn: Turn,
 }
 
 impl Change<'_> {

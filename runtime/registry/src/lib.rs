@@ -26,7 +26,7 @@ mod rendered;
 mod staging;
 mod view;
 
-pub use change::{OwnerChange, Unpublished};
+pub use change::{OwnerChange, Turns, Unpublished, package_turns};
 pub use downloads::Downloads;
 pub use identity::Identity;
 pub use lookup::{SearchHit, SearchResults};
@@ -49,7 +49,7 @@ struct Inner {
     cluster: Arc<dyn Cluster>,
     identity: Identity,
     outcomes: Outcomes,
-    turns: change::Turns,
+    turns: Turns,
     heads: heads::Heads,
     rendered: rendered::RenderedCache,
     artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), ArtifactLocation>,
@@ -98,6 +98,8 @@ pub struct Services {
     pub search: Arc<dyn SearchIndex>,
     pub cluster: Arc<dyn Cluster>,
     pub identity: Identity,
+    /// Orders the writers of each package.
+    pub turns: Turns,
     /// Bytes of rendered documents kept in memory.
     pub rendered_cache_bytes: u64,
 }
@@ -108,10 +110,10 @@ const KEPT_LOCATIONS: u64 = 50_000;
 
 impl Registry {
     pub fn new(services: Services, settings: Settings) -> Self {
-        let Services { db, blobs, search, cluster, identity, rendered_cache_bytes } = services;
+        let Services { db, blobs, search, cluster, identity, turns, rendered_cache_bytes } = services;
         Self(Arc::new(Inner {
             outcomes: Outcomes::new(db.clone()),
-            turns: change::Turns::default(),
+            turns,
             heads: heads::Heads::new(&db),
             rendered: rendered::RenderedCache::new(rendered_cache_bytes),
             artifacts: moka::sync::Cache::new(KEPT_LOCATIONS),

@@ -1,7 +1,7 @@
 //! Search for native clients: the index proposes, current rights decide.
 
 use publaryn_core::{Principal, RegistryError, principal::Who};
-use publaryn_search::{Audience, SearchQuery};
+use publaryn_search::{Audience, AudienceTag, SearchQuery};
 
 use crate::{PackageDocument, PackageView, Registry};
 
@@ -43,12 +43,12 @@ impl Registry {
                 hits.push(SearchHit { view, document, score });
             }
         }
-        Ok(SearchResults { total: page.total, hits })
+        Ok(SearchResults { total: page.total.count() as u64, hits })
     }
 
     fn audience(&self, who: &Principal) -> Audience {
         match &who.who {
-            Who::User(user) if who.allows(publaryn_core::Scope::PackagesRead) => Audience::user(user.id),
+            Who::User(user) if who.allows(publaryn_core::Scope::PackagesRead) => Audience::of([AudienceTag::User(user.id)]),
             _ => Audience::public(),
         }
     }

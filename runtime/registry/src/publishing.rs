@@ -57,10 +57,10 @@ impl Registry {
         metrics::histogram!("publaryn_publish_stage_seconds", "stage" => "store").record(started.elapsed());
         let release = ReleaseId::new();
         let waiter = self.0.outcomes.expect(release);
-        let _turn = self.0.turns.take(command.ecosystem, command.name.canonical()).await?;
+        let turn = self.0.turns.take(command.ecosystem, command.name.canonical()).await?;
         let committed =
             publaryn_publish::commit(&self.0.db, &self.0.settings.publishing, who, release, &command, &files).await;
-        drop(_turn);
+        drop(turn);
         let committed = committed.inspect_err(|_| {
             metrics::counter!("publaryn_publishes_total", "outcome" => "rejected").increment(1);
         })?;

@@ -101,15 +101,16 @@ impl Registry {
         artifact: &ServableArtifact,
         range: Option<Range<u64>>,
     ) -> Result<BlobBody, RegistryError> {
-        let key = BlobKey::from_stored(&artifact.location.location);
+        let key: BlobKey = artifact.location.location.parse().map_err(RegistryError::internal)?;
         self.0.blobs.open(&key, range).await.map_err(blob_error)
     }
 
     /// A signed address to download from, where the store has one and the operator wants it.
     pub async fn redirect(&self, artifact: &ServableArtifact) -> Result<Option<String>, RegistryError> {
         let Some(ttl) = self.0.settings.redirect_downloads else { return Ok(None) };
-        let key = BlobKey::from_stored(&artifact.location.location);
-        self.0.blobs.presign(&key, ttl, artifact.filename(), artifact.content_type()).await.map_err(blob_error)
+        let key: BlobKey = artifact.location.location.parse().map_err(RegistryError::internal)?;
+        let url = self.0.blobs.presign(&key, ttl, artifact.filename(), artifact.content_type()).await.map_err(blob_error)?;
+        Ok(url.map(|url| url.as_str().to_owned()))
     }
 
     /// Counts one complete download; summed in memory and written in batches.
@@ -163,7 +164,7 @@ impl Registry {
 
 pub(crate) fn blob_error(error: BlobError) -> RegistryError {
     match error {
-        BlobError::TooLarge { what, limit_bytes } => RegistryError::TooLarge { what, limit_bytes },
+        BlobError::TooLarge { limit_name, limit_bytes } => RegistryError::TooLarge { what: limit_name, limit_bytes },
         other => RegistryError::unavailable("the blob store", other),
     }
 }

@@ -91,7 +91,7 @@ impl Registry {
         });
         let plan = StagePlan {
             limit_bytes: request.limit_bytes,
-            what: request.kind.as_str(),
+            limit_name: request.kind.as_str(),
             sha1: request.sha1,
             md5: request.md5,
             expected_sha256: None,

@@ -1,116 +1,113 @@
-//! Where artifact bytes live: one trait, stores behind it.
-use std::{io, ops::Range, path::{Path, PathBuf}, time::Duration};
+//! Blobs: immutable byte strings addressed by an opaque [`BlobKey`], on local disk or in S3.
+//!
+//! A blob is *staged* (streamed in, hashed in the same pass, bounded), then *promoted* (durable),
+//! and only then may a database row refer to its key. What a crash leaves between those steps is
+//! found again by [`BlobStore::list`] and [`BlobStore::stale_uploads`] and removed by gc.
 
+mod blob;
+mod body;
+pub mod disk;
+mod error;
+mod hashing;
+mod intake;
+mod memory;
+mod stage;
+
+use std::{ops::Range, time::Duration};
+
+use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, stream::BoxStream};
-use publaryn_core::{BoxError, Digest, Digests};
-use sha2::Digest as _;
-use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use futures::stream::BoxStream;
+use publaryn_core::Timestamp;
 
-pub type ByteStream = BoxStream<'static, io::Result<Bytes>>;
+pub use blob::{BlobKey, BlobMeta, InvalidBlobKey, StaleUpload};
+pub use body::{BlobBody, ByteStream, LocalBlob, SignedUrl};
+pub use disk::{DiskConfig, DiskStore};
+pub use error::BlobError;
+pub use memory::BufferGauge;
+pub use stage::{StagePlan, Staged};
 
-#[derive(Debug, Clone)]
-pub struct StagePlan {
-    pub limit_bytes: u64,
-    pub what: &'static str,
-    pub sha1: bool,
-    pub md5: bool,
-    pub expected_sha256: Option<Digest>,
-}
-
-#[derive(Debug)]
-pub struct Staged { temp: PathBuf, digests: Digests, size_bytes: u64 }
-impl Staged {
-    pub fn digests(&self) -> &Digests { &self.digests }
-    pub fn size_bytes(&self) -> u64 { self.size_bytes }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct BlobKey(String);
-impl BlobKey {
-    pub fn from_stored(text: &str) -> Self { Self(text.to_owned()) }
-    pub fn as_str(&self) -> &str { &self.0 }
-}
-
-pub struct BlobBody { bytes: Option<Bytes>, stream: ByteStream }
-impl BlobBody {
-    pub fn as_bytes(&self) -> Option<&Bytes> { self.bytes.as_ref() }
-    pub fn into_stream(self) -> ByteStream { self.stream }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum BlobError {
-    #[error("no such blob")]
-    Missing,
-    #[error("{what} is larger than {limit_bytes} bytes")]
-    TooLarge { what: &'static str, limit_bytes: u64 },
-    #[error("the digest does not match")]
-    DigestMismatch,
-    #[error("the upload broke off")]
-    BodyAborted(#[source] io::Error),
-    #[error("the blob store is unavailable")]
-    Unavailable(#[source] BoxError),
-}
-
-#[async_trait::async_trait]
+/// Where blobs live. One contract suite (`tests/contract.rs`) runs over every implementation.
+///
+/// Every key carries a random generation: staging the same bytes twice gives two keys, so a late
+/// or repeated delete can never hit bytes that were uploaded again meanwhile. The database decides
+/// which key a blob row keeps; the loser's key should be deleted, or is left to gc.
+#[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
+    /// Streams `body` into the store, hashing it in the same pass, in constant memory.
+    ///
+    /// Dropping the future (the client went away) is safe at any point.
+    ///
+    /// # Errors
+    /// [`BlobError::TooLarge`] as soon as the limit is passed, without reading the rest;
+    /// [`BlobError::DigestMismatch`]; [`BlobError::BodyAborted`] with the body's own error inside;
+    /// [`BlobError::NoSpace`] and [`BlobError::Unavailable`] from the store. Nothing is left behind.
     async fn stage(&self, body: ByteStream, plan: StagePlan) -> Result<Staged, BlobError>;
-    async fn promote(&self, staged: &Staged) -> Result<BlobKey, BlobError>;
-    async fn discard(&self, staged: Staged);
-    async fn open(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<BlobBody, BlobError>;
-    async fn presign(&self, key: &BlobKey, ttl: Duration, filename: &str, content_type: &str) -> Result<Option<String>, BlobError>;
-}
 
-pub struct DiskStore { root: PathBuf }
-impl DiskStore {
-    pub fn open(root: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(root.join("tmp"))?;
-        Ok(Self { root: root.to_owned() })
+    /// Like [`stage`](Self::stage) for a body already in memory: the cheap way for small packages.
+    async fn stage_bytes(&self, body: Bytes, plan: StagePlan) -> Result<Staged, BlobError>;
+
+    /// Makes a staged blob durable under its key; it survives a power cut once this returns.
+    ///
+    /// Idempotent. The row that refers to the key must commit within gc's grace period of the
+    /// staging, since age is all that protects a blob without a row.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] when gc has already removed the staged bytes.
+    async fn promote(&self, staged: &Staged) -> Result<BlobKey, BlobError>;
+
+    /// Removes a staged blob that will not be promoted. Does nothing after a promotion.
+    ///
+    /// Best effort: a failure is logged and left to gc. On disk, dropping a [`Staged`] does the same.
+    async fn discard(&self, staged: Staged);
+
+    /// Opens a blob, or the part of it that `range` names (end exclusive, clamped to the size).
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`]; [`BlobError::RangeNotSatisfiable`] when the range is empty or
+    /// starts at or beyond the end; [`BlobError::Unavailable`].
+    async fn open(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<BlobBody, BlobError>;
+
+    /// The blob as an open local file, where the store has one, for callers with a faster way out.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`], [`BlobError::Unavailable`].
+    async fn open_local(&self, _key: &BlobKey) -> Result<Option<LocalBlob>, BlobError> {
+        Ok(None)
     }
-}
-fn down(e: io::Error) -> BlobError {
-    if e.kind() == io::ErrorKind::NotFound { BlobError::Missing } else { BlobError::Unavailable(e.into()) }
-}
-#[async_trait::async_trait]
-impl BlobStore for DiskStore {
-    async fn stage(&self, mut body: ByteStream, plan: StagePlan) -> Result<Staged, BlobError> {
-        let temp = self.root.join("tmp").join(uuid::Uuid::now_v7().to_string());
-        let mut file = tokio::fs::File::create(&temp).await.map_err(down)?;
-        let (mut a, mut b, mut c) = (sha2::Sha256::new(), sha2::Sha512::new(), sha1::Sha1::new());
-        let mut size = 0u64;
-        while let Some(chunk) = body.next().await {
-            let chunk = chunk.map_err(BlobError::BodyAborted)?;
-            size += chunk.len() as u64;
-            if size > plan.limit_bytes {
-                let _ = tokio::fs::remove_file(&temp).await;
-                return Err(BlobError::TooLarge { what: plan.what, limit_bytes: plan.limit_bytes });
-            }
-            a.update(&chunk); b.update(&chunk); if plan.sha1 { sha1::Digest::update(&mut c, &chunk); }
-            file.write_all(&chunk).await.map_err(down)?;
-        }
-        file.flush().await.map_err(down)?;
-        file.sync_all().await.map_err(down)?;
-        let digests = Digests { sha256: Digest::from_bytes(a.finalize().into()), sha512: hex::encode(b.finalize()), sha1: plan.sha1.then(|| hex::encode(sha1::Digest::finalize(c))), md5: None };
-        Ok(Staged { temp, digests, size_bytes: size })
+
+    /// A URL under which the client may fetch the blob by itself for `ttl`; `None` where the store
+    /// cannot (disk). Existence is not checked.
+    ///
+    /// # Errors
+    /// [`BlobError::Unavailable`] when no credentials can be had to sign with.
+    async fn presign(
+        &self,
+        _key: &BlobKey,
+        _ttl: Duration,
+        _filename: &str,
+        _content_type: &str,
+    ) -> Result<Option<SignedUrl>, BlobError> {
+        Ok(None)
     }
-    async fn promote(&self, staged: &Staged) -> Result<BlobKey, BlobError> {
-        let hex = staged.digests.sha256.hex();
-        let key = format!("sha256/{}/{}", &hex[..2], &hex[2..]);
-        let path = self.root.join(&key);
-        let dir = path.parent().unwrap_or(&self.root).to_owned();
-        tokio::fs::create_dir_all(&dir).await.map_err(down)?;
-        tokio::fs::rename(&staged.temp, &path).await.map_err(down)?;
-        tokio::fs::File::open(&dir).await.map_err(down)?.sync_all().await.map_err(down)?;
-        Ok(BlobKey(key))
-    }
-    async fn discard(&self, staged: Staged) { let _ = tokio::fs::remove_file(&staged.temp).await; }
-    async fn open(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<BlobBody, BlobError> {
-        let mut file = tokio::fs::File::open(self.root.join(&key.0)).await.map_err(down)?;
-        let size = file.metadata().await.map_err(down)?.len();
-        let r = range.unwrap_or(0..size);
-        file.seek(io::SeekFrom::Start(r.start)).await.map_err(down)?;
-        let stream = tokio_util::io::ReaderStream::with_capacity(file.take(r.end - r.start), 256 * 1024).boxed();
-        Ok(BlobBody { bytes: None, stream })
-    }
-    async fn presign(&self, _: &BlobKey, _: Duration, _: &str, _: &str) -> Result<Option<String>, BlobError> { Ok(None) }
+
+    /// The size of a blob in bytes, `None` when it does not exist.
+    async fn stat(&self, key: &BlobKey) -> Result<Option<u64>, BlobError>;
+
+    /// Deletes a blob; one that does not exist is fine.
+    async fn delete(&self, key: &BlobKey) -> Result<(), BlobError>;
+
+    /// Every blob, in ascending order of key, so that gc can merge it with the database's keys in
+    /// constant memory. On S3 this includes blobs staged but not promoted; on disk it does not.
+    /// A blob created or deleted while listing may or may not appear.
+    fn list(&self) -> BoxStream<'static, Result<BlobMeta, BlobError>>;
+
+    /// Unfinished uploads (temporary files, S3 multipart uploads) last touched before `before`.
+    fn stale_uploads(&self, before: Timestamp) -> BoxStream<'static, Result<StaleUpload, BlobError>>;
+
+    /// Removes one unfinished upload; one that is gone already is fine.
+    async fn remove_stale(&self, upload: &StaleUpload) -> Result<(), BlobError>;
+
+    /// Writes, reads back and deletes a small object: is the store usable right now?
+    async fn probe(&self) -> Result<(), BlobError>;
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
+use axum::{Router, body::Body, response::Response};
 use dashmap::DashMap;
 use futures::FutureExt;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
@@ -18,11 +18,11 @@ use hyper::body::Incoming;
 use metrics::{Counter, Gauge, Histogram};
 use publaryn_core::RegistryError;
 use publaryn_protocol::{Reason, RequestFacts};
-use smol_str::SmolStr;
 use tower::Service;
 use tower_http::timeout::TimeoutBody;
 
 use super::Surfaces;
+use crate::v1::context::{ClientIp, REQUEST_ID, RequestId};
 
 /// The outermost service: one per connection, cheap to clone.
 #[derive(Clone)]
@@ -41,15 +41,6 @@ struct Shared {
     trusted_proxies: Vec<ipnet::IpNet>,
 }
 
-/// The identifier of a request; kept from `x-request-id` where it is well formed.
-#[derive(Debug, Clone)]
-pub struct RequestId(pub SmolStr);
-
-/// The client's address after trusted proxies were taken out.
-#[derive(Debug, Clone, Copy)]
-pub struct ClientIp(pub IpAddr);
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 impl Edge {
@@ -82,16 +73,6 @@ impl Edge {
     }
 }
 
-fn request_id(request: &Request<Incoming>) -> SmolStr {
-    let given = request.headers().get(REQUEST_ID).and_then(|v| v.to_str().ok()).filter(|id| {
-        (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-    });
-    match given {
-        Some(id) => id.into(),
-        None => smol_str::format_smolstr!("{}", uuid::Uuid::now_v7().simple()),
-    }
-}
-
 impl Service<Request<Incoming>> for Edge {
     type Response = Response;
     type Error = Infallible;
@@ -103,7 +84,7 @@ impl Service<Request<Incoming>> for Edge {
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let started = Instant::now();
-        let (id, client) = (request_id(&request), self.client_ip(&request));
+        let (id, client) = (RequestId::of(request.headers()).0, self.client_ip(&request));
         let facts = RequestFacts::of(request.method(), request.uri());
         let version = request.version();
         let idle = self.shared.idle;
@@ -113,7 +94,6 @@ impl Service<Request<Incoming>> for Edge {
         let mut request = request.map(|body| if has_body { Body::new(TimeoutBody::new(idle, body)) } else { Body::empty() });
         request.extensions_mut().insert(RequestId(id.clone()));
         request.extensions_mut().insert(ClientIp(client));
-        request.extensions_mut().insert(ConnectInfo(self.peer));
         let shared = self.shared.clone();
         let answer = self.router.call(request);
         Box::pin(async move {

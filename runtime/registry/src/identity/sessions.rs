@@ -36,6 +36,24 @@ impl Identity {
         Ok(())
     }
 
+    /// Ends the session that a refresh token belongs to, if it still has one.
+    pub async fn logout_by_refresh(&self, token: &Secret, origin: &ClientOrigin) -> Result<(), IdentityError> {
+        let Some(token) = self.0.refresh_keys.parse(token.expose()) else { return Ok(()) };
+        let now = self.now();
+        let mut tx = self.0.db.begin().await?;
+        let Some(state) = tx.lock_session_for_refresh(token.session()).await? else { return Ok(()) };
+        if !tx.revoke_session(state.session.id, state.user.id, now).await? {
+            return Ok(());
+        }
+        let mut entry = AuditEntry::system(AuditAction::UserLogout)
+            .user(state.user.id)
+            .with("session_id", state.session.id.to_string())
+            .from_client(origin);
+        entry.actor_user = Some(state.user.id);
+        tx.commit_audited(&entry, now).await?;
+        Ok(())
+    }
+
     /// Changes the caller's password and ends all other sessions.
     ///
     /// # Errors

@@ -58,8 +58,10 @@ impl FakeMeilisearch {
             let state = state.clone();
             async move {
                 while let Some((id, work)) = queued.recv().await {
-                    state.lock().unwrap().tasks[id]["status"] = json!("processing");
-                    state.lock().unwrap().tasks[id]["startedAt"] = json!(TIME);
+                    if let Some(task) = state.lock().unwrap().tasks.get_mut(id) {
+                        task["status"] = json!("processing");
+                        task["startedAt"] = json!(TIME);
+                    }
                     tokio::task::yield_now().await;
                     let mut server = state.lock().unwrap();
                     let outcome = if server.fail_tasks {
