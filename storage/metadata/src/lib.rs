@@ -7,12 +7,14 @@
 #[macro_use]
 mod dispatch;
 
+pub mod advisories;
 mod audit;
 mod db;
 pub mod documents;
 mod error;
 pub mod findings;
 pub mod jobs;
+mod instance;
 mod migrate;
 pub mod packages;
 pub mod releases;
