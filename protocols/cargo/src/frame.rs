@@ -208,7 +208,10 @@ impl Stream for ArchiveStream {
             match ready!(self.rest.poll_next_unpin(cx)) {
                 Some(Ok(chunk)) => self.buffered = chunk,
                 Some(Err(error)) => return self.fail(FrameError::Broken(error.to_string())),
-                None if self.left > 0 => return self.fail(FrameError::Tarball { remaining: self.left }),
+                None if self.left > 0 => {
+                    let remaining = self.left;
+                    return self.fail(FrameError::Tarball { remaining });
+                }
                 None => {
                     self.is_done = true;
                     return Poll::Ready(None);

@@ -190,14 +190,14 @@ mod tests {
         assert_eq!(
             shape,
             [
-                ("plain", "normal", Some("1"), None),
                 ("alias", "normal", Some("2.1"), None),
+                ("plain", "normal", Some("1"), None),
                 ("cc", "build", Some("1"), None),
                 ("local", "dev", None, None),
                 ("libc", "normal", Some("0.2"), Some("cfg(unix)")),
             ]
         );
-        let alias = &manifest.deps[1];
+        let alias = &manifest.deps[0];
         assert!(alias.optional && !alias.default_features && alias.features.len() == 2);
         assert_eq!(alias.package.as_deref(), Some("real"));
         assert_eq!(manifest.bin_names, ["tool"]);
