@@ -1,1 +1,20 @@
+//! What every native adapter is made of: the [`Adapter`] trait and the HTTP manners they share.
+//!
+//! Adapters see a `Registry`, never a pool, a bucket or a key; they decide nothing about access and
+//! serve only what a proof (`PackageView`, `ServableArtifact`) was handed out for.
 
+mod adapter;
+mod base_url;
+mod body;
+mod failure;
+mod metadata;
+mod range;
+mod transfer;
+
+pub use adapter::{Adapter, Mount, RequestFacts};
+pub use base_url::BaseUrl;
+pub use body::{byte_stream, read_body};
+pub use failure::{Failure, Reason, error_status, json_error};
+pub use metadata::respond_rendered;
+pub use range::{RangeOutcome, parse_range};
+pub use transfer::respond_artifact;

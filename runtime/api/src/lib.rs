@@ -1,1 +1,14 @@
+//! The top library: the control plane, the HTTP edge, and the composition of the whole product.
+//!
+//! [`App::start`] puts storage, actors, registry and adapters together and serves them on a port,
+//! so integration tests run the same product as the binary.
 
+mod app;
+mod backends;
+pub mod http;
+mod protocols;
+mod supervision;
+pub mod v1;
+
+pub use app::{App, AppOptions, StartError};
+pub use protocols::scanners;

@@ -87,7 +87,8 @@ pub struct RuleBreak {
 }
 
 impl RuleBreak {
-    fn invalid(field: &'static str, message: impl Into<String>) -> Self {
+    /// A `validation_failed` about one field.
+    pub fn invalid(field: &'static str, message: impl Into<String>) -> Self {
         Self { field, code: "validation_failed", message: message.into() }
     }
 }
@@ -119,6 +120,13 @@ impl AccountRules {
             });
         }
         Ok(name)
+    }
+
+    /// Accepts a user name that an operator chooses: reserved ones too, but not one that a route means
+    /// otherwise (`/v1/users/me`).
+    pub fn operator_username(&self, text: &str) -> Result<Username, RuleBreak> {
+        let name = Username::parse(text)?;
+        if name.key() == "me" { self.username(text) } else { Ok(name) }
     }
 
     /// Accepts a new password.

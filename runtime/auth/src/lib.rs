@@ -6,6 +6,7 @@
 pub mod account;
 pub mod password;
 pub mod presented;
+pub mod profile;
 pub mod recovery;
 pub mod refresh;
 pub mod secret;

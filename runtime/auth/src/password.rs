@@ -104,6 +104,15 @@ impl PasswordHasher {
         self.run(move || hash_now(&argon, text.expose().as_bytes())).await?
     }
 
+    /// Hashes a password that was just verified, at today's cost; it may be older than today's rules.
+    ///
+    /// # Errors
+    /// `Busy` when too many callers are waiting already.
+    pub async fn rehash(&self, verified: &Secret) -> Result<String, PasswordError> {
+        let (argon, text) = (self.argon.clone(), verified.clone());
+        self.run(move || hash_now(&argon, text.expose().as_bytes())).await?
+    }
+
     /// Compares a password with a stored hash; `None` stands for an unknown account and takes as long.
     ///
     /// # Errors

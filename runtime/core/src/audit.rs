@@ -1,6 +1,9 @@
 //! The append-only record of who did what (control-plane.md §11).
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value};
+use smol_str::SmolStr;
 
 use crate::{OrgId, PackageId, Principal, ReleaseId, TokenId, UserId};
 
@@ -70,8 +73,29 @@ pub struct AuditEntry {
     pub target_org: Option<OrgId>,
     pub target_package: Option<PackageId>,
     pub target_release: Option<ReleaseId>,
+    /// Where the request came from; empty for native publishes, jobs and commands.
+    pub origin: ClientOrigin,
     /// Never secrets, token values, passwords or codes.
     pub metadata: Map<String, Value>,
+}
+
+/// The client behind a request, as an operator wants to see it in the audit log and session lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientOrigin {
+    /// After trusted-proxy resolution.
+    pub ip: Option<IpAddr>,
+    /// As sent, cut to [`MAX_USER_AGENT_CHARS`].
+    pub user_agent: Option<SmolStr>,
+}
+
+/// What is kept of a `User-Agent`.
+pub const MAX_USER_AGENT_CHARS: usize = 256;
+
+impl ClientOrigin {
+    pub fn new(ip: Option<IpAddr>, user_agent: Option<&str>) -> Self {
+        let printable = |text: &str| text.chars().filter(|c| !c.is_control()).take(MAX_USER_AGENT_CHARS).collect();
+        Self { ip, user_agent: user_agent.map(str::trim).filter(|text| !text.is_empty()).map(printable) }
+    }
 }
 
 impl AuditEntry {
@@ -89,6 +113,7 @@ impl AuditEntry {
             target_org: None,
             target_package: None,
             target_release: None,
+            origin: ClientOrigin::default(),
             metadata: Map::new(),
         }
     }
@@ -106,6 +131,10 @@ impl AuditEntry {
     }
     pub fn org(mut self, id: Option<OrgId>) -> Self {
         self.target_org = id;
+        self
+    }
+    pub fn from_client(mut self, origin: &ClientOrigin) -> Self {
+        self.origin = origin.clone();
         self
     }
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {

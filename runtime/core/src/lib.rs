@@ -14,6 +14,7 @@ pub mod ecosystem;
 pub mod error;
 pub mod finding;
 pub mod ids;
+pub mod job;
 pub mod name;
 pub mod principal;
 pub mod publish;

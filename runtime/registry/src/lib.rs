@@ -1,1 +1,197 @@
+//! The application layer: what the surfaces (native adapters, `/v1`, background work) can ask for.
+//!
+//! [`Registry`] authenticates, decides, reads, stages and publishes. It hands out proofs
+//! ([`PackageView`], [`ServableArtifact`]) instead of rows, so an adapter cannot serve what did not
+//! pass the gate; and every change commits together with its audit entry.
 
+use std::{sync::Arc, time::Duration};
+
+use publaryn_auth::Presented;
+use publaryn_blobs::BlobStore;
+use publaryn_cluster::Cluster;
+use publaryn_core::{PackageId, Principal, RegistryError, Visibility, error::CredentialProblem};
+use publaryn_metadata::{Db, documents::ArtifactLocation};
+use publaryn_publish::{Outcomes, PublishSettings};
+use publaryn_search::SearchIndex;
+use smol_str::SmolStr;
+
+mod advisories;
+mod change;
+mod downloads;
+mod heads;
+pub mod identity;
+mod instance;
+mod lookup;
+mod publishing;
+mod read;
+mod rendered;
+mod staging;
+mod view;
+
+pub use advisories::Advisory;
+pub use change::{OwnerChange, Turns, Unpublished, package_turns};
+pub use downloads::Downloads;
+pub use identity::Identity;
+pub use lookup::{SearchHit, SearchResults};
+pub use publishing::Published;
+pub use publaryn_blobs::{BlobBody, ByteStream};
+pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
+pub use publaryn_metadata::packages::{OwnerRow, PackageRow};
+pub use publaryn_search::{SearchQuery, SearchText};
+pub use rendered::Rendered;
+pub use staging::{Inspector, StageRequest, StagedArtifact};
+pub use view::{PackageView, ServableArtifact};
+
+/// The application; cheap to clone.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    blobs: Arc<dyn BlobStore>,
+    search: Arc<dyn SearchIndex>,
+    cluster: Arc<dyn Cluster>,
+    identity: Identity,
+    outcomes: Outcomes,
+    turns: Turns,
+    heads: heads::Heads,
+    rendered: rendered::RenderedCache,
+    artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), ArtifactLocation>,
+    downloads: Downloads,
+    settings: Settings,
+}
+
+/// What the operator configured, as far as this layer cares.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The public URL without trailing slash.
+    pub base_url: String,
+    /// `base_url` was set by the operator; otherwise links follow the request's host.
+    pub base_url_is_explicit: bool,
+    /// How long a native publish waits for its verdict; zero never waits.
+    pub publish_wait: Duration,
+    pub publishing: PublishSettings,
+    /// Live releases of open packages may be deleted this long after publication; `None` = always.
+    pub delete_window: Option<Duration>,
+    /// Answer downloads with signed addresses that live this long.
+    pub redirect_downloads: Option<Duration>,
+    /// Size limits of uploads, in bytes.
+    pub limits: Limits,
+    /// Cargo's plain index entry point demands a token, too.
+    pub cargo_auth_required: bool,
+    /// `access.require_login`: anonymous native reads are refused.
+    pub require_login: bool,
+}
+
+/// Upload limits by artifact kind, in bytes (configuration.md §4, limits).
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub tarball: u64,
+    pub krate: u64,
+    pub json_body: u64,
+    /// Files and bytes an archive may unpack to.
+    pub max_entries: u64,
+    pub max_unpacked: u64,
+    pub max_ratio: u64,
+}
+
+/// The services a registry stands on.
+pub struct Services {
+    pub db: Db,
+    pub blobs: Arc<dyn BlobStore>,
+    pub search: Arc<dyn SearchIndex>,
+    pub cluster: Arc<dyn Cluster>,
+    pub identity: Identity,
+    /// Orders the writers of each package.
+    pub turns: Turns,
+    /// Bytes of rendered documents kept in memory.
+    pub rendered_cache_bytes: u64,
+}
+
+/// Where artifacts lie is remembered for this many files; the key holds the revision, so entries
+/// of a changed package are simply never asked for again.
+const KEPT_LOCATIONS: u64 = 50_000;
+
+impl Registry {
+    pub fn new(services: Services, settings: Settings) -> Self {
+        let Services { db, blobs, search, cluster, identity, turns, rendered_cache_bytes } = services;
+        Self(Arc::new(Inner {
+            outcomes: Outcomes::new(db.clone()),
+            turns,
+            heads: heads::Heads::new(&db),
+            rendered: rendered::RenderedCache::new(rendered_cache_bytes),
+            artifacts: moka::sync::Cache::new(KEPT_LOCATIONS),
+            downloads: Downloads::default(),
+            db,
+            blobs,
+            search,
+            cluster,
+            identity,
+            settings,
+        }))
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    pub fn downloads(&self) -> &Downloads {
+        &self.0.downloads
+    }
+
+    /// For composition and operator surfaces; adapters never see it.
+    pub fn db(&self) -> &Db {
+        &self.0.db
+    }
+
+    pub fn blobs(&self) -> &Arc<dyn BlobStore> {
+        &self.0.blobs
+    }
+
+    pub fn search_index(&self) -> &Arc<dyn SearchIndex> {
+        &self.0.search
+    }
+
+    pub fn cluster(&self) -> &Arc<dyn Cluster> {
+        &self.0.cluster
+    }
+
+    /// Publishers waiting for a verdict right now.
+    pub fn waiting_publishers(&self) -> usize {
+        self.0.outcomes.waiting()
+    }
+
+    /// Another process changed the database: forget what was known of packages.
+    pub fn expire_heads(&self) {
+        self.0.heads.expire_all();
+    }
+
+    /// Who is calling, by the `Authorization` header of a native client.
+    ///
+    /// A broken credential is not an error here: reads are still served what anonymous callers may
+    /// see, and everything else answers [`Registry::broken_credential`].
+    pub async fn caller(&self, authorization: Option<&[u8]>) -> Result<Principal, RegistryError> {
+        match Presented::from_header(authorization) {
+            Presented::None => Ok(Principal::anonymous()),
+            presented => match self.0.identity.authenticate(&presented, identity::Surface::Native).await {
+                Ok(principal) => Ok(principal),
+                Err(RegistryError::BadCredential(_)) => Ok(Principal::invalid()),
+                Err(other) => Err(other),
+            },
+        }
+    }
+
+    /// The refusal of a caller that had to be somebody: 401 in each ecosystem's words.
+    pub fn broken_credential(&self, who: &Principal) -> RegistryError {
+        if who.is_invalid() { RegistryError::BadCredential(CredentialProblem::Invalid) } else { RegistryError::Unauthenticated }
+    }
+
+    /// The visibility of a personal repository made by a first publish.
+    pub fn personal_visibility(&self) -> Visibility {
+        self.0.settings.publishing.personal_repository_visibility
+    }
+}

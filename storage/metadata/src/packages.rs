@@ -421,3 +421,24 @@ impl Tx {
         Ok(())
     }
 }
+
+impl Db {
+    /// Packages whose search document is older than their last change before `before`.
+    pub async fn packages_behind_index(&self, before: Timestamp, limit: i64) -> DbResult<Vec<PackageHead>> {
+        const SQL: &str =
+            head_columns!("WHERE p.indexed_revision < p.revision AND p.updated_at < $1 ORDER BY p.updated_at LIMIT $2");
+        let rows: Vec<HeadRow> = on_db!(self, |c| sqlx::query_as(SQL).bind(before).bind(limit).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(HeadRow::into_head).collect())
+    }
+}
+
+impl Tx {
+    /// Adds download counts that were summed in memory.
+    pub async fn add_downloads(&mut self, sums: &[(PackageId, i64)]) -> DbResult<()> {
+        const SQL: &str = "UPDATE packages SET download_count = download_count + $2 WHERE id = $1";
+        for (package, count) in sums {
+            on_tx!(self, |c| sqlx::query(SQL).bind(*package).bind(*count).execute(c).await.map(drop))?;
+        }
+        Ok(())
+    }
+}

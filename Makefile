@@ -1,0 +1,44 @@
+# `make help` lists the tasks. `make run` and `make test` are the only set-up there is.
+.DEFAULT_GOAL := help
+SHELL := bash
+services := benches/services
+
+.PHONY: help
+help: ## List the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: tools
+tools:
+	@bash $(services)/tools.sh
+
+.PHONY: run
+run: tools ## Build and start the server on the embedded default (SQLite, local disk)
+	cargo run --release -p publaryn -- serve
+
+.PHONY: test
+test: tools ## Everything: units, both databases, real clients, faults; installs what it needs
+	$(services)/npm-clients.sh
+	$(services)/count.sh $(services)/with-services.sh $(MAKE) --no-print-directory test-all
+
+.PHONY: test-all
+test-all:
+	cargo fmt --all -- --check
+	cargo build -p publaryn
+	cargo test --workspace --no-fail-fast
+
+.PHONY: test-fast
+test-fast: tools ## Units and the embedded integration tests: minutes, no services, no foreign clients
+	$(services)/count.sh cargo test --workspace --exclude publaryn-benches --lib --bins --test integration_tests --test auth_tests --no-fail-fast
+
+.PHONY: lint
+lint: tools ## Formatting and clippy, as the release contract asks
+	cargo fmt --all -- --check
+	cargo clippy --all-targets --all-features -- -D warnings
+
+.PHONY: bench
+bench: tools ## Ratios against nginx and verdaccio, measured side by side in one run
+	bash benches/run.sh
+
+.PHONY: fuzz
+fuzz: ## Fuzz the parsers of foreign bytes (needs cargo-fuzz and a nightly toolchain)
+	cd actors/scan/fuzz && cargo +nightly fuzz run walk_targz -- -max_total_time=$${SECONDS_PER_TARGET:-60}

@@ -1,0 +1,99 @@
+//! The end of a scan: live or held, decided from stored findings inside one transaction.
+
+use publaryn_core::{
+    Ecosystem, RegistryError, ReleaseId, ReleaseState, RepositoryKind, Timestamp, Visibility,
+    audit::{AuditAction, AuditEntry},
+};
+use publaryn_metadata::{Tx, packages::PackageHead, releases::ReleaseProgress};
+use publaryn_scan::policy::{PolicyLevel, blocks};
+
+use crate::scan_job::index_job;
+
+/// What became of a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Live,
+    Blocked,
+    /// Not in `scanning` (any more), or scans are still running.
+    Unchanged,
+}
+
+/// Decides a release whose scans have all ended. Any number of callers may race: the row lock and
+/// the state make exactly one of them act.
+pub async fn finalize(tx: &mut Tx, release: &ReleaseProgress, now: Timestamp) -> Result<Verdict, RegistryError> {
+    if release.status != ReleaseState::Scanning || release.scans_done < release.scans_total {
+        return Ok(Verdict::Unchanged);
+    }
+    let facts = tx.policy_facts(release.package_id).await?;
+    let level = level(facts.repository_kind, facts.visibility.max(facts.repository_visibility));
+    let findings = tx.unresolved_findings(release.id).await?;
+    let blocking: Vec<String> =
+        findings.iter().filter(|f| blocks(&f.as_finding(), level)).map(|f| f.id.to_string()).collect();
+    if blocking.is_empty() {
+        go_live(tx, release, now).await?;
+        return Ok(Verdict::Live);
+    }
+    tx.set_release_state(release.id, ReleaseState::Quarantine, now).await?;
+    let blocked_by = serde_json::Value::from(blocking).to_string();
+    tx.set_blocked_by(release.id, &blocked_by).await?;
+    let entry = AuditEntry::system(AuditAction::ReleaseScanBlock).package(release.package_id).release(release.id);
+    tx.append_audit(&entry.with("version", release.version.as_str()), now).await?;
+    metrics::counter!("publaryn_publishes_total", "outcome" => "blocked").increment(1);
+    Ok(Verdict::Blocked)
+}
+
+/// The column of the policy table for a package in a repository.
+fn level(kind: RepositoryKind, effective: Visibility) -> PolicyLevel {
+    match kind {
+        RepositoryKind::Staging => PolicyLevel::Staging,
+        RepositoryKind::Private => PolicyLevel::Private,
+        _ if !effective.is_open() => PolicyLevel::Private,
+        RepositoryKind::Release => PolicyLevel::Release,
+        RepositoryKind::Public => PolicyLevel::Public,
+    }
+}
+
+async fn go_live(tx: &mut Tx, release: &ReleaseProgress, now: Timestamp) -> Result<(), RegistryError> {
+    let head = tx
+        .lock_package_by_id(release.package_id)
+        .await?
+        .ok_or_else(|| RegistryError::internal("a release without its package"))?;
+    let next = match (release.is_yanked, &release.deprecation_message) {
+        (true, _) => ReleaseState::Yanked,
+        (false, Some(_)) => ReleaseState::Deprecated,
+        (false, None) => ReleaseState::Published,
+    };
+    tx.set_release_state(release.id, next, now).await?;
+    for tag in release.tags()? {
+        tx.set_tag(head.id, &tag, release.id, release.sequence, now).await?;
+    }
+    if let Some(default) = default_tag(head.ecosystem) {
+        tx.set_tag_if_absent(head.id, default, release.id, release.sequence, now).await?;
+    }
+    if !tx.has_newer_live_release(head.id, release.sequence).await? {
+        tx.set_package_facts(head.id, &release.facts()?).await?;
+    }
+    tx.bump_revision(&head, now).await?;
+    tx.enqueue(&index_job(head.id, head.owner)).await?;
+    let entry = AuditEntry::system(AuditAction::ReleaseScanPass).package(head.id).release(release.id);
+    tx.append_audit(&entry.with("version", release.version.as_str()), now).await?;
+    metrics::counter!("publaryn_publishes_total", "outcome" => "live").increment(1);
+    Ok(())
+}
+
+/// The tag that always points somewhere while anything is live.
+fn default_tag(ecosystem: Ecosystem) -> Option<&'static str> {
+    (ecosystem == Ecosystem::Npm).then_some("latest")
+}
+
+/// After a release went away (unpublished, yanked, blocked): drops its tags and lets the default
+/// tag fall back to the highest remaining stable version, else the highest pre-release.
+pub async fn settle_tags(tx: &mut Tx, head: &PackageHead, gone: ReleaseId, now: Timestamp) -> Result<(), RegistryError> {
+    tx.delete_tags_of(gone).await?;
+    let Some(default) = default_tag(head.ecosystem) else { return Ok(()) };
+    if let Some(next) = tx.highest_release(head.id).await? {
+        let sequence = tx.next_sequence(head.id).await?;
+        tx.set_tag_if_absent(head.id, default, next, sequence, now).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Keeping promises nobody waits for any more (jobs.md §8).
+
+use std::time::Duration;
+
+use publaryn_core::{
+    RegistryError, ReleaseId, ReleaseState, Timestamp,
+    audit::{AuditAction, AuditEntry},
+    job::JobKind,
+};
+use publaryn_jobs::{Handler, JobContext, JobError, Outcome};
+use publaryn_metadata::{Db, jobs::NewJob, releases::ReleaseProgress};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    finalize::finalize,
+    scan_job::{index_job, scan_failed},
+};
+
+/// The `finalize_release` job: decides a release whose scans have all ended.
+pub struct FinalizeRelease {
+    pub db: Db,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Payload {
+    release_id: ReleaseId,
+}
+
+impl FinalizeRelease {
+    fn job(release: ReleaseId) -> NewJob {
+        NewJob::new(JobKind::FinalizeRelease, &serde_json::json!({ "release_id": release })).unique(release.to_string())
+    }
+}
+
+#[async_trait::async_trait]
+impl Handler for FinalizeRelease {
+    fn kind(&self) -> JobKind {
+        JobKind::FinalizeRelease
+    }
+
+    async fn run(&self, job: &JobContext) -> Result<Outcome, JobError> {
+        let Payload { release_id } = job.payload()?;
+        let mut tx = self.db.begin().await.map_err(JobError::retry)?;
+        if let Some(release) = tx.lock_release(release_id).await.map_err(JobError::retry)? {
+            finalize(&mut tx, &release, Timestamp::now()).await.map_err(JobError::retry)?;
+        }
+        job.complete_in(&mut tx).await?;
+        tx.commit().await.map_err(JobError::retry)?;
+        Ok(Outcome::Committed)
+    }
+}
+
+/// The `reconcile_releases` job: no release stays in `scanning` once its scan jobs have ended, and
+/// every live package is indexed.
+pub struct ReconcileReleases {
+    pub db: Db,
+}
+
+/// Releases whose last change is younger than this are still on their ordinary way.
+const SETTLED: Duration = Duration::from_secs(30);
+/// Releases looked at per run; the next run continues.
+const BATCH: i64 = 500;
+
+#[async_trait::async_trait]
+impl Handler for ReconcileReleases {
+    fn kind(&self) -> JobKind {
+        JobKind::ReconcileReleases
+    }
+
+    async fn run(&self, job: &JobContext) -> Result<Outcome, JobError> {
+        let before = Timestamp::now() - SETTLED;
+        let stuck = self.db.releases_scanning_since(before, BATCH).await.map_err(JobError::retry)?;
+        for release in stuck {
+            self.release(&release).await.map_err(JobError::retry)?;
+            job.progress(1, None).await?;
+        }
+        for head in self.db.packages_behind_index(before, BATCH).await.map_err(JobError::retry)? {
+            let mut tx = self.db.begin().await.map_err(JobError::retry)?;
+            tx.enqueue(&index_job(head.id, head.owner)).await.map_err(JobError::retry)?;
+            tx.commit().await.map_err(JobError::retry)?;
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+impl ReconcileReleases {
+    async fn release(&self, release: &ReleaseProgress) -> Result<(), RegistryError> {
+        let mut tx = self.db.begin().await?;
+        if release.scans_done >= release.scans_total {
+            tx.enqueue(&FinalizeRelease::job(release.id)).await?;
+            return Ok(tx.commit().await?);
+        }
+        let mut failure = None;
+        for artifact in self.db.unscanned_artifacts(release.id).await? {
+            match tx.latest_job(JobKind::ScanArtifact, &artifact.to_string()).await? {
+                // Still on its way: the queue looks after it.
+                Some(job) if !job.state.is_terminal() => {}
+                Some(job) => failure = Some(job.last_error.unwrap_or_else(|| "the scan job ended early".into())),
+                None => failure = Some("the scan job is gone".into()),
+            }
+        }
+        let Some(reason) = failure else { return Ok(()) };
+        let now = Timestamp::now();
+        let Some(current) = tx.lock_release(release.id).await? else { return Ok(()) };
+        if current.status != ReleaseState::Scanning {
+            return Ok(());
+        }
+        tx.upsert_finding(release.id, None, &scan_failed(&reason), now).await?;
+        tx.set_release_state(release.id, ReleaseState::Quarantine, now).await?;
+        let entry = AuditEntry::system(AuditAction::ReleaseScanBlock).package(release.package_id).release(release.id);
+        Ok(tx.commit_audited(&entry.with("reason", "scan_failed"), now).await?)
+    }
+}

@@ -1,0 +1,243 @@
+//! Reads an archive once, streaming, and refuses whatever two extractors could read differently.
+//!
+//! The rows of scanning.md §3a: framing (T1, T2), roots (T3), names (Z3), links (L), bombs (B1), nested archives (N)
+//! and polyglots (P). Memory is constant in the size of the archive (about 32 bytes per entry, plus one nested
+//! archive of at most 8 MiB); nothing is written to disk and the input is never sought. The zip rows come with the first ecosystem that needs them,
+//! as `walk_zip` beside [`walk_targz`].
+
+mod gzip;
+mod header;
+mod limits;
+mod path;
+mod pax;
+mod polyglot;
+mod tar;
+
+use std::{
+    fmt,
+    io::{self, Read},
+};
+
+use limits::Budget;
+use publaryn_core::finding::{Category, Finding, Severity};
+
+pub use self::tar::walk_targz;
+
+/// Counts up with every change of what the walker accepts or notes; part of the ruleset digest.
+pub const WALKER_VERSION: u32 = 1;
+
+/// What a gzip-compressed tar must look like. Start from [`TarRules::new`] and narrow or widen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TarRules {
+    pub root: RootRule,
+    pub links: LinkRule,
+    pub duplicates: DuplicateRule,
+    /// Files and directories, nested archives included.
+    pub max_entries: u64,
+    /// Bytes that come out of decompression in total: headers, padding and nested archives included.
+    pub max_unpacked_bytes: u64,
+    pub max_entry_bytes: u64,
+    /// Unpacked to compressed bytes, once more than 64 MiB were unpacked.
+    pub max_ratio: u64,
+    /// Components of a path.
+    pub max_depth: usize,
+    /// Archives inside archives are listed down to this depth (0 = not at all); what they break is only noted,
+    /// but they draw on the same limits.
+    pub nested_depth: u8,
+    /// Whether entries of nested archives reach the visitor too ([`TarEntry::within`] is then set).
+    pub visits_nested: bool,
+}
+
+impl TarRules {
+    /// The default limits of scanning.md §3a B1 and §4.
+    pub fn new(root: RootRule) -> Self {
+        Self {
+            root,
+            links: LinkRule::Refuse,
+            duplicates: DuplicateRule::CaseSensitive,
+            max_entries: 50_000,
+            max_unpacked_bytes: 2 << 30,
+            max_entry_bytes: 512 << 20,
+            max_ratio: 50,
+            max_depth: 64,
+            nested_depth: 2,
+            visits_nested: false,
+        }
+    }
+}
+
+/// Where entries may lie (T3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootRule {
+    /// Anywhere.
+    Any,
+    /// Under one top directory, whatever its name (npm).
+    Single,
+    /// Under exactly this directory, with or without trailing slash (`name-1.0.0/`, crate).
+    Exact(String),
+}
+
+/// What links mean (L). Ecosystems that allow links inside the root are yet to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkRule {
+    Refuse,
+}
+
+/// Which paths count as the same file. Byte-equal and Unicode-equivalent paths always do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DuplicateRule {
+    /// Paths that differ only in case are noted.
+    CaseSensitive,
+    /// Paths that differ only in case are refused.
+    CaseInsensitive,
+}
+
+/// One entry, handed to the visitor in archive order.
+pub struct TarEntry<'a> {
+    /// As stored, so a directory may end in a slash; checked against Z3.
+    pub path: &'a str,
+    pub kind: EntryKind,
+    pub size: u64,
+    /// Permission bits as stored, e.g. `0o644`.
+    pub mode: u32,
+    /// The nested archive this entry lies in, as `outer/a.tgz` or `outer/a.tgz!inner/b.tar`.
+    pub within: Option<&'a str>,
+    /// Exactly `size` bytes; what the visitor leaves unread is skipped.
+    pub data: &'a mut dyn Read,
+}
+
+impl<'a> TarEntry<'a> {
+    /// The path below its first component; `None` for the root directory itself.
+    pub fn below_root(&self) -> Option<&'a str> {
+        self.path.strip_suffix('/').unwrap_or(self.path).split_once('/').map(|(_, rest)| rest)
+    }
+
+    /// Reads the whole entry.
+    ///
+    /// # Errors
+    /// B1 when it is larger than `max_bytes`; whatever the archive itself breaks.
+    pub fn read_to_vec(&mut self, max_bytes: u64) -> Result<Vec<u8>, ArchiveError> {
+        if self.size > max_bytes {
+            let message = format!("a file of {} bytes where at most {max_bytes} are allowed", self.size);
+            return Err(ArchiveError { path: Some(self.path.to_owned()), ..ArchiveError::limit(message) });
+        }
+        let mut bytes = Vec::with_capacity(self.size as usize);
+        self.data.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+impl fmt::Debug for TarEntry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TarEntry")
+            .field("path", &self.path)
+            .field("kind", &self.kind)
+            .field("size", &self.size)
+            .finish()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    File,
+    Directory,
+}
+
+/// What a whole archive turned out to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TarSummary {
+    /// Files and directories of the outermost archive.
+    pub entries: u64,
+    pub files: u64,
+    /// Sum of the sizes of the files of the outermost archive (npm `unpackedSize`).
+    pub unpacked_bytes: u64,
+    pub compressed_bytes: u64,
+    /// The first component of the first path.
+    pub root: Option<String>,
+    /// Oddities to record, none of them blocking.
+    pub notes: Vec<Finding>,
+}
+
+/// Why an archive was refused, or could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ArchiveError {
+    pub kind: ErrorKind,
+    /// `ARC-T1`, … (scanning.md §3a), or a rule of the visitor's own.
+    pub rule: &'static str,
+    /// The entry at fault.
+    pub path: Option<String>,
+    /// A sentence for the publisher; lower case, no final dot. Names the path where that helps.
+    pub message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// Well-formed, but forbidden or ambiguous.
+    Unsafe,
+    /// Larger than the rules allow.
+    Limit,
+    /// Not an archive of the expected format, or a damaged one.
+    Malformed,
+    /// The input itself failed; says nothing about the archive.
+    Io,
+}
+
+impl ArchiveError {
+    pub fn new(kind: ErrorKind, rule: &'static str, path: Option<&str>, message: impl Into<String>) -> Self {
+        Self { kind, rule, path: path.map(str::to_owned), message: message.into() }
+    }
+
+    /// An `Unsafe` refusal; for visitors with rules of their own, too.
+    pub fn refuse(rule: &'static str, path: Option<&str>, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unsafe, rule, path, message)
+    }
+
+    fn limit(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Limit, "ARC-B1", None, message)
+    }
+
+    /// The blocking finding this refusal becomes when it is met after upload.
+    pub fn to_finding(&self) -> Finding {
+        let category = match self.kind {
+            ErrorKind::Limit => Category::ArchiveLimit,
+            ErrorKind::Unsafe | ErrorKind::Malformed => Category::ArchiveUnsafe,
+            ErrorKind::Io => Category::ScannerFailure,
+        };
+        Finding {
+            location: self.path.clone().unwrap_or_default(),
+            ..crate::finding(self.rule, category, Severity::High, self.message.clone())
+        }
+    }
+}
+
+impl From<ArchiveError> for io::Error {
+    /// Keeps the refusal inside, so that it survives a reader in between.
+    fn from(error: ArchiveError) -> Self {
+        io::Error::other(error)
+    }
+}
+
+impl From<io::Error> for ArchiveError {
+    fn from(error: io::Error) -> Self {
+        match error.downcast::<ArchiveError>() {
+            Ok(inner) => inner,
+            Err(other) => Self::new(ErrorKind::Io, "ARC-IO", None, format!("cannot read the archive: {other}")),
+        }
+    }
+}
+
+/// Decompressed (or plain) bytes that draw on a budget; 0 means a verified end.
+trait ByteSource {
+    fn read(&mut self, out: &mut [u8], budget: &mut Budget) -> Result<usize, ArchiveError>;
+}
+
+/// Bytes already in memory and already counted.
+impl ByteSource for &[u8] {
+    fn read(&mut self, out: &mut [u8], _: &mut Budget) -> Result<usize, ArchiveError> {
+        Ok(Read::read(self, out)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

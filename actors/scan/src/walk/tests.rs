@@ -1,0 +1,196 @@
+use std::io::Cursor;
+
+use super::*;
+use crate::corpus::{self, Case, TarBuilder, Verdict};
+
+const FILES: &[(&str, &[u8])] = &[("package/package.json", b"{}"), ("package/lib/index.js", b"module.exports = 1")];
+
+fn walk(bytes: &[u8], rules: &TarRules) -> Result<(Vec<String>, TarSummary), ArchiveError> {
+    let mut paths = Vec::new();
+    let summary = walk_targz(bytes, rules, &mut |entry| {
+        paths.push(entry.path.to_owned());
+        let mut data = Vec::new();
+        entry.data.read_to_end(&mut data)?;
+        assert_eq!(data.len() as u64, entry.size);
+        Ok(())
+    })?;
+    Ok((paths, summary))
+}
+
+fn single() -> TarRules {
+    TarRules::new(RootRule::Single)
+}
+
+#[test]
+fn every_crafted_archive_meets_its_verdict() {
+    let cases = corpus::cases("package", FILES);
+    assert!(cases.len() > 100, "{}", cases.len());
+    for root in [RootRule::Single, RootRule::Exact("package/".into())] {
+        for Case { name, bytes, verdict } in &cases {
+            let result = walk(bytes, &TarRules::new(root.clone()));
+            match (verdict, result) {
+                (Verdict::Refused(rule), Err(error)) => assert_eq!(error.rule, *rule, "{name}: {error}"),
+                (Verdict::Noted(rule), Ok((_, summary))) => {
+                    assert!(summary.notes.iter().any(|n| n.rule_id == *rule), "{name}: {:?}", summary.notes);
+                    assert!(summary.notes.iter().all(|n| n.severity < Severity::High), "{name}");
+                }
+                (Verdict::Clean, Ok((paths, summary))) => {
+                    assert_eq!(summary.notes, [], "{name}");
+                    assert!(paths.len() >= FILES.len(), "{name}");
+                }
+                (_, other) => panic!("{name}: expected {verdict:?}, got {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_summary_counts_what_is_there() {
+    let bytes = corpus::tar(FILES).directory("package/empty/").targz();
+    let (paths, summary) = walk(&bytes, &single()).unwrap();
+    assert_eq!(paths, ["package/package.json", "package/lib/index.js", "package/empty/"]);
+    let expected = TarSummary {
+        entries: 3,
+        files: 2,
+        unpacked_bytes: 20,
+        compressed_bytes: bytes.len() as u64,
+        root: Some("package".into()),
+        notes: vec![],
+    };
+    assert_eq!(summary, expected);
+}
+
+#[test]
+fn messages_name_the_entry_as_cargo_would() {
+    let bytes = corpus::tar(&[]).special(b'2', "x-1.0.0/y", "z").targz();
+    let error = walk(&bytes, &TarRules::new(RootRule::Exact("x-1.0.0/".into()))).unwrap_err();
+    assert_eq!(error.to_string(), "unexpected tar entry type Symlink found: x-1.0.0/y");
+    assert_eq!((error.rule, error.path.as_deref(), error.kind), ("ARC-L", Some("x-1.0.0/y"), ErrorKind::Unsafe));
+    let finding = error.to_finding();
+    assert_eq!((finding.severity, finding.category), (Severity::High, Category::ArchiveUnsafe));
+}
+
+#[test]
+fn unread_data_is_skipped_and_a_visitors_refusal_is_kept() {
+    let bytes = corpus::targz(FILES);
+    let mut seen = 0;
+    walk_targz(&bytes[..], &single(), &mut |_| {
+        seen += 1;
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(seen, 2);
+    let error =
+        walk_targz(&bytes[..], &single(), &mut |entry| Err(ArchiveError::refuse("META-X", Some(entry.path), "no")))
+            .unwrap_err();
+    assert_eq!((error.rule, error.path.as_deref()), ("META-X", Some("package/package.json")));
+}
+
+#[test]
+fn a_fault_in_the_stream_outranks_what_the_visitor_made_of_it() {
+    let good = corpus::targz(&[("package/a", &[7; 100_000])]);
+    let error = walk_targz(&good[..good.len() - 40], &single(), &mut |entry| {
+        let mut text = Vec::new();
+        entry.data.read_to_end(&mut text).map_err(|_| ArchiveError::refuse("META-X", None, "unreadable"))?;
+        Ok(())
+    })
+    .unwrap_err();
+    assert_eq!(error.rule, "ARC-T1", "{error}");
+}
+
+#[test]
+fn a_failing_input_is_not_the_archives_fault() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::new(io::ErrorKind::ConnectionReset, "gone"))
+        }
+    }
+    let bytes = corpus::targz(FILES);
+    let error = walk_targz(Cursor::new(&bytes[..20]).chain(Broken), &single(), &mut |_| Ok(())).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Io);
+}
+
+#[test]
+fn each_limit_refuses_just_above_it() {
+    let bytes = corpus::targz(&[("p/a", &[1; 1000]), ("p/b", &[2; 1000])]);
+    // Two headers, two files of two blocks each, and the end marker.
+    let exact = TarRules { max_entries: 2, max_entry_bytes: 1000, max_unpacked_bytes: 4096, max_depth: 2, ..single() };
+    walk(&bytes, &exact).unwrap();
+    for tight in [
+        TarRules { max_entries: 1, ..exact.clone() },
+        TarRules { max_entry_bytes: 999, ..exact.clone() },
+        TarRules { max_unpacked_bytes: 4095, ..exact.clone() },
+        TarRules { max_depth: 1, ..exact.clone() },
+    ] {
+        let error = walk(&bytes, &tight).unwrap_err();
+        assert_eq!((error.rule, error.kind), ("ARC-B1", ErrorKind::Limit), "{tight:?}");
+    }
+}
+
+#[test]
+fn the_ratio_rule_stops_a_bomb_early_and_spares_small_archives() {
+    let zeros = vec![0; 80 << 20];
+    let bomb = corpus::targz(&[("p/zeros", &zeros)]);
+    let error = walk(&bomb, &single()).unwrap_err();
+    assert_eq!((error.rule, error.kind), ("ARC-B1", ErrorKind::Limit));
+    walk(&bomb, &TarRules { max_ratio: 2000, ..single() }).unwrap();
+    walk(&corpus::targz(&[("p/zeros", &zeros[..60 << 20])]), &single()).unwrap();
+}
+
+#[test]
+fn zeros_after_the_end_marker_count_as_unpacked() {
+    let bytes = corpus::gzip(&[corpus::tar(FILES).finish(), vec![0; 100_000]].concat());
+    let error = walk(&bytes, &TarRules { max_unpacked_bytes: 50_000, ..single() }).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Limit);
+}
+
+#[test]
+fn nested_entries_are_visited_on_request_and_share_the_budget() {
+    let inner = corpus::targz(&[("in/secret", b"s"), ("in/more", &[5; 5000])]);
+    let bytes = corpus::targz(&[("p/x.tgz", &inner), ("p/y", b"z")]);
+    let rules = TarRules { visits_nested: true, ..single() };
+    let mut seen = Vec::new();
+    let summary = walk_targz(&bytes[..], &rules, &mut |entry| {
+        seen.push((entry.path.to_owned(), entry.within.map(str::to_owned)));
+        Ok(())
+    })
+    .unwrap();
+    let within = Some("p/x.tgz".to_owned());
+    let expected = [
+        ("p/x.tgz".to_owned(), None),
+        ("in/secret".to_owned(), within.clone()),
+        ("in/more".to_owned(), within),
+        ("p/y".to_owned(), None),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(summary.entries, 2);
+    let error = walk(&bytes, &TarRules { max_entries: 3, ..single() }).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Limit);
+    let error = walk_targz(&bytes[..], &rules, &mut |entry| match entry.within {
+        Some(_) => Err(ArchiveError::refuse("META-X", None, "no")),
+        None => Ok(()),
+    })
+    .unwrap_err();
+    assert_eq!(error.rule, "META-X");
+}
+
+#[test]
+fn case_insensitive_rules_refuse_what_is_otherwise_noted() {
+    let bytes = corpus::targz(&[("p/Cargo.toml", b""), ("p/cargo.toml", b"")]);
+    assert_eq!(walk(&bytes, &single()).unwrap().1.notes.len(), 1);
+    let strict = TarRules { duplicates: DuplicateRule::CaseInsensitive, ..single() };
+    assert_eq!(walk(&bytes, &strict).unwrap_err().rule, "ARC-Z3");
+}
+
+#[test]
+fn paths_below_the_root_are_what_clients_see() {
+    let bytes = TarBuilder::new().directory("p/").directory("p/d/").file("p/d/f", b"").targz();
+    let mut below = Vec::new();
+    walk_targz(&bytes[..], &single(), &mut |entry| {
+        below.push(entry.below_root().map(str::to_owned));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(below, [None, Some("d".to_owned()), Some("d/f".to_owned())]);
+}

@@ -1,0 +1,55 @@
+//! The seam between an ecosystem and the rest of the server.
+
+use axum::{Router, response::Response};
+use http::Method;
+use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
+use publaryn_registry::Registry;
+use publaryn_scan::Scanner;
+
+/// One ecosystem: its routes, its names, its errors, its scanners.
+///
+/// Adding an ecosystem costs one folder with an implementation of this trait and one line in
+/// `runtime/api/src/protocols.rs` (docs/adding-an-ecosystem.md).
+pub trait Adapter: Send + Sync + 'static {
+    fn ecosystem(&self) -> Ecosystem;
+
+    /// Where the adapter answers. The mount path is part of the protocol (`/npm`, OCI's `/v2`).
+    fn mounts(&self) -> Vec<Mount>;
+
+    /// The only door for names of this ecosystem.
+    fn parse_name(&self, raw: &str) -> Result<PackageName, RegistryError>;
+
+    /// The only door for versions of this ecosystem.
+    fn parse_version(&self, raw: &str) -> Result<Version, RegistryError>;
+
+    /// An error in the ecosystem's own form. Shared layers use it too (413, 503, panics, unknown routes).
+    fn render_error(&self, error: &RegistryError, request: &RequestFacts) -> Response;
+
+    /// What looks at this ecosystem's artifacts; runs in the scanner processes.
+    fn scanners(&self) -> Vec<Box<dyn Scanner>>;
+}
+
+/// Routes under one path prefix of the server.
+pub struct Mount {
+    /// Starts with `/`, has no trailing slash.
+    pub path: &'static str,
+    pub router: Router<Registry>,
+}
+
+/// What an error form may depend on.
+#[derive(Debug, Clone)]
+pub struct RequestFacts {
+    pub method: Method,
+    /// The undecoded path, mount included.
+    pub path: String,
+}
+
+impl RequestFacts {
+    pub fn of(method: &Method, uri: &http::Uri) -> Self {
+        Self { method: method.clone(), path: uri.path().to_owned() }
+    }
+    /// Anything but GET and HEAD.
+    pub fn is_write(&self) -> bool {
+        !matches!(self.method, Method::GET | Method::HEAD)
+    }
+}

@@ -1,0 +1,64 @@
+//! From errors to status codes, and the shape adapters' handlers fail with.
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use publaryn_core::{RegistryError, StatusClass};
+use serde_json::Value;
+
+/// The usual status of an error on native surfaces; adapters deviate where their protocol does.
+pub fn error_status(error: &RegistryError) -> StatusCode {
+    match error.class() {
+        StatusClass::Unauthenticated => StatusCode::UNAUTHORIZED,
+        StatusClass::Forbidden => StatusCode::FORBIDDEN,
+        StatusClass::NotFound => StatusCode::NOT_FOUND,
+        StatusClass::Conflict => StatusCode::CONFLICT,
+        StatusClass::Malformed => StatusCode::BAD_REQUEST,
+        StatusClass::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        StatusClass::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        StatusClass::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+        StatusClass::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        StatusClass::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// A JSON error answer with `Retry-After` where waiting helps. Failures are logged here, once.
+pub fn json_error(status: StatusCode, body: &Value, error: &RegistryError) -> Response {
+    if status.is_server_error() {
+        tracing::error!(error = error.cause_chain(), "request failed");
+    }
+    let mut response = (status, Bytes::from(body.to_string())).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = error.retry_after_seconds() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response.extensions_mut().insert(Reason::of(error));
+    response
+}
+
+/// The short text that goes on the HTTP/1.1 status line: several clients print nothing else.
+#[derive(Debug, Clone)]
+pub struct Reason(pub String);
+
+/// Longest text put on the status line.
+const MAX_REASON: usize = 200;
+
+impl Reason {
+    /// ASCII text of an error; secrets and line breaks never get here.
+    pub fn of(error: &RegistryError) -> Self {
+        let text: String = error.to_string().chars().filter(|c| (' '..='~').contains(c)).take(MAX_REASON).collect();
+        Self(text)
+    }
+}
+
+/// What a handler returns when it fails: any error, to be rendered by its adapter.
+#[derive(Debug)]
+pub struct Failure(pub RegistryError);
+
+impl<E: Into<RegistryError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}

@@ -1,0 +1,135 @@
+//! Serving artifact bytes: HEAD, ranges, conditional requests, immutable caching.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures::Stream;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use publaryn_core::{BoxError, RegistryError};
+use publaryn_registry::{ByteStream, Registry, ServableArtifact};
+
+use crate::{
+    metadata::{insert_text, matches_etag},
+    range::{RangeOutcome, parse_range},
+};
+
+/// Sends an artifact as uploaded. A download is counted when all bytes of a plain 200 were handed over.
+pub async fn respond_artifact(
+    registry: &Registry,
+    artifact: ServableArtifact,
+    method: &Method,
+    request: &HeaderMap,
+) -> Result<Response, RegistryError> {
+    let etag = format!("\"{}\"", artifact.sha256().hex());
+    let size = artifact.size_bytes();
+    let text = |name| request.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
+    let mut response = if matches_etag(request, &[&etag]) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        // A range is only honoured for the representation the client thinks it has (RFC 9110 §13.1.5).
+        let wanted = text(header::RANGE).filter(|_| text(header::IF_RANGE).is_none_or(|tag| tag == etag));
+        match parse_range(wanted, size) {
+            RangeOutcome::Unsatisfiable => {
+                let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+                insert_text(response.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{size}"));
+                response
+            }
+            RangeOutcome::Part(part) => {
+                let range = format!("bytes {}-{}/{size}", part.start, part.end - 1);
+                let length = part.end - part.start;
+                let mut response = body(registry, &artifact, Some(part), method).await?;
+                *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+                insert_text(response.headers_mut(), header::CONTENT_RANGE, &range);
+                response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+                response
+            }
+            RangeOutcome::Whole => {
+                if let Some(address) = registry.redirect(&artifact).await? {
+                    registry.count_download(&artifact);
+                    let mut response = StatusCode::FOUND.into_response();
+                    insert_text(response.headers_mut(), header::LOCATION, &address);
+                    return Ok(response);
+                }
+                let mut response = body(registry, &artifact, None, method).await?;
+                response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+                response
+            }
+        }
+    };
+    let headers = response.headers_mut();
+    if response_has_content(headers) {
+        insert_text(headers, header::CONTENT_TYPE, artifact.content_type());
+    }
+    insert_text(headers, header::ETAG, &etag);
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let shared = artifact.is_open() && !request.contains_key(header::AUTHORIZATION);
+    let caching = if shared { "public, max-age=31536000, immutable" } else { "private, max-age=31536000, immutable" };
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    Ok(response)
+}
+
+fn response_has_content(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::CONTENT_LENGTH)
+}
+
+async fn body(
+    registry: &Registry,
+    artifact: &ServableArtifact,
+    part: Option<std::ops::Range<u64>>,
+    method: &Method,
+) -> Result<Response, RegistryError> {
+    if method == Method::HEAD {
+        return Ok(Body::empty().into_response());
+    }
+    let is_whole = part.is_none();
+    let blob = registry.open(artifact, part).await?;
+    if let Some(bytes) = blob.as_bytes() {
+        if is_whole {
+            registry.count_download(artifact);
+        }
+        return Ok(Body::from(bytes.clone()).into_response());
+    }
+    let stream = blob.into_stream();
+    if !is_whole {
+        return Ok(Body::from_stream(stream).into_response());
+    }
+    let counted = Counted { stream, when_done: Some((registry.clone(), artifact.clone())) };
+    Ok(Body::from_stream(counted).into_response())
+}
+
+/// Counts the download when the stream ends well.
+struct Counted {
+    stream: ByteStream,
+    when_done: Option<(Registry, ServableArtifact)>,
+}
+
+impl Stream for Counted {
+    type Item = Result<Bytes, BoxError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = self.stream.as_mut().poll_next(cx);
+        match &next {
+            Poll::Ready(None) => {
+                if let Some((registry, artifact)) = self.when_done.take() {
+                    registry.count_download(&artifact);
+                }
+            }
+            Poll::Ready(Some(Err(error))) => {
+                // The status line is gone; the broken length tells the client.
+                tracing::warn!(%error, "a download broke off");
+                self.when_done = None;
+            }
+            _ => {}
+        }
+        next
+    }
+}

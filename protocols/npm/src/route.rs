@@ -1,0 +1,312 @@
+//! From the raw path of a request to what it asks for.
+//!
+//! One logical package has three spellings in a URL (`@s/n`, `@s%2fn`, `@s%2Fn`), so the path is split
+//! here, undecoded, rather than by the router: every spelling of every route ends in the same [`Route`].
+
+use percent_encoding::percent_decode_str;
+
+/// What a path names. Names and other parts are decoded but not yet checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    Root,
+    Ping,
+    Whoami,
+    Keys,
+    /// `NAME@VERSION`.
+    Attestations(String),
+    Search,
+    Login,
+    /// The `doneUrl` of a web login.
+    LoginStatus(String),
+    /// `/-/user/org.couchdb.user:NAME`, with or without `/-rev/R`.
+    User(String),
+    /// `/-/user/token/TOKEN`: the secret itself is in the path.
+    Logout(String),
+    UserPackages(String),
+    OrgPackages(String),
+    Tokens,
+    Token(String),
+    Profile,
+    BulkAudit,
+    QuickAudit,
+    StarredByUser,
+    OidcExchange(String),
+    DistTags(String),
+    DistTag {
+        name: String,
+        tag: String,
+    },
+    Access(String),
+    Visibility(String),
+    Collaborators(String),
+    Packument(String),
+    /// `/P/V`: `spec` is a version or a dist-tag.
+    Manifest {
+        name: String,
+        spec: String,
+    },
+    Tarball {
+        name: String,
+        file: String,
+    },
+    TarballRevision {
+        name: String,
+        file: String,
+        rev: String,
+    },
+    Revision {
+        name: String,
+        rev: String,
+    },
+    Unknown,
+}
+
+impl Route {
+    /// Reads the path below the mount point, still percent-encoded; a query is not part of it.
+    pub fn parse(raw: &str) -> Self {
+        // Some clients join a registry URL ending in `/` with a path beginning with one.
+        let Some(parts) = decode(raw.trim_start_matches('/')) else { return Self::Unknown };
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        match parts.as_slice() {
+            [] => Self::Root,
+            ["-", rest @ ..] => special(rest),
+            [first, ..] if first.starts_with("-") => Self::Unknown,
+            parts => package(parts),
+        }
+    }
+
+    /// The package a route is about, if it is about one.
+    pub fn package_name(&self) -> Option<&str> {
+        match self {
+            Self::Packument(name)
+            | Self::Manifest { name, .. }
+            | Self::Tarball { name, .. }
+            | Self::TarballRevision { name, .. }
+            | Self::Revision { name, .. }
+            | Self::DistTags(name)
+            | Self::DistTag { name, .. }
+            | Self::Access(name)
+            | Self::Visibility(name)
+            | Self::Collaborators(name)
+            | Self::OidcExchange(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// A path that is safe to log: `Logout` carries a token.
+    pub fn log_form<'a>(&self, raw: &'a str) -> &'a str {
+        if matches!(self, Self::Logout(_) | Self::Token(_) | Self::LoginStatus(_)) { "[redacted]" } else { raw }
+    }
+}
+
+/// The decoded segments; an encoded slash splits only where it separates scope and name.
+fn decode(raw: &str) -> Option<Vec<String>> {
+    let mut parts = Vec::new();
+    for segment in raw.split('/') {
+        let text = percent_decode_str(segment).decode_utf8().ok()?;
+        if text.contains('\0') {
+            return None;
+        }
+        parts.push(text.into_owned());
+    }
+    // A trailing slash names the same thing.
+    if parts.last().is_some_and(String::is_empty) {
+        parts.pop();
+    }
+    (!parts.iter().any(String::is_empty)).then_some(parts)
+}
+
+/// Takes a package name off the front.
+fn take_name<'a, 'p>(parts: &'a [&'p str]) -> Option<(String, &'a [&'p str])> {
+    match parts {
+        [scoped, rest @ ..] if scoped.starts_with('@') && scoped.contains('/') => Some(((*scoped).to_owned(), rest)),
+        [scope, name, rest @ ..] if scope.starts_with('@') => Some((format!("{scope}/{name}"), rest)),
+        [scope] if scope.starts_with('@') => None,
+        [name, rest @ ..] => Some(((*name).to_owned(), rest)),
+        [] => None,
+    }
+}
+
+fn package(parts: &[&str]) -> Route {
+    let Some((name, rest)) = take_name(parts) else { return Route::Unknown };
+    let own = |text: &str| text.to_owned();
+    match rest {
+        [] => Route::Packument(name),
+        ["-rev", rev] => Route::Revision { name, rev: own(rev) },
+        ["-", file] => Route::Tarball { name, file: bare_file(file) },
+        // Lockfiles of other registries repeat the scope: `@s/n/-/@s/n-1.0.0.tgz`.
+        ["-", scope, file] if scope.starts_with('@') => Route::Tarball { name, file: own(file) },
+        ["-", file, "-rev", rev] => Route::TarballRevision { name, file: bare_file(file), rev: own(rev) },
+        ["-", scope, file, "-rev", rev] if scope.starts_with('@') => {
+            Route::TarballRevision { name, file: own(file), rev: own(rev) }
+        }
+        [spec] if !spec.starts_with('-') => Route::Manifest { name, spec: own(spec) },
+        _ => Route::Unknown,
+    }
+}
+
+fn bare_file(file: &str) -> String {
+    match file.split_once('/') {
+        Some((scope, bare)) if scope.starts_with('@') => bare.to_owned(),
+        _ => file.to_owned(),
+    }
+}
+
+fn special(parts: &[&str]) -> Route {
+    let own = |text: &str| text.to_owned();
+    match parts {
+        ["ping"] => Route::Ping,
+        ["whoami"] => Route::Whoami,
+        ["v1", "search"] => Route::Search,
+        ["v1", "login"] => Route::Login,
+        ["v1", "done", id] => Route::LoginStatus(own(id)),
+        ["npm", "v1", "keys"] => Route::Keys,
+        ["npm", "v1", "tokens"] => Route::Tokens,
+        ["npm", "v1", "tokens", "token", key] => Route::Token(own(key)),
+        ["npm", "v1", "user"] => Route::Profile,
+        ["npm", "v1", "security", "advisories", "bulk"] => Route::BulkAudit,
+        ["npm", "v1", "security", "audits"] | ["npm", "v1", "security", "audits", "quick"] => Route::QuickAudit,
+        ["npm", "v1", "attestations", rest @ ..] => match take_name(rest) {
+            Some((spec, [])) => Route::Attestations(spec),
+            _ => Route::Unknown,
+        },
+        ["npm", "v1", "oidc", "token", "exchange", "package", rest @ ..] => match take_name(rest) {
+            Some((name, [])) => Route::OidcExchange(name),
+            _ => Route::Unknown,
+        },
+        ["user", "token", token] => Route::Logout(own(token)),
+        ["user", user, "package"] => Route::UserPackages(own(user)),
+        ["user", user] | ["user", user, "-rev", _] => match user.strip_prefix("org.couchdb.user:") {
+            Some(name) => Route::User(own(name)),
+            None => Route::Unknown,
+        },
+        ["org", org, "package"] => Route::OrgPackages(own(org)),
+        ["_view", "starredByUser"] => Route::StarredByUser,
+        ["package", rest @ ..] => match take_name(rest) {
+            Some((name, ["dist-tags"])) => Route::DistTags(name),
+            Some((name, ["dist-tags", tag])) => Route::DistTag { name, tag: own(tag) },
+            Some((name, ["access"])) => Route::Access(name),
+            Some((name, ["visibility"])) => Route::Visibility(name),
+            Some((name, ["collaborators"])) => Route::Collaborators(name),
+            _ => Route::Unknown,
+        },
+        _ => Route::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn s(text: &str) -> String {
+        text.to_owned()
+    }
+
+    #[test]
+    fn every_spelling_of_a_scoped_name_is_the_same_route() {
+        for spelling in ["@s/n", "@s%2fn", "@s%2Fn", "%40s%2fn", "%40s/n"] {
+            let name = s("@s/n");
+            for (path, route) in [
+                (format!("/{spelling}"), Route::Packument(name.clone())),
+                (format!("//{spelling}"), Route::Packument(name.clone())),
+                (format!("/{spelling}/"), Route::Packument(name.clone())),
+                (format!("/{spelling}/1.0.0"), Route::Manifest { name: name.clone(), spec: s("1.0.0") }),
+                (format!("/{spelling}/latest"), Route::Manifest { name: name.clone(), spec: s("latest") }),
+                (format!("/{spelling}/-/n-1.0.0.tgz"), Route::Tarball { name: name.clone(), file: s("n-1.0.0.tgz") }),
+                (
+                    format!("/{spelling}/-/@s/n-1.0.0.tgz"),
+                    Route::Tarball { name: name.clone(), file: s("n-1.0.0.tgz") },
+                ),
+                (
+                    format!("/{spelling}/-/@s%2fn-1.0.0.tgz"),
+                    Route::Tarball { name: name.clone(), file: s("n-1.0.0.tgz") },
+                ),
+                (format!("/{spelling}/-rev/3-ab"), Route::Revision { name: name.clone(), rev: s("3-ab") }),
+                (
+                    format!("/{spelling}/-/n-1.0.0.tgz/-rev/3-ab"),
+                    Route::TarballRevision { name: name.clone(), file: s("n-1.0.0.tgz"), rev: s("3-ab") },
+                ),
+                (format!("/-/package/{spelling}/dist-tags"), Route::DistTags(name.clone())),
+                (
+                    format!("/-/package/{spelling}/dist-tags/beta"),
+                    Route::DistTag { name: name.clone(), tag: s("beta") },
+                ),
+                (format!("/-/package/{spelling}/access"), Route::Access(name.clone())),
+                (format!("/-/package/{spelling}/visibility"), Route::Visibility(name.clone())),
+                (format!("/-/package/{spelling}/collaborators"), Route::Collaborators(name.clone())),
+                (format!("/-/npm/v1/attestations/{spelling}@1.0.0"), Route::Attestations(s("@s/n@1.0.0"))),
+                (format!("/-/npm/v1/oidc/token/exchange/package/{spelling}"), Route::OidcExchange(name.clone())),
+            ] {
+                assert_eq!(Route::parse(&path), route, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn unscoped_and_account_routes() {
+        for (path, route) in [
+            ("", Route::Root),
+            ("/", Route::Root),
+            ("/left-pad", Route::Packument(s("left-pad"))),
+            ("/left-pad/1.0.0%2Bb", Route::Manifest { name: s("left-pad"), spec: s("1.0.0+b") }),
+            ("/left-pad/-/left-pad-1.0.0.tgz", Route::Tarball { name: s("left-pad"), file: s("left-pad-1.0.0.tgz") }),
+            ("/-/ping", Route::Ping),
+            ("/-/whoami", Route::Whoami),
+            ("/-/v1/search", Route::Search),
+            ("/-/v1/login", Route::Login),
+            ("/-/v1/done/abc", Route::LoginStatus(s("abc"))),
+            ("/-/npm/v1/keys", Route::Keys),
+            ("/-/npm/v1/tokens", Route::Tokens),
+            ("/-/npm/v1/tokens/token/0123", Route::Token(s("0123"))),
+            ("/-/npm/v1/user", Route::Profile),
+            ("/-/npm/v1/security/advisories/bulk", Route::BulkAudit),
+            ("/-/npm/v1/security/audits/quick", Route::QuickAudit),
+            ("/-/npm/v1/security/audits", Route::QuickAudit),
+            ("/-/user/org.couchdb.user:alice", Route::User(s("alice"))),
+            ("/-/user/org.couchdb.user%3Aalice", Route::User(s("alice"))),
+            ("/-/user/org.couchdb.user:alice/-rev/1", Route::User(s("alice"))),
+            ("/-/user/token/pub_x", Route::Logout(s("pub_x"))),
+            ("/-/user/alice/package", Route::UserPackages(s("alice"))),
+            ("/-/org/acme/package", Route::OrgPackages(s("acme"))),
+            ("/-/_view/starredByUser", Route::StarredByUser),
+        ] {
+            assert_eq!(Route::parse(path), route, "{path}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_unknown() {
+        for path in [
+            "/@s",
+            "/-",
+            "/-/",
+            "/-/all",
+            "/-x",
+            "/a/b/c",
+            "/a//b",
+            "/a/-/",
+            "/a/-rev",
+            "/a/%00",
+            "/%ff",
+            "/-/user/alice",
+            "/-/package/a",
+            "/-/package/@s/dist-tags",
+            "/a/-/x/y",
+            "/npm/a/-/a-1.0.0.tgz/-rev/1",
+            "/-/org/a/user",
+            "/-/team/a/b/user",
+        ] {
+            assert_eq!(Route::parse(path), Route::Unknown, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_panics_or_yields_an_empty_name(path in "(/|[a-z@%2f.\\-]|%2F|%00|-rev|-/){0,24}") {
+            let route = Route::parse(&path);
+            prop_assert!(route.package_name().is_none_or(|n| !n.is_empty()));
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The composition root: one value that is the running server.
+
+use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use axum::Router;
+use publaryn_actors::Tree;
+use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret};
+use publaryn_config::{Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration};
+use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
+use publaryn_protocol::Adapter;
+use publaryn_publish::{PublishSettings, fold_name};
+use publaryn_registry::{
+    Identity, Limits, Registry, Services, Settings,
+    identity::{IdentityKeys, IdentitySettings, NewAccount},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    backends,
+    http::{Edge, HttpLimits, Probes, Surfaces, bind, install_recorder},
+    protocols,
+    supervision::{self, Parts},
+    v1::{self, ApiSettings, ApiState, problem::Problem},
+};
+
+/// How this process differs from what the configuration says.
+#[derive(Debug, Clone, Default)]
+pub struct AppOptions {
+    /// The program to run scanner processes with; without it artifacts are scanned in this process (tests only).
+    pub scanner_program: Option<PathBuf>,
+}
+
+/// Why the server did not start; the binary turns it into its exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error("{key}: the service cannot be reached: {source}")]
+    Unreachable {
+        key: &'static str,
+        #[source]
+        source: BoxError,
+    },
+    #[error("{0} migrations are pending and database.auto_migrate is off; run `publaryn migrate`")]
+    PendingMigrations(usize),
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{0}")]
+    Internal(#[source] BoxError),
+}
+
+impl StartError {
+    pub(crate) fn internal(source: impl Into<BoxError>) -> Self {
+        Self::Internal(source.into())
+    }
+}
+
+/// A running server.
+pub struct App {
+    address: SocketAddr,
+    config: Config,
+    registry: Registry,
+    tree: Tree,
+    probes: Probes,
+    stop_http: CancellationToken,
+    /// A vital part of the tree gave up; the process should end with exit code 70.
+    exhausted: CancellationToken,
+    _lock: DataDirLock,
+}
+
+impl App {
+    /// Puts everything together, migrates, and serves.
+    pub async fn start(mut config: Config, options: AppOptions) -> Result<Self, StartError> {
+        publaryn_actors::install_panic_hook();
+        let data_dir = DataDir::create(&config.data_dir)?;
+        let lock = data_dir.lock()?;
+        let listening = bind(config.server.listen)
+            .await
+            .map_err(|source| StartError::Listen { address: config.server.listen, source })?;
+        config.bound_to(listening.address);
+        let db = backends::database(&config).await?;
+        backends::migrate(&config, &db).await?;
+        let blobs = backends::blobs(&config).await?;
+        let search = backends::search(&config).await?;
+        let cluster = backends::cluster(&config)?;
+        let identity = identity(&config, &data_dir, &db)?;
+        bootstrap(&config, &identity).await?;
+        let (turns_child, turns) = publaryn_registry::package_turns(db.engine());
+        let services = Services {
+            db: db.clone(),
+            blobs: blobs.clone(),
+            search: search.clone(),
+            cluster: cluster.clone(),
+            identity,
+            turns,
+            rendered_cache_bytes: RENDERED_CACHE_BYTES,
+        };
+        let registry = Registry::new(services, settings(&config));
+        let adapters: Vec<Arc<dyn Adapter>> = protocols::all().into_iter().map(Arc::from).collect();
+        let recorder = if config.metrics.enabled { install_recorder() } else { None };
+        let probes = Probes::new(
+            registry.clone(),
+            config.redis.url.is_some(),
+            config.is_embedded(),
+            recorder,
+            config.metrics.token.as_ref().map(|t| t.expose().to_owned()),
+        );
+        let edge = Edge::new(
+            router(&config, &registry, &adapters, &probes),
+            Surfaces::new(adapters.iter().cloned()),
+            config.log.access,
+            config.server.idle_timeout_seconds.duration(),
+            config.server.trusted_proxies.clone(),
+        );
+        let (stop_http, exhausted) = (CancellationToken::new(), CancellationToken::new());
+        let limits = HttpLimits {
+            max_connections: config.server.max_connections.as_usize(),
+            idle: config.server.idle_timeout_seconds.duration(),
+            grace: config.server.shutdown_grace_seconds.duration(),
+        };
+        let address = listening.address;
+        let tree = supervision::start(Parts {
+            config: &config,
+            options,
+            registry: registry.clone(),
+            listening: Arc::new(listening),
+            edge,
+            limits,
+            stop_http: stop_http.clone(),
+            exhausted: exhausted.clone(),
+            turns: turns_child,
+        })
+        .await?;
+        probes.watch(tree.clone());
+        Ok(Self { address, config, registry, tree, probes, stop_http, exhausted, _lock: lock })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+    /// The URL clients use.
+    pub fn base_url(&self) -> &str {
+        self.config.server.base_url.as_str()
+    }
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Ends when a vital subtree gave up.
+    pub async fn exhausted(&self) {
+        self.exhausted.cancelled().await;
+    }
+
+    /// Drains and stops (configuration.md §7): readiness first, then new connections, then work.
+    pub async fn shutdown(self) {
+        self.probes.drain();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.stop_http.cancel();
+        self.tree.stop(self.config.server.shutdown_grace_seconds.duration()).await;
+        if let Err(error) = self.registry.downloads().flush(self.registry.db()).await {
+            tracing::warn!(%error, "download counts of the last seconds are lost");
+        }
+        if let Err(error) = self.registry.identity().flush_last_use().await {
+            tracing::warn!(%error, "last-use times of the last seconds are lost");
+        }
+        self.registry.db().close().await;
+    }
+}
+
+/// Documents kept in memory: enough for thousands of packages in use, small beside what an operating
+/// system's page cache takes.
+const RENDERED_CACHE_BYTES: u64 = 128 << 20;
+
+fn identity(config: &Config, data_dir: &DataDir, db: &publaryn_metadata::Db) -> Result<Identity, StartError> {
+    let secret = |text: &str| SigningSecret::from_bytes(text.as_bytes()).map_err(StartError::internal);
+    let current = match &config.auth.jwt_secret {
+        Some(configured) => secret(configured.expose())?,
+        None => secret(data_dir.signing_key()?.expose())?,
+    };
+    let previous = config.auth.jwt_secret_previous.as_ref().map(|s| secret(s.expose())).transpose()?;
+    let unless_zero = |ttl: Duration| (!ttl.is_zero()).then_some(ttl);
+    let auth = &config.auth;
+    let settings = IdentitySettings {
+        registration_is_open: auth.registration == Registration::Open,
+        rules: AccountRules {
+            password_min_chars: auth.password_min_length.as_usize(),
+            ..AccountRules::default()
+        },
+        hash_cost: HashCost {
+            memory_kib: auth.argon2_memory_kib.as_u32(),
+            iterations: auth.argon2_iterations.as_u32(),
+            parallelism: auth.argon2_parallelism.as_u32(),
+        },
+        access_ttl: auth.jwt_ttl_seconds.duration(),
+        session_ttl: auth.session_ttl_seconds.duration(),
+        session_max_ttl: auth.session_max_ttl_seconds.duration(),
+        token_default_ttl: unless_zero(auth.token_default_ttl_days.duration()),
+        token_max_ttl: unless_zero(auth.token_max_ttl_days.duration()),
+        ..IdentitySettings::default()
+    };
+    let keys = IdentityKeys { issuer: auth.issuer.clone(), current, previous };
+    Identity::new(db.clone(), Arc::new(SystemClock), settings, &keys).map_err(StartError::internal)
+}
+
+/// Creates the configured first administrator, or says how to make one.
+async fn bootstrap(config: &Config, identity: &Identity) -> Result<(), StartError> {
+    if identity.has_accounts().await.map_err(StartError::internal)? {
+        return Ok(());
+    }
+    let settings = &config.bootstrap;
+    let (Some(name), Some(email), Some(password)) =
+        (&settings.admin_username, &settings.admin_email, &settings.admin_password)
+    else {
+        tracing::info!(
+            "no accounts yet; create the first administrator with: publaryn admin create-user --username NAME --email ADDRESS --admin"
+        );
+        return Ok(());
+    };
+    let rules = identity.rules();
+    let broken = |problem: RuleBreak| StartError::internal(format!("bootstrap administrator: {}", problem.message));
+    let account = NewAccount {
+        username: rules.operator_username(name).map_err(broken)?,
+        email: EmailAddress::parse(email).map_err(broken)?,
+        password: rules.password(publaryn_auth::Secret::new(password.expose())).map_err(broken)?,
+    };
+    identity.bootstrap_admin(account).await.map_err(StartError::internal)?;
+    Ok(())
+}
+
+fn settings(config: &Config) -> Settings {
+    let reserved = publaryn_auth::account::RESERVED_EVERYWHERE.iter().map(|name| fold_name(name));
+    let extra = config.policy.extra_reserved_names.iter().map(|name| fold_name(name));
+    Settings {
+        base_url: config.server.base_url.as_str().trim_end_matches('/').to_owned(),
+        base_url_is_explicit: *config.origin_of("server.base_url") != Origin::Derived,
+        publish_wait: config.publish.wait_seconds.duration(),
+        publishing: PublishSettings {
+            personal_repository_visibility: match config.packages.personal_repository_visibility {
+                PersonalVisibility::Private => Visibility::Private,
+                PersonalVisibility::Public => Visibility::Public,
+                PersonalVisibility::Unlisted => Visibility::Unlisted,
+            },
+            reserved_names: reserved.chain(extra).collect::<HashSet<_>>(),
+            releases_per_package: i64::from(config.limits.releases_per_package.as_u32()),
+        },
+        delete_window: match config.packages.delete_window_hours {
+            DeleteWindow::Always => None,
+            DeleteWindow::Never => Some(Duration::ZERO),
+            DeleteWindow::Within(window) => Some(window),
+        },
+        redirect_downloads: config.storage.s3.redirect_downloads.then(|| config.storage.s3.presign_ttl_seconds.duration()),
+        limits: Limits {
+            tarball: config.limits.artifact.of(ArtifactKind::Tarball).bytes(),
+            krate: config.limits.artifact.of(ArtifactKind::Crate).bytes(),
+            json_body: config.limits.json_body_bytes.bytes(),
+            max_entries: u64::from(config.scan.max_entries.as_u32()),
+            max_unpacked: config.scan.max_unpacked_bytes.bytes(),
+            max_ratio: u64::from(config.scan.max_ratio.as_u32()),
+        },
+        cargo_auth_required: config.cargo.auth_required,
+        require_login: config.access.require_login,
+    }
+}
+
+fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], probes: &Probes) -> Router {
+    let names: Arc<[Arc<dyn Adapter>]> = adapters.into();
+    let state = ApiState {
+        identity: registry.identity().clone(),
+        parse_name: Arc::new(move |ecosystem, raw| match names.iter().find(|a| a.ecosystem() == ecosystem) {
+            Some(adapter) => adapter.parse_name(raw),
+            None => Err(publaryn_core::RegistryError::Unsupported(format!("the ecosystem {ecosystem}"))),
+        }),
+        settings: Arc::new(ApiSettings {
+            base_url: config.server.base_url.as_str().to_owned(),
+            json_body_bytes: config.limits.json_body_bytes.as_usize(),
+        }),
+    };
+    let mut router = Router::new().nest("/v1", v1::router().with_state(state)).merge(probes.router());
+    for mount in adapters.iter().flat_map(|adapter| adapter.mounts()) {
+        router = router.nest(mount.path, mount.router.with_state(registry.clone()));
+    }
+    router.fallback(async || Problem::route_not_found())
+}

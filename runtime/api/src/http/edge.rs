@@ -1,0 +1,208 @@
+//! What happens around every request: identity of the request, panics, reason phrase, metrics, access log.
+
+use std::{
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use axum::{Router, body::Body, response::Response};
+use dashmap::DashMap;
+use futures::FutureExt;
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
+use hyper::body::Incoming;
+use metrics::{Counter, Gauge, Histogram};
+use publaryn_core::RegistryError;
+use publaryn_protocol::{Reason, RequestFacts};
+use tower::Service;
+use tower_http::timeout::TimeoutBody;
+
+use super::Surfaces;
+use crate::v1::{
+    context::{ClientIp, REQUEST_ID, RequestId},
+    problem,
+};
+
+/// The outermost service: one per connection, cheap to clone.
+#[derive(Clone)]
+pub struct Edge {
+    shared: Arc<Shared>,
+    router: Router,
+    peer: SocketAddr,
+}
+
+struct Shared {
+    surfaces: Surfaces,
+    counters: Counters,
+    log_access: bool,
+    /// Without byte progress for this long an upload is given up.
+    idle: Duration,
+    trusted_proxies: Vec<ipnet::IpNet>,
+}
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+impl Edge {
+    pub fn new(
+        router: Router,
+        surfaces: Surfaces,
+        log_access: bool,
+        idle: Duration,
+        trusted_proxies: Vec<ipnet::IpNet>,
+    ) -> Self {
+        let shared = Shared { surfaces, counters: Counters::default(), log_access, idle, trusted_proxies };
+        Self { shared: Arc::new(shared), router, peer: SocketAddr::from(([0, 0, 0, 0], 0)) }
+    }
+
+    pub(crate) fn for_peer(mut self, peer: SocketAddr) -> Self {
+        self.peer = peer;
+        self
+    }
+
+    fn client_ip(&self, request: &Request<Incoming>) -> IpAddr {
+        let trusted = |ip: &IpAddr| self.shared.trusted_proxies.iter().any(|net| net.contains(ip));
+        let peer = self.peer.ip();
+        if !trusted(&peer) {
+            return peer;
+        }
+        // The right-most hop that is not one of ours is the client; everything left of it is hearsay.
+        let hops = request.headers().get_all(FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok());
+        let hops: Vec<IpAddr> = hops.flat_map(|v| v.split(',')).filter_map(|h| h.trim().parse().ok()).collect();
+        hops.into_iter().rev().find(|hop| !trusted(hop)).unwrap_or(peer)
+    }
+}
+
+impl Service<Request<Incoming>> for Edge {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let started = Instant::now();
+        let (id, client) = (RequestId::of(request.headers()).0, self.client_ip(&request));
+        let facts = RequestFacts::of(request.method(), request.uri());
+        let version = request.version();
+        let idle = self.shared.idle;
+        let has_body = request.headers().contains_key(header::CONTENT_LENGTH)
+            || request.headers().contains_key(header::TRANSFER_ENCODING)
+            || version == Version::HTTP_2;
+        let mut request = request.map(|body| if has_body { Body::new(TimeoutBody::new(idle, body)) } else { Body::empty() });
+        request.extensions_mut().insert(RequestId(id.clone()));
+        request.extensions_mut().insert(ClientIp(client));
+        let shared = self.shared.clone();
+        let answer = self.router.call(request);
+        Box::pin(async move {
+            let label = shared.surfaces.label(&facts.path);
+            let in_flight = shared.counters.in_flight(label);
+            in_flight.increment(1.0);
+            let answered = AssertUnwindSafe(answer).catch_unwind().await;
+            in_flight.decrement(1.0);
+            let mut response = match answered {
+                Ok(Ok(response)) => response,
+                // The panic itself was logged by the panic hook.
+                Err(_) => shared.surfaces.error_for(&RegistryError::internal("a handler panicked"), &facts),
+            };
+            // Problems from outside the `/v1` routes do not name their request yet.
+            response = problem::stamp(response, &RequestId(id.clone()));
+            if let Ok(value) = HeaderValue::from_str(&id) {
+                response.headers_mut().insert(REQUEST_ID, value);
+            }
+            if version <= Version::HTTP_11
+                && let Some(Reason(text)) = response.extensions_mut().remove::<Reason>()
+                && let Ok(phrase) = hyper::ext::ReasonPhrase::try_from(text)
+            {
+                response.extensions_mut().insert(phrase);
+            }
+            let elapsed = started.elapsed();
+            shared.counters.count(label, &facts.method, response.status(), elapsed);
+            if shared.log_access {
+                log_access(&id, &facts, response.status(), elapsed, client);
+            }
+            Ok(response)
+        })
+    }
+}
+
+fn log_access(id: &str, facts: &RequestFacts, status: StatusCode, elapsed: Duration, client: IpAddr) {
+    tracing::info!(
+        target: "publaryn::access",
+        request_id = id,
+        method = facts.method.as_str(),
+        path = redact(&facts.path),
+        status = status.as_u16(),
+        duration_ms = elapsed.as_secs_f64() * 1000.0,
+        client_ip = %client,
+        "request"
+    );
+}
+
+/// npm's logout and token revocation carry the secret in the path.
+fn redact(path: &str) -> &str {
+    for secret in ["/-/user/token/", "/-/npm/v1/tokens/token/"] {
+        if let Some(at) = path.find(secret) {
+            return &path[..at + secret.len()];
+        }
+    }
+    path
+}
+
+/// Metric handles by their few labels, so that counting a request costs one lookup.
+#[derive(Default)]
+struct Counters {
+    requests: DashMap<(&'static str, Method, u16), (Counter, Histogram)>,
+    in_flight: DashMap<&'static str, Gauge>,
+}
+
+impl Counters {
+    fn in_flight(&self, surface: &'static str) -> Gauge {
+        if let Some(gauge) = self.in_flight.get(surface) {
+            return gauge.clone();
+        }
+        self.in_flight
+            .entry(surface)
+            .or_insert_with(|| metrics::gauge!("publaryn_http_in_flight", "surface" => surface))
+            .clone()
+    }
+
+    fn count(&self, surface: &'static str, method: &Method, status: StatusCode, elapsed: Duration) {
+        let key = (surface, method.clone(), status.as_u16());
+        if let Some(handles) = self.requests.get(&key) {
+            handles.0.increment(1);
+            handles.1.record(elapsed);
+            return;
+        }
+        // Unknown methods fold into one label value: whatever a client invents must not grow the metrics.
+        let method = if KNOWN_METHODS.contains(method) { method.as_str().to_owned() } else { "OTHER".to_owned() };
+        let counter = metrics::counter!("publaryn_http_requests_total",
+            "surface" => surface, "method" => method.clone(), "status" => status.as_str().to_owned());
+        let histogram = metrics::histogram!("publaryn_http_request_duration_seconds",
+            "surface" => surface, "method" => method.clone());
+        counter.increment(1);
+        histogram.record(elapsed);
+        if method != "OTHER" {
+            self.requests.insert(key, (counter, histogram));
+        }
+    }
+}
+
+const KNOWN_METHODS: [Method; 7] =
+    [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE, Method::PATCH, Method::OPTIONS];
+
+#[cfg(test)]
+mod tests {
+    use super::redact;
+
+    #[test]
+    fn secrets_in_paths_do_not_reach_the_log() {
+        assert_eq!(redact("/npm/-/user/token/pub_secret"), "/npm/-/user/token/");
+        assert_eq!(redact("/npm/left-pad"), "/npm/left-pad");
+    }
+}

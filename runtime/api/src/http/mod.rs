@@ -1,0 +1,13 @@
+//! The HTTP edge: connections, what happens around every request, probes and metrics.
+
+mod edge;
+mod metrics_page;
+mod probes;
+mod serve;
+mod surface;
+
+pub use edge::Edge;
+pub use metrics_page::install_recorder;
+pub use probes::{Probes, ReadinessState};
+pub use serve::{HttpLimits, Listening, bind, serve};
+pub use surface::Surfaces;

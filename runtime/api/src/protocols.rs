@@ -1,0 +1,14 @@
+//! The list of ecosystems this server speaks: the one line a new adapter costs.
+
+use publaryn_protocol::Adapter;
+use publaryn_scan::Scanner;
+
+/// Every adapter, in the order they are mounted.
+pub fn all() -> Vec<Box<dyn Adapter>> {
+    vec![Box::new(publaryn_cargo::Cargo)]
+}
+
+/// Every adapter's scanners, for the scanner processes.
+pub fn scanners() -> Vec<Box<dyn Scanner>> {
+    all().iter().flat_map(|adapter| adapter.scanners()).collect()
+}

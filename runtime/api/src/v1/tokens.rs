@@ -1,0 +1,196 @@
+//! `/v1/tokens*`: API tokens (control-plane.md §10).
+
+use std::time::Duration;
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+    routing::{delete, get, post},
+};
+use http::StatusCode;
+use publaryn_core::{RegistryError, Scope, ScopeSet, TokenId, TokenKind};
+use publaryn_registry::identity::{
+    CurrentCredential, Lifetime, RequestedBinding, TokenRequest, parse_scopes, require_user,
+};
+use serde_json::{Value, json};
+
+use super::{
+    ApiState,
+    auth::message,
+    extract::{Body, Caller, Fields, Origin, ecosystem},
+    objects,
+    page::Query,
+    problem::{FieldProblem, Place, Problem},
+};
+
+const SECONDS_PER_DAY: u64 = 86_400;
+/// Longest life that can be asked for, in days: 100 years.
+const MAX_DAYS: u64 = 36_500;
+
+pub fn router() -> Router<ApiState> {
+    Router::new()
+        .route("/", post(create).get(list))
+        .route("/current", get(current).delete(revoke_current))
+        .route("/{id}", delete(revoke))
+}
+
+async fn create(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Origin(origin): Origin,
+    body: Body,
+) -> Result<Response, Problem> {
+    let who = caller.require_scope(Scope::TokensWrite)?;
+    let request = read_request(&state, body.fields().await?)?;
+    let issued = state.identity.create_token(who, request, &origin).await?;
+    let mut object = objects::token(&issued.listed);
+    object["token"] = json!(issued.secret.expose());
+    object["warning"] = json!("store this token now: it is not shown again");
+    Ok((StatusCode::CREATED, Json(object)).into_response())
+}
+
+async fn list(State(state): State<ApiState>, caller: Caller, query: Query) -> Result<Response, Problem> {
+    let who = caller.require_scope(Scope::TokensRead)?;
+    let include_expired = query.flag("include_expired")?;
+    let page = query.page(100)?;
+    if query.text("org").is_some() {
+        // There are no organizations to own tokens.
+        return Err(Problem::not_found());
+    }
+    let (rows, total) = state.identity.tokens(who, include_expired, page.per_page, page.offset()).await?;
+    Ok(page.answer(&query, "tokens", rows.iter().map(objects::token).collect(), total))
+}
+
+async fn current(State(state): State<ApiState>, caller: Caller) -> Result<Response, Problem> {
+    let who = caller.require_any()?;
+    let user = if require_user(who).is_ok() { Some(state.identity.own_account(who).await?) } else { None };
+    let (credential, token, session, expires_at) = match state.identity.current_credential(who).await? {
+        CurrentCredential::Session(row) => {
+            ("session", None, Some(objects::session(&row, Some(row.id))), Some(row.expires_at))
+        }
+        CurrentCredential::Token(listed) => ("api_token", Some(objects::token(&listed)), None, listed.token.expires_at),
+    };
+    let answer = json!({
+        "credential": credential,
+        "token": token,
+        "session": session,
+        "user": user.as_ref().map(objects::user_public),
+        "scopes": who.scopes,
+        "expires_at": expires_at,
+    });
+    Ok(Json(answer).into_response())
+}
+
+async fn revoke(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Origin(origin): Origin,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let who = caller.require_scope(Scope::TokensWrite)?;
+    let id: TokenId = id.parse().map_err(|_| Problem::bad_parameter("id", "must be a UUID"))?;
+    state.identity.revoke_token(who, id, &origin).await?;
+    Ok(message("token revoked"))
+}
+
+async fn revoke_current(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Origin(origin): Origin,
+) -> Result<Response, Problem> {
+    state.identity.revoke_current_token(caller.require_any()?, &origin).await?;
+    Ok(message("token revoked"))
+}
+
+fn read_request(state: &ApiState, mut fields: Fields) -> Result<TokenRequest, Problem> {
+    let name = fields.text("name").unwrap_or_default();
+    let kind = if fields.has("kind") { fields.word("kind") } else { Some(TokenKind::Personal) };
+    let scopes = read_scopes(&mut fields);
+    let lifetime = read_lifetime(&mut fields);
+    let binding = read_binding(state, &mut fields);
+    if kind.is_some_and(|kind| kind != TokenKind::OrgAutomation) {
+        for member in ["org_slug", "role"] {
+            if fields.has(member) && !fields.is_null(member) {
+                fields.report(member, "is only for tokens of kind org_automation");
+            }
+        }
+    }
+    fields.finish()?;
+    let kind = kind.unwrap_or(TokenKind::Personal);
+    Ok(TokenRequest { name, kind, scopes, lifetime, binding })
+}
+
+fn read_scopes(fields: &mut Fields) -> ScopeSet {
+    let Some(words) = fields.texts("scopes") else { return ScopeSet::EMPTY };
+    if words.is_empty() {
+        fields.report("scopes", "must name at least one scope");
+    }
+    parse_scopes(&words).unwrap_or_else(|unknown| {
+        for (position, word) in unknown.words {
+            fields.problem(FieldProblem {
+                place: Place::Pointer(format!("/scopes/{position}")),
+                code: "unknown_scope",
+                message: format!("`{word}` is not a scope"),
+            });
+        }
+        ScopeSet::EMPTY
+    })
+}
+
+fn read_lifetime(fields: &mut Fields) -> Lifetime {
+    let days = fields.number("expires_in_days");
+    let seconds = fields.number("expires_in_seconds");
+    let never = fields.is_null("expires_in_days");
+    let mut life = |name: &'static str, value: i64, unit: u64| match u64::try_from(value) {
+        Ok(count) if count > 0 && count <= MAX_DAYS * SECONDS_PER_DAY / unit => {
+            Lifetime::For(Duration::from_secs(count * unit))
+        }
+        _ => {
+            fields.report(name, format!("must be between 1 and {}", MAX_DAYS * SECONDS_PER_DAY / unit));
+            Lifetime::Default
+        }
+    };
+    match (days, seconds) {
+        (Some(_), Some(_)) => {
+            fields.report("expires_in_seconds", "must not be given together with expires_in_days");
+            Lifetime::Default
+        }
+        (Some(days), None) => life("expires_in_days", days, SECONDS_PER_DAY),
+        (None, Some(seconds)) => life("expires_in_seconds", seconds, 1),
+        (None, None) if never => Lifetime::Never,
+        (None, None) => Lifetime::Default,
+    }
+}
+
+fn read_binding(state: &ApiState, fields: &mut Fields) -> RequestedBinding {
+    let slug = fields.optional_text("repository_slug");
+    let package = fields.object("package").and_then(|object| {
+        let word = |name: &str| object.get(name).and_then(Value::as_str).map(str::trim);
+        let ecosystem = word("ecosystem").and_then(ecosystem);
+        let Some(ecosystem) = ecosystem else {
+            fields.report("package/ecosystem", "must name an ecosystem");
+            return None;
+        };
+        match word("name").map(|name| (state.parse_name)(ecosystem, name)) {
+            Some(Ok(name)) => Some((ecosystem, name)),
+            Some(Err(RegistryError::Invalid { message, .. })) => {
+                fields.problem(FieldProblem::in_body("package/name", "invalid_name", message));
+                None
+            }
+            _ => {
+                fields.problem(FieldProblem::in_body("package/name", "invalid_name", "must be a package name"));
+                None
+            }
+        }
+    });
+    match (package, slug) {
+        (Some(_), Some(_)) => {
+            fields.report("package", "must not be given together with repository_slug");
+            RequestedBinding::None
+        }
+        (Some((ecosystem, name)), None) => RequestedBinding::Package(ecosystem, name),
+        (None, Some(slug)) => RequestedBinding::Repository(slug),
+        (None, None) => RequestedBinding::None,
+    }
+}

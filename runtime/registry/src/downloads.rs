@@ -1,0 +1,37 @@
+//! Download counts: summed in memory, written in batches.
+
+use dashmap::DashMap;
+use publaryn_core::{PackageId, RegistryError};
+use publaryn_metadata::Db;
+
+/// Complete downloads since the last flush. Bounded by the number of packages downloaded meanwhile.
+#[derive(Default)]
+pub struct Downloads(DashMap<PackageId, i64>);
+
+impl Downloads {
+    pub fn count(&self, package: PackageId) {
+        *self.0.entry(package).or_insert(0) += 1;
+    }
+
+    /// Adds the sums to the packages in one transaction; a failure keeps them for the next time.
+    pub async fn flush(&self, db: &Db) -> Result<usize, RegistryError> {
+        let keys: Vec<PackageId> = self.0.iter().map(|entry| *entry.key()).collect();
+        let sums: Vec<(PackageId, i64)> = keys.iter().filter_map(|key| self.0.remove(key)).collect();
+        if sums.is_empty() {
+            return Ok(0);
+        }
+        let written = async {
+            let mut tx = db.begin().await?;
+            tx.add_downloads(&sums).await?;
+            tx.commit().await
+        }
+        .await;
+        if let Err(error) = written {
+            for (package, count) in sums {
+                *self.0.entry(package).or_insert(0) += count;
+            }
+            return Err(error.into());
+        }
+        Ok(sums.len())
+    }
+}

@@ -1,0 +1,254 @@
+//! Logging in and staying in: passwords become sessions, refresh tokens keep them alive.
+
+use std::time::Duration;
+
+use publaryn_auth::{RefreshToken, Secret, TokenHash, Verdict};
+use publaryn_core::{
+    ScopeSet, SessionId, Timestamp,
+    audit::{AuditAction, AuditEntry, ClientOrigin},
+    error::CredentialProblem,
+};
+use publaryn_metadata::{
+    sessions::{RefreshState, SessionRow},
+    users::{LoginRow, UserRow},
+};
+
+use super::{Identity, IdentityError, authenticate::session_scopes};
+
+/// For how long a rotated refresh token gets the same answer again (shared/README.md, portal session).
+const REFRESH_GRACE: Duration = Duration::from_secs(10);
+
+/// A session with the tokens to use and to prolong it: `LoginOk` of the contract.
+#[derive(Debug, Clone)]
+pub struct SessionGrant {
+    pub session: SessionId,
+    /// A JSON web token.
+    pub access_token: Secret,
+    pub expires_in: Duration,
+    pub refresh_token: Secret,
+    pub refresh_expires_in: Duration,
+    pub scopes: ScopeSet,
+    pub user: UserRow,
+}
+
+impl Identity {
+    /// Turns a user name or e-mail address and a password into a session.
+    ///
+    /// Unknown accounts and wrong passwords are alike in answer, time and trace.
+    ///
+    /// # Errors
+    /// `WrongPassword`; `AccountDisabled` after a right password only; `Throttled`;
+    /// `OtpRequired` for accounts with a second factor.
+    pub async fn login(
+        &self,
+        login: &str,
+        password: &Secret,
+        origin: &ClientOrigin,
+    ) -> Result<SessionGrant, IdentityError> {
+        let account = self.verify_password(login, password, origin).await?;
+        let rehashed = self.rehash(&account, password).await?;
+        let now = self.now();
+        let (session, refresh) = self.new_session(&account.user, origin, now);
+        let mut tx = self.0.db.begin().await?;
+        // Checked again under the transaction: a login must not outrun a disabling.
+        if !tx.user(account.user.id).await?.is_some_and(|user| user.is_active) {
+            return Err(CredentialProblem::AccountDisabled.into());
+        }
+        if let Some(hash) = rehashed {
+            tx.rehash_password(account.user.id, &account.stored.password_hash, &hash).await?;
+        }
+        tx.insert_session(&session, refresh.hash().as_bytes()).await?;
+        tx.record_login(account.user.id, now).await?;
+        let mut entry = AuditEntry::system(AuditAction::UserLogin)
+            .user(account.user.id)
+            .with("session_id", session.id.to_string())
+            .from_client(origin);
+        entry.actor_user = Some(account.user.id);
+        tx.commit_audited(&entry, now).await?;
+        Ok(self.grant(account.user, &session, &refresh, now))
+    }
+
+    /// Exchanges a refresh token for a new one and a fresh access token.
+    ///
+    /// # Errors
+    /// `RefreshInvalid`; `RefreshReused` for a token that was exchanged before, which ends the session.
+    pub async fn refresh(&self, token: &Secret, origin: &ClientOrigin) -> Result<SessionGrant, IdentityError> {
+        let outcome = self.refresh_session(token, origin).await;
+        let label = if outcome.is_ok() { "success" } else { "failure" };
+        metrics::counter!("publaryn_auth_attempts_total", "method" => "refresh", "outcome" => label).increment(1);
+        outcome
+    }
+
+    async fn refresh_session(&self, token: &Secret, origin: &ClientOrigin) -> Result<SessionGrant, IdentityError> {
+        let token = self.0.refresh_keys.parse(token.expose()).ok_or(CredentialProblem::RefreshInvalid)?;
+        let mut tx = self.0.db.begin().await?;
+        let state = tx.lock_session_for_refresh(token.session()).await?.ok_or(CredentialProblem::RefreshInvalid)?;
+        // Read the clock after the lock: whoever held it may have rotated a moment ago.
+        let now = self.now();
+        if !state.user.is_active {
+            return Err(CredentialProblem::AccountDisabled.into());
+        }
+        if !state.session.is_live(now) {
+            return Err(CredentialProblem::RefreshInvalid.into());
+        }
+        match standing(&token, &state, now) {
+            Standing::Current => {
+                let next = self.0.refresh_keys.successor(&token);
+                let expires_at = (now + self.0.settings.session_ttl).min(state.session.absolute_expires_at);
+                tx.rotate_session(state.session.id, next.hash().as_bytes(), now, expires_at).await?;
+                tx.commit().await?;
+                let session = SessionRow { expires_at, ..state.session };
+                Ok(self.grant(state.user, &session, &next, now))
+            }
+            Standing::JustRotated { at } => {
+                let current = TokenHash::from_bytes(state.refresh_hash);
+                let next = self.0.refresh_keys.successor_matching(&token, current);
+                tx.rollback().await?;
+                let next = next.ok_or(CredentialProblem::RefreshInvalid)?;
+                Ok(self.grant(state.user, &state.session, &next, at))
+            }
+            Standing::Reused => {
+                // Two holders of one token: nobody can tell which is the thief, so both are out.
+                tx.revoke_session(state.session.id, state.user.id, now).await?;
+                let entry = AuditEntry::system(AuditAction::SessionRevoke)
+                    .user(state.user.id)
+                    .with("reason", "refresh_token_reused")
+                    .with("session_id", state.session.id.to_string())
+                    .from_client(origin);
+                tx.commit_audited(&entry, now).await?;
+                Err(CredentialProblem::RefreshReused.into())
+            }
+        }
+    }
+
+    /// Checks a password, slowly and at most so often, and that the account may log in.
+    pub(super) async fn verify_password(
+        &self,
+        login: &str,
+        password: &Secret,
+        origin: &ClientOrigin,
+    ) -> Result<VerifiedLogin, IdentityError> {
+        let outcome = self.check_password(login, password, origin).await;
+        let label = if outcome.is_ok() { "success" } else { "failure" };
+        metrics::counter!("publaryn_auth_attempts_total", "method" => "password", "outcome" => label).increment(1);
+        outcome
+    }
+
+    async fn check_password(
+        &self,
+        login: &str,
+        password: &Secret,
+        origin: &ClientOrigin,
+    ) -> Result<VerifiedLogin, IdentityError> {
+        let typed = login.trim().to_lowercase();
+        let known = self.0.db.user_for_login(&typed).await?;
+        // Name and address of one account share their failures.
+        let key = known.as_ref().map_or_else(|| typed.chars().take(254).collect(), |row| row.user.id.to_string());
+        self.0.throttle.attempt(&key, origin.ip, self.now())?;
+        let stored = known.as_ref().map(|row| row.password_hash.as_str());
+        let verdict = self.0.hasher.verify(password, stored).await?;
+        let (Verdict::Match { needs_rehash }, Some(row)) = (verdict, known.as_ref()) else {
+            self.record_failed_login(known.as_ref(), "wrong_password", origin).await?;
+            return Err(CredentialProblem::WrongPassword.into());
+        };
+        self.0.throttle.forgive(&key, origin.ip);
+        if !row.user.is_active {
+            self.record_failed_login(Some(row), "account_disabled", origin).await?;
+            return Err(CredentialProblem::AccountDisabled.into());
+        }
+        if row.user.has_mfa() {
+            // The challenge has no routes yet; until then such an account cannot get past this point.
+            self.record_failed_login(Some(row), "second_factor_required", origin).await?;
+            return Err(CredentialProblem::OtpRequired.into());
+        }
+        Ok(VerifiedLogin { user: row.user.clone(), stored: row.clone(), needs_rehash })
+    }
+
+    async fn record_failed_login(
+        &self,
+        row: Option<&LoginRow>,
+        reason: &str,
+        origin: &ClientOrigin,
+    ) -> Result<(), IdentityError> {
+        // What was typed is not recorded: people type passwords into the name field.
+        let mut entry = AuditEntry::system(AuditAction::UserLoginFailed).with("reason", reason).from_client(origin);
+        entry.target_user = row.map(|row| row.user.id);
+        let tx = self.0.db.begin().await?;
+        tx.commit_audited(&entry, self.now()).await?;
+        Ok(())
+    }
+
+    /// A fresh hash when the stored one was made at another cost.
+    async fn rehash(&self, account: &VerifiedLogin, password: &Secret) -> Result<Option<String>, IdentityError> {
+        if !account.needs_rehash {
+            return Ok(None);
+        }
+        // The password is right, though it may be shorter than today's rule: keep it.
+        Ok(Some(self.0.hasher.rehash(password).await?))
+    }
+
+    fn new_session(&self, user: &UserRow, origin: &ClientOrigin, now: Timestamp) -> (SessionRow, RefreshToken) {
+        let settings = &self.0.settings;
+        let id = SessionId::new();
+        let absolute_expires_at = now + settings.session_max_ttl;
+        let session = SessionRow {
+            id,
+            user_id: user.id,
+            has_mfa: false,
+            ip_address: origin.ip.map(|ip| ip.to_string()),
+            user_agent: origin.user_agent.as_ref().map(ToString::to_string),
+            created_at: now,
+            last_seen_at: now,
+            expires_at: (now + settings.session_ttl).min(absolute_expires_at),
+            absolute_expires_at,
+            revoked_at: None,
+        };
+        (session, self.0.refresh_keys.mint(id))
+    }
+
+    /// The answer to a login or refresh of the instant `at`; the same input gives the same answer.
+    fn grant(&self, user: UserRow, session: &SessionRow, refresh: &RefreshToken, at: Timestamp) -> SessionGrant {
+        let left = session.expires_at.since(at);
+        let expires_in = self.0.settings.access_ttl.min(left);
+        SessionGrant {
+            session: session.id,
+            access_token: self.0.session_keys.sign(user.id, session.id, at, expires_in),
+            expires_in,
+            refresh_token: Secret::new(refresh.expose()),
+            refresh_expires_in: left,
+            scopes: session_scopes(&user),
+            user,
+        }
+    }
+}
+
+/// An account whose password was just proven.
+pub(super) struct VerifiedLogin {
+    pub user: UserRow,
+    stored: LoginRow,
+    needs_rehash: bool,
+}
+
+/// How a genuine refresh token stands to its live session.
+enum Standing {
+    Current,
+    /// Replaced so recently that its holder may not have got the answer.
+    JustRotated {
+        at: Timestamp,
+    },
+    Reused,
+}
+
+fn standing(token: &RefreshToken, state: &RefreshState, now: Timestamp) -> Standing {
+    let presented = token.hash();
+    if presented == TokenHash::from_bytes(state.refresh_hash) {
+        return Standing::Current;
+    }
+    match state.previous {
+        Some((previous, at)) if presented == TokenHash::from_bytes(previous) && now.since(at) < REFRESH_GRACE => {
+            Standing::JustRotated { at }
+        }
+        // The seal shows that we issued it, so whatever is not current was exchanged before.
+        _ => Standing::Reused,
+    }
+}

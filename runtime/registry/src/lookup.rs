@@ -1,0 +1,55 @@
+//! Search for native clients: the index proposes, current rights decide.
+
+use publaryn_core::{Principal, RegistryError, principal::Who};
+use publaryn_search::{Audience, AudienceTag, SearchQuery};
+
+use crate::{PackageDocument, PackageView, Registry};
+
+/// One page of search results, best first, with the document of each package.
+#[derive(Debug)]
+pub struct SearchResults {
+    /// Matches the index knows of for this audience; an upper bound after rights are re-checked.
+    pub total: u64,
+    pub hits: Vec<SearchHit>,
+}
+
+/// A package found, as it stands now.
+#[derive(Debug)]
+pub struct SearchHit {
+    pub view: PackageView,
+    pub document: PackageDocument,
+    pub score: f32,
+}
+
+impl Registry {
+    /// Searches what `who` may discover.
+    pub async fn search(&self, who: &Principal, query: &SearchQuery) -> Result<SearchResults, RegistryError> {
+        let audience = self.audience(who);
+        let started = std::time::Instant::now();
+        let page = self
+            .0
+            .search
+            .query(query, &audience)
+            .await
+            .map_err(|error| RegistryError::unavailable("search", error))?;
+        let backend = self.0.search.backend();
+        metrics::counter!("publaryn_search_queries_total", "backend" => backend).increment(1);
+        metrics::histogram!("publaryn_search_duration_seconds", "backend" => backend).record(started.elapsed());
+        let ids: Vec<_> = page.hits.iter().map(|hit| hit.id).collect();
+        let mut hits = Vec::with_capacity(ids.len());
+        for view in self.views_by_id(who, &ids).await? {
+            let score = page.hits.iter().find(|hit| hit.id == view.id()).map_or(0.0, |hit| hit.score);
+            if let Some(document) = self.0.db.package_document(view.id()).await? {
+                hits.push(SearchHit { view, document, score });
+            }
+        }
+        Ok(SearchResults { total: page.total.count() as u64, hits })
+    }
+
+    fn audience(&self, who: &Principal) -> Audience {
+        match &who.who {
+            Who::User(user) if who.allows(publaryn_core::Scope::PackagesRead) => Audience::of([AudienceTag::User(user.id)]),
+            _ => Audience::public(),
+        }
+    }
+}

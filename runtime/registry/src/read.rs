@@ -1,0 +1,193 @@
+//! Reading: the visibility gate, documents, artifacts.
+
+use std::{ops::Range, sync::Arc};
+
+use publaryn_blobs::{BlobBody, BlobError, BlobKey};
+use publaryn_core::{
+    BoxError, Decision, Ecosystem, Operation, PackageId, Principal, RegistryError,
+    access::{Relation, Resource},
+    decide,
+    principal::Who,
+};
+use publaryn_metadata::{documents::PackageDocument, packages::PackageHead};
+use smol_str::SmolStr;
+
+use crate::{PackageView, Registry, Rendered, ServableArtifact, rendered::Key};
+
+impl Registry {
+    /// The package of that normalised name, if `who` may read it natively.
+    ///
+    /// # Errors
+    /// `NotFound` for hidden and missing alike; `BadCredential` when it is not openly readable and a
+    /// broken credential was presented (a stale token must not break public installs).
+    pub async fn package(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        normalized: &str,
+    ) -> Result<PackageView, RegistryError> {
+        let miss = || if who.is_invalid() { self.broken_credential(who) } else { RegistryError::NotFound };
+        let Some(head) = self.0.heads.get(ecosystem, normalized).await? else { return Err(miss()) };
+        if head.is_deleted {
+            return Err(miss());
+        }
+        let relation = self.relation(who, &head).await?;
+        let access = head.access(relation);
+        match decide(who, Operation::NativeRead, Resource::Package(&access)) {
+            Decision::Allow => Ok(PackageView { head }),
+            Decision::Denied(denial) => Err(RegistryError::Denied(denial)),
+            Decision::Hidden | Decision::Unauthenticated => Err(miss()),
+        }
+    }
+
+    /// How the caller stands to a package. No query where the answer cannot matter.
+    pub(crate) async fn relation(&self, who: &Principal, head: &PackageHead) -> Result<Relation, RegistryError> {
+        match &who.who {
+            Who::User(user) if !head.effective.is_open() => Ok(self.0.db.relation(head.id, user.id).await?),
+            _ => Ok(Relation::default()),
+        }
+    }
+
+    /// Everything a metadata document of the package is rendered from.
+    pub async fn document(&self, view: &PackageView) -> Result<PackageDocument, RegistryError> {
+        self.0.db.package_document(view.id()).await?.ok_or(RegistryError::NotFound)
+    }
+
+    /// The document of one flavour, rendered at most once per revision and base URL.
+    ///
+    /// `render` turns the package into a body; it runs on a blocking thread. A package without
+    /// anything to show is `NotFound`, so `render` returns `None` for it.
+    pub async fn rendered(
+        &self,
+        view: &PackageView,
+        flavour: &'static str,
+        base: &str,
+        content_type: &'static str,
+        render: impl FnOnce(&PackageDocument) -> Option<Vec<u8>> + Send + 'static,
+    ) -> Result<Arc<Rendered>, RegistryError> {
+        self.try_rendered(view, flavour, base, content_type, |document| Ok(render(document))).await
+    }
+
+    /// Like [`Self::rendered`], for documents that are served whole or not at all: an error of
+    /// `render` is `Unavailable`.
+    pub async fn try_rendered(
+        &self,
+        view: &PackageView,
+        flavour: &'static str,
+        base: &str,
+        content_type: &'static str,
+        render: impl FnOnce(&PackageDocument) -> Result<Option<Vec<u8>>, BoxError> + Send + 'static,
+    ) -> Result<Arc<Rendered>, RegistryError> {
+        let key = Key { package: view.id(), revision: view.revision(), flavour, base: SmolStr::new(base) };
+        if let Some(kept) = self.0.rendered.get(&key).await {
+            return Ok(kept);
+        }
+        let make = async {
+            let document = self.document(view).await?;
+            // The document may already be newer than the view; it is then kept under its own revision too late
+            // to matter, and the next read asks for that revision.
+            let (revision, changed) = (document.package.revision, document.package.updated_at);
+            tokio::task::spawn_blocking(move || {
+                let body = render(&document).map_err(|error| RegistryError::unavailable("the document", error))?;
+                let body = body.ok_or(RegistryError::NotFound)?;
+                Ok(Arc::new(Rendered::new(content_type, body, revision, changed)))
+            })
+            .await
+            .map_err(RegistryError::internal)?
+        };
+        self.0.rendered.get_or_render(key, make).await
+    }
+
+    /// A file of a live release.
+    pub async fn artifact(&self, view: &PackageView, filename: &str) -> Result<ServableArtifact, RegistryError> {
+        let key = (view.id(), view.revision(), SmolStr::new(filename));
+        if let Some(known) = self.0.artifacts.get(&key) {
+            return Ok(ServableArtifact { location: known, package: view.head.clone() });
+        }
+        let location = self.0.db.live_artifact(view.id(), filename).await?.ok_or(RegistryError::NotFound)?;
+        self.0.artifacts.insert(key, location.clone());
+        Ok(ServableArtifact { location, package: view.head.clone() })
+    }
+
+    /// The bytes of an artifact, or a part of them.
+    pub async fn open(
+        &self,
+        artifact: &ServableArtifact,
+        range: Option<Range<u64>>,
+    ) -> Result<BlobBody, RegistryError> {
+        let key: BlobKey = artifact.location.location.parse().map_err(RegistryError::internal)?;
+        self.0.blobs.open(&key, range).await.map_err(blob_error)
+    }
+
+    /// A signed address to download from, where the store has one and the operator wants it.
+    pub async fn redirect(&self, artifact: &ServableArtifact) -> Result<Option<String>, RegistryError> {
+        let Some(ttl) = self.0.settings.redirect_downloads else { return Ok(None) };
+        let key: BlobKey = artifact.location.location.parse().map_err(RegistryError::internal)?;
+        let url =
+            self.0.blobs.presign(&key, ttl, artifact.filename(), artifact.content_type()).await.map_err(blob_error)?;
+        Ok(url.map(|url| url.as_str().to_owned()))
+    }
+
+    /// Counts one complete download; summed in memory and written in batches.
+    pub fn count_download(&self, artifact: &ServableArtifact) {
+        self.0.downloads.count(artifact.package.id);
+    }
+
+    /// The packages of a user that `who` may see, as heads.
+    pub async fn packages_of_user(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        username: &str,
+    ) -> Result<Vec<PackageView>, RegistryError> {
+        let Some(user) = self.0.db.user_by_name(&username.to_lowercase()).await?.map(|u| u.id) else {
+            return Err(RegistryError::NotFound);
+        };
+        let heads = self.0.db.packages_of_user(ecosystem, user).await?;
+        self.visible(who, heads).await
+    }
+
+    /// The packages a user starred that `who` may see.
+    pub async fn starred_by(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        username: &str,
+    ) -> Result<Vec<PackageView>, RegistryError> {
+        let Some(user) = self.0.db.user_by_name(&username.to_lowercase()).await?.map(|u| u.id) else {
+            return Ok(Vec::new());
+        };
+        let heads = self.0.db.starred_by(ecosystem, user).await?;
+        self.visible(who, heads).await
+    }
+
+    async fn visible(&self, who: &Principal, heads: Vec<PackageHead>) -> Result<Vec<PackageView>, RegistryError> {
+        let mut views = Vec::with_capacity(heads.len());
+        for head in heads {
+            let relation = self.relation(who, &head).await?;
+            if decide(who, Operation::NativeRead, Resource::Package(&head.access(relation))) == Decision::Allow {
+                views.push(PackageView { head: Arc::new(head) });
+            }
+        }
+        Ok(views)
+    }
+
+    /// A page of search hits: the index proposes, current rights and rows decide.
+    pub(crate) async fn views_by_id(
+        &self,
+        who: &Principal,
+        ids: &[PackageId],
+    ) -> Result<Vec<PackageView>, RegistryError> {
+        let heads = self.0.db.package_heads_by_id(ids).await?;
+        let mut views = self.visible(who, heads.into_iter().filter(|h| !h.is_deleted).collect()).await?;
+        views.sort_by_key(|v| ids.iter().position(|id| *id == v.id()));
+        Ok(views)
+    }
+}
+
+pub(crate) fn blob_error(error: BlobError) -> RegistryError {
+    match error {
+        BlobError::TooLarge { limit_name, limit_bytes } => RegistryError::TooLarge { what: limit_name, limit_bytes },
+        other => RegistryError::unavailable("the blob store", other),
+    }
+}

@@ -1,0 +1,67 @@
+//! Proofs of a passed visibility gate. Their fields are private and only this crate builds them,
+//! so a handler cannot name a package or serve bytes that the caller may not see.
+
+use std::sync::Arc;
+
+use publaryn_core::{Digest, Ecosystem, PackageId, Timestamp, Visibility};
+use publaryn_metadata::{documents::ArtifactLocation, packages::PackageHead};
+
+/// A package that the caller may read through a native protocol, at one revision.
+#[derive(Debug, Clone)]
+pub struct PackageView {
+    pub(crate) head: Arc<PackageHead>,
+}
+
+impl PackageView {
+    pub fn id(&self) -> PackageId {
+        self.head.id
+    }
+    pub fn ecosystem(&self) -> Ecosystem {
+        self.head.ecosystem
+    }
+    /// As published.
+    pub fn name(&self) -> &str {
+        &self.head.name
+    }
+    pub fn revision(&self) -> i64 {
+        self.head.revision
+    }
+    pub fn updated_at(&self) -> Timestamp {
+        self.head.updated_at
+    }
+    pub fn visibility(&self) -> Visibility {
+        self.head.effective
+    }
+    /// Anyone may see it, so shared caches may keep answers about it.
+    pub fn is_open(&self) -> bool {
+        self.head.effective.is_open()
+    }
+}
+
+/// A file of a live release that the caller may download.
+#[derive(Debug, Clone)]
+pub struct ServableArtifact {
+    pub(crate) location: ArtifactLocation,
+    pub(crate) package: Arc<PackageHead>,
+}
+
+impl ServableArtifact {
+    pub fn filename(&self) -> &str {
+        &self.location.filename
+    }
+    pub fn content_type(&self) -> &str {
+        &self.location.content_type
+    }
+    pub fn size_bytes(&self) -> u64 {
+        self.location.size_bytes.unsigned_abs()
+    }
+    pub fn sha256(&self) -> Digest {
+        self.location.sha256
+    }
+    pub fn ecosystem(&self) -> Ecosystem {
+        self.package.ecosystem
+    }
+    pub fn is_open(&self) -> bool {
+        self.package.effective.is_open()
+    }
+}
