@@ -20,6 +20,7 @@ pub mod packages;
 pub mod releases;
 pub mod repositories;
 mod rows;
+pub mod search_documents;
 pub mod sessions;
 mod sqlite_writer;
 mod tags;
