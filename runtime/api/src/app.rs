@@ -312,7 +312,8 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
     };
     let mut router = Router::new().nest("/v1", v1::router().with_state(state)).merge(probes.router());
     for mount in adapters.iter().flat_map(|adapter| adapter.mounts()) {
-        router = router.nest(mount.path, mount.router.with_state(registry.clone()));
+        // A service, not a nested router: an adapter answers everything below its mount, unknown routes too.
+        router = router.nest_service(mount.path, mount.router.with_state(registry.clone()));
     }
     router.fallback(async || Problem::route_not_found())
 }
