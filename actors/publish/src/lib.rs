@@ -10,7 +10,7 @@ mod outcome;
 mod reconcile;
 mod scan_job;
 
-pub use commit::{Committed, PublishSettings, StagedFile, commit};
+pub use commit::{Committed, PublishSettings, StagedFile, commit, fold_name};
 pub use finalize::{Verdict, finalize, settle_tags};
 pub use outcome::Outcomes;
 pub use reconcile::{FinalizeRelease, ReconcileReleases};

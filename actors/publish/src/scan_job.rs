@@ -21,7 +21,7 @@ use crate::finalize::finalize;
 pub struct ScanArtifact {
     pub db: Db,
     pub blobs: Arc<dyn BlobStore>,
-    pub scanners: Arc<ScannerPool>,
+    pub scanners: ScannerPool,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -5,7 +5,9 @@
 
 use std::io::Read;
 
-use publaryn_scan::{ArchiveError, EntryKind, RootRule, TarEntry, TarRules, TarSummary, walk::DuplicateRule, walk_targz};
+use publaryn_scan::{
+    ArchiveError, EntryKind, RootRule, TarEntry, TarRules, TarSummary, walk::DuplicateRule, walk_targz,
+};
 use serde::Deserialize;
 
 use crate::manifest::Manifest;
@@ -56,7 +58,8 @@ pub fn read_crate(
     };
     let mut seen = Seen::default();
     let summary = walk_targz(input, &rules, &mut |entry| seen.entry(entry))?;
-    let manifest = seen.manifest.ok_or_else(|| refuse(None, "uploaded tarball is missing a `Cargo.toml` manifest file"))?;
+    let manifest =
+        seen.manifest.ok_or_else(|| refuse(None, "uploaded tarball is missing a `Cargo.toml` manifest file"))?;
     for (what, said, packed) in [("name", name, &manifest.name), ("version", version, &manifest.version)] {
         if said != packed {
             let packed: String = packed.chars().take(200).collect();

@@ -63,8 +63,10 @@ impl Manifest {
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let text = std::str::from_utf8(bytes).map_err(|_| ManifestError::Encoding)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let root: Table = toml::from_str(text).map_err(|e: toml::de::Error| ManifestError::Syntax(one_line(e.message())))?;
-        let package = table(&root, "package").or_else(|| table(&root, "project")).ok_or(ManifestError::Missing("name"))?;
+        let root: Table =
+            toml::from_str(text).map_err(|e: toml::de::Error| ManifestError::Syntax(one_line(e.message())))?;
+        let package =
+            table(&root, "package").or_else(|| table(&root, "project")).ok_or(ManifestError::Missing("name"))?;
         let mut deps = Vec::new();
         collect(&root, None, &mut deps);
         for (target, section) in table(&root, "target").into_iter().flatten() {
@@ -190,14 +192,14 @@ mod tests {
         assert_eq!(
             shape,
             [
-                ("plain", "normal", Some("1"), None),
                 ("alias", "normal", Some("2.1"), None),
+                ("plain", "normal", Some("1"), None),
                 ("cc", "build", Some("1"), None),
                 ("local", "dev", None, None),
                 ("libc", "normal", Some("0.2"), Some("cfg(unix)")),
             ]
         );
-        let alias = &manifest.deps[1];
+        let alias = &manifest.deps[0];
         assert!(alias.optional && !alias.default_features && alias.features.len() == 2);
         assert_eq!(alias.package.as_deref(), Some("real"));
         assert_eq!(manifest.bin_names, ["tool"]);
@@ -206,7 +208,8 @@ mod tests {
 
     #[test]
     fn identity_is_required() {
-        for bad in [&b"\xff"[..], b"[package", b"", b"[package]\nname = 'x'", b"[package]\nname = 1\nversion = '1.0.0'"] {
+        for bad in [&b"\xff"[..], b"[package", b"", b"[package]\nname = 'x'", b"[package]\nname = 1\nversion = '1.0.0'"]
+        {
             assert!(Manifest::parse(bad).is_err(), "{bad:?}");
         }
     }

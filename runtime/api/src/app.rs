@@ -5,8 +5,8 @@ use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time:
 use axum::Router;
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret};
-use publaryn_config::{Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, Registration};
-use publaryn_core::{ArtifactKind, BoxError, SystemClock};
+use publaryn_config::{Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration};
+use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_protocol::Adapter;
 use publaryn_publish::{PublishSettings, fold_name};
 use publaryn_registry::{
@@ -180,13 +180,13 @@ impl App {
 const RENDERED_CACHE_BYTES: u64 = 128 << 20;
 
 fn identity(config: &Config, data_dir: &DataDir, db: &publaryn_metadata::Db) -> Result<Identity, StartError> {
-    let secret = |text: &str| SigningSecret::new(text.as_bytes()).map_err(StartError::internal);
+    let secret = |text: &str| SigningSecret::from_bytes(text.as_bytes()).map_err(StartError::internal);
     let current = match &config.auth.jwt_secret {
         Some(configured) => secret(configured.expose())?,
         None => secret(data_dir.signing_key()?.expose())?,
     };
     let previous = config.auth.jwt_secret_previous.as_ref().map(|s| secret(s.expose())).transpose()?;
-    let days = |days: u64| (days > 0).then(|| Duration::from_secs(days * 86_400));
+    let unless_zero = |ttl: Duration| (!ttl.is_zero()).then_some(ttl);
     let auth = &config.auth;
     let settings = IdentitySettings {
         registration_is_open: auth.registration == Registration::Open,
@@ -202,8 +202,8 @@ fn identity(config: &Config, data_dir: &DataDir, db: &publaryn_metadata::Db) -> 
         access_ttl: auth.jwt_ttl_seconds.duration(),
         session_ttl: auth.session_ttl_seconds.duration(),
         session_max_ttl: auth.session_max_ttl_seconds.duration(),
-        token_default_ttl: days(auth.token_default_ttl_days.get()),
-        token_max_ttl: days(auth.token_max_ttl_days.get()),
+        token_default_ttl: unless_zero(auth.token_default_ttl_days.duration()),
+        token_max_ttl: unless_zero(auth.token_max_ttl_days.duration()),
         ..IdentitySettings::default()
     };
     let keys = IdentityKeys { issuer: auth.issuer.clone(), current, previous };
@@ -243,7 +243,11 @@ fn settings(config: &Config) -> Settings {
         base_url_is_explicit: *config.origin_of("server.base_url") != Origin::Derived,
         publish_wait: config.publish.wait_seconds.duration(),
         publishing: PublishSettings {
-            personal_repository_visibility: config.packages.personal_repository_visibility.into(),
+            personal_repository_visibility: match config.packages.personal_repository_visibility {
+                PersonalVisibility::Private => Visibility::Private,
+                PersonalVisibility::Public => Visibility::Public,
+                PersonalVisibility::Unlisted => Visibility::Unlisted,
+            },
             reserved_names: reserved.chain(extra).collect::<HashSet<_>>(),
             releases_per_package: i64::from(config.limits.releases_per_package.as_u32()),
         },
@@ -254,11 +258,11 @@ fn settings(config: &Config) -> Settings {
         },
         redirect_downloads: config.storage.s3.redirect_downloads.then(|| config.storage.s3.presign_ttl_seconds.duration()),
         limits: Limits {
-            tarball: config.limits.artifact.of(ArtifactKind::Tarball).get(),
-            krate: config.limits.artifact.of(ArtifactKind::Crate).get(),
-            json_body: config.limits.json_body_bytes.get(),
+            tarball: config.limits.artifact.of(ArtifactKind::Tarball).bytes(),
+            krate: config.limits.artifact.of(ArtifactKind::Crate).bytes(),
+            json_body: config.limits.json_body_bytes.bytes(),
             max_entries: u64::from(config.scan.max_entries.as_u32()),
-            max_unpacked: config.scan.max_unpacked_bytes.get(),
+            max_unpacked: config.scan.max_unpacked_bytes.bytes(),
             max_ratio: u64::from(config.scan.max_ratio.as_u32()),
         },
         cargo_auth_required: config.cargo.auth_required,

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use publaryn_blobs::BlobStore;
+use publaryn_blobs::{BlobStore, DiskConfig, S3Config, StaticKeys, StoreConfig};
 use publaryn_cluster::{Cluster, InProcess, RedisCluster};
-use publaryn_config::{Config, DatabaseUrl, SearchBackend, StorageBackend};
+use publaryn_config::{Config, SearchBackend, StorageBackend};
 use publaryn_core::BoxError;
 use publaryn_metadata::{Db, DbOptions};
 use publaryn_search::{EmbeddedIndex, Meilisearch, MeilisearchConfig, SearchIndex};
@@ -39,20 +39,12 @@ pub(crate) async fn reach<T, E: Into<BoxError>, F: Future<Output = Result<T, E>>
     }
 }
 
-/// The URL the metadata crate opens.
-pub fn database_url(config: &Config) -> String {
-    match &config.database.url {
-        DatabaseUrl::Sqlite(path) => format!("sqlite://{}", path.display()),
-        DatabaseUrl::Postgres(url) => url.expose(),
-    }
-}
-
 pub(crate) async fn database(config: &Config) -> Result<Db, StartError> {
     let options = DbOptions {
         max_connections: config.database.max_connections.as_u32(),
         acquire_timeout: config.database.acquire_timeout_seconds.duration(),
     };
-    let url = database_url(config);
+    let url = config.database.url.expose();
     reach(config, "database.url", || Db::connect(&url, &options)).await
 }
 
@@ -68,10 +60,9 @@ pub(crate) async fn search(config: &Config) -> Result<Arc<dyn SearchIndex>, Star
     Ok(match (config.search.backend, &config.search.url) {
         (SearchBackend::Meilisearch, Some(url)) => {
             let meili = MeilisearchConfig {
-                url: url.expose().to_owned(),
+                url: url.url().clone(),
                 api_key: config.search.api_key.as_ref().map(|key| key.expose().to_owned()),
                 index_prefix: config.search.index_prefix.clone(),
-                ..MeilisearchConfig::default()
             };
             Arc::new(Meilisearch::new(&meili).map_err(StartError::internal)?)
         }
@@ -89,12 +80,27 @@ pub(crate) fn cluster(config: &Config) -> Result<Arc<dyn Cluster>, StartError> {
     })
 }
 
+/// Small files kept in memory, so that hot downloads do not touch the disk or the network.
+const HOT_BLOB_BYTES: u64 = 64 << 20;
+
 pub(crate) async fn blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {
-    match config.storage.backend {
-        StorageBackend::Fs => {
-            let disk = publaryn_blobs::DiskConfig { path: config.storage.fs.path.clone(), ..Default::default() };
-            Ok(Arc::new(publaryn_blobs::DiskStore::open(disk).await.map_err(StartError::internal)?))
+    let store = match config.storage.backend {
+        StorageBackend::Fs => StoreConfig::Disk(DiskConfig { path: config.storage.fs.path.clone() }),
+        StorageBackend::S3 => {
+            let s3 = &config.storage.s3;
+            let keys = s3.access_key.as_ref().zip(s3.secret_key.as_ref()).map(|(access, secret)| StaticKeys {
+                access_key: access.expose().to_owned(),
+                secret_key: secret.expose().to_owned(),
+            });
+            StoreConfig::S3(S3Config {
+                endpoint: s3.endpoint.as_ref().map(|url| url.expose().to_owned()),
+                region: s3.region.clone(),
+                bucket: s3.bucket.clone().unwrap_or_default(),
+                keys,
+                path_style: s3.path_style,
+                prefix: s3.prefix.clone(),
+            })
         }
-        StorageBackend::S3 => Err(StartError::internal("s3 comes with the blobs branch")),
-    }
+    };
+    publaryn_blobs::open(store, HOT_BLOB_BYTES).await.map_err(StartError::internal)
 }

@@ -6,7 +6,7 @@ use publaryn_actors::{ChildSpec, Strategy, SupervisorSpec, Tree, TreeOptions};
 use publaryn_config::Config;
 use publaryn_publish::{FinalizeRelease, ReconcileReleases, ScanArtifact};
 use publaryn_registry::Registry;
-use publaryn_scan::ScannerPool;
+use publaryn_scan::{ScanLimits, ScanMode, ScannerPool};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -129,8 +129,11 @@ where
     })
 }
 
-/// Handlers of the jobs this process runs.
-pub(crate) fn scanners(program: Option<PathBuf>) -> Arc<ScannerPool> {
-    drop(program);
-    Arc::new(ScannerPool(Arc::new(protocols::scanners())))
+/// The pool of scanner processes; in this process where no program is named (tests).
+pub(crate) fn scanner_pool(program: Option<PathBuf>, cpus: usize) -> ScannerPool {
+    let mode = match program {
+        Some(exe) => ScanMode::Child { exe, workers: (cpus / 2).max(1) },
+        None => ScanMode::InProcess { scanners: protocols::scanners() },
+    };
+    ScannerPool::new(mode, ScanLimits::default())
 }

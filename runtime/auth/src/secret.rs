@@ -18,6 +18,11 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+    /// Compares in constant time, apart from the length.
+    pub fn matches(&self, given: &str) -> bool {
+        subtle::ConstantTimeEq::ct_eq(self.0.as_bytes(), given.as_bytes()).into()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

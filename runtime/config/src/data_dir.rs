@@ -31,6 +31,9 @@ pub enum DataDirError {
     /// Exit 78.
     #[error("{} does not hold a signing key; remove it to have a new one made, which ends all sessions", path.display())]
     DamagedKey { path: PathBuf },
+    /// Exit 78.
+    #[error("{} was left by an interrupted restore; empty the directory and restore again", path.display())]
+    HalfRestored { path: PathBuf },
 }
 
 /// A generated signing key, in random bytes; the file holds them as hexadecimal digits.
@@ -65,6 +68,11 @@ impl DataDir {
         Ok(Self(path.to_path_buf()))
     }
 
+    /// Where a restore unpacks before it moves everything into place.
+    pub fn restore_path(&self) -> PathBuf {
+        self.0.join(".restoring")
+    }
+
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -72,8 +80,15 @@ impl DataDir {
     /// Makes this process the only server of the directory.
     ///
     /// # Errors
-    /// `InUse` when another one holds the lock, `Unwritable`.
+    /// `InUse` when another one holds the lock, `HalfRestored`, `Unwritable`.
     pub fn lock(&self) -> Result<DataDirLock, DataDirError> {
+        let lock = self.lock_for_restore()?;
+        let leftover = self.restore_path();
+        if leftover.exists() { Err(DataDirError::HalfRestored { path: leftover }) } else { Ok(lock) }
+    }
+
+    /// [`DataDir::lock`] for the one command that may find or leave an unfinished restore.
+    pub fn lock_for_restore(&self) -> Result<DataDirLock, DataDirError> {
         let path = self.0.join("publaryn.lock");
         let unwritable = |source| DataDirError::Unwritable { path: path.clone(), source };
         let mut file = OpenOptions::new()
@@ -214,6 +229,15 @@ mod tests {
         drop(lock);
         assert!(!dir.is_in_use());
         dir.lock().unwrap();
+    }
+
+    #[test]
+    fn a_half_restored_directory_is_not_served() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(scratch.path()).unwrap();
+        fs::create_dir(dir.restore_path()).unwrap();
+        assert!(matches!(dir.lock(), Err(DataDirError::HalfRestored { .. })));
+        dir.lock_for_restore().unwrap();
     }
 
     #[test]

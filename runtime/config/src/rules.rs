@@ -1,7 +1,7 @@
 //! What must hold between settings, once each of them is well-formed.
 
 use crate::{
-    DatabaseUrl, Secret,
+    DatabaseUrl, HttpUrl, Secret,
     loader::{Loader, Origin},
     settings::{Settings, StorageS3},
     words::{Role, SearchBackend, StorageBackend},
@@ -129,6 +129,9 @@ const EXAMPLE_WORDS: &[&str] = &[
     "correcthorsebatterystaple",
 ];
 
+/// How placeholders begin; the signing code refuses these as well.
+const PLACEHOLDER_STARTS: &[&str] = &["secret", "example", "password", "your-", "your_"];
+
 /// Fewer different bytes than this is a pattern, not a secret: 32 random hex digits have about 14.
 const FEWEST_DISTINCT_BYTES: usize = 8;
 
@@ -139,7 +142,12 @@ fn is_guessable(secret: &Secret) -> bool {
     let is_repeated = (1..=16).any(|period| bytes.iter().zip(&bytes[period..]).all(|(a, b)| a == b));
     let folded: String =
         secret.expose().chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    distinct < FEWEST_DISTINCT_BYTES || is_repeated || EXAMPLE_WORDS.iter().any(|word| folded.contains(word))
+    let lower = secret.expose().to_ascii_lowercase();
+    let is_placeholder = PLACEHOLDER_STARTS.iter().any(|start| lower.starts_with(start));
+    distinct < FEWEST_DISTINCT_BYTES
+        || is_repeated
+        || is_placeholder
+        || EXAMPLE_WORDS.iter().any(|word| folded.contains(word))
 }
 
 fn sessions(settings: &Settings, rules: &mut Rules) {
@@ -189,14 +197,28 @@ fn services(settings: &Settings, rules: &mut Rules) {
     if settings.policy.extra_reserved_names.iter().any(String::is_empty) {
         rules.refuse("policy.extra_reserved_names", &[], "must not contain an empty name");
     }
-    for (key, text) in [
-        ("storage.s3.bucket", settings.storage.s3.bucket.as_deref()),
-        ("search.index_prefix", Some(settings.search.index_prefix.as_str())),
-    ] {
-        // Both become part of a URL of the service (Meilisearch: index uid; S3: bucket name, ARN forms excluded).
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if text.is_some_and(|text| text.is_empty() || !text.chars().all(is_plain)) {
-            rules.refuse(key, &[], "may only contain letters, digits, `-`, `_` and `.`");
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if settings
+        .storage
+        .s3
+        .bucket
+        .as_ref()
+        .is_some_and(|name| name.is_empty() || !name.chars().all(|c| is_plain(c) || c == '.'))
+    {
+        rules.refuse("storage.s3.bucket", &[], "may only contain letters, digits, `-`, `_` and `.`");
+    }
+    // It becomes part of index names.
+    let prefix = &settings.search.index_prefix;
+    if !(1..=64).contains(&prefix.len()) || !prefix.chars().all(is_plain) {
+        rules.refuse("search.index_prefix", &[], "must be 1 to 64 letters, digits, `-` or `_`");
+    }
+    if let Some(url) = settings.search.url.as_ref().map(HttpUrl::url) {
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            rules.refuse(
+                "search.url",
+                &[],
+                "must not carry credentials, query or fragment; the key goes to search.api_key",
+            );
         }
     }
 }

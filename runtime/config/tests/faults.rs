@@ -297,7 +297,7 @@ fn no_secret_is_ever_printed() {
         ("METRICS__TOKEN", "hunter2"),
         ("DATABASE__URL", "postgres://u:hunter2@db/x"),
         ("REDIS__URL", "redis://:hunter2@cache"),
-        ("SEARCH__URL", "http://key:hunter2@host"),
+        ("STORAGE__S3__ENDPOINT", "http://key:hunter2@host"),
     ];
     let config = load(&good).unwrap();
     let printed = format!("{config:?} {:?}", config.effective());

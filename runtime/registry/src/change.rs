@@ -47,8 +47,6 @@ pub struct TurnRequest {
     granted: oneshot::Sender<oneshot::Sender<()>>,
 }
 
-impl ractor::Message for TurnRequest {}
-
 /// Longest anyone waits for or holds a turn.
 const MAX_TURN: Duration = Duration::from_secs(30);
 

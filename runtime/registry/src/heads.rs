@@ -103,7 +103,9 @@ impl MemoryHeads {
     }
 
     fn expire_all(&self) {
-        self.slots.iter().for_each(|slot| drop(slot.fetch_add(1, Ordering::AcqRel)));
+        for slot in &self.slots {
+            slot.fetch_add(1, Ordering::AcqRel);
+        }
     }
 }
 

@@ -106,7 +106,11 @@ impl BlobBody {
                 }
                 (None, Some(complete)) => {
                     let actual = Digest::from_bytes(complete.finalize().into());
-                    if actual == expected { Ok(None) } else { Err(BlobError::DigestMismatch { expected, actual }.into()) }
+                    if actual == expected {
+                        Ok(None)
+                    } else {
+                        Err(BlobError::DigestMismatch { expected, actual }.into())
+                    }
                 }
                 // Only polled again after an error; the reader has had its answer.
                 (_, None) => Ok(None),

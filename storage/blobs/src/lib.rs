@@ -9,8 +9,12 @@ mod body;
 pub mod disk;
 mod error;
 mod hashing;
+mod hot;
 mod intake;
 mod memory;
+mod metered;
+mod open;
+pub mod s3;
 mod stage;
 
 use std::{ops::Range, time::Duration};
@@ -24,7 +28,11 @@ pub use blob::{BlobKey, BlobMeta, InvalidBlobKey, StaleUpload};
 pub use body::{BlobBody, ByteStream, LocalBlob, SignedUrl};
 pub use disk::{DiskConfig, DiskStore};
 pub use error::BlobError;
+pub use hot::HotBlobs;
 pub use memory::BufferGauge;
+pub use metered::Metered;
+pub use open::{StoreConfig, open};
+pub use s3::{S3Config, S3Store, StaticKeys};
 pub use stage::{StagePlan, Staged};
 
 /// Where blobs live. One contract suite (`tests/contract.rs`) runs over every implementation.

@@ -221,6 +221,15 @@ impl Tx {
         Ok(())
     }
 
+    /// Switches the second factor off and forgets its secret.
+    pub async fn clear_mfa(&mut self, id: UserId, now: Timestamp) -> DbResult<()> {
+        const SQL: &str = "UPDATE users SET totp_secret = NULL, totp_enabled_at = NULL, totp_last_step = NULL, \
+             updated_at = $2 WHERE id = $1";
+        on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(now).execute(c).await.map(drop))?;
+        self.notice().credentials = true;
+        Ok(())
+    }
+
     pub async fn set_admin(&mut self, id: UserId, is_admin: bool, now: Timestamp) -> DbResult<()> {
         const SQL: &str = "UPDATE users SET is_admin = $2, updated_at = $3 WHERE id = $1";
         on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(is_admin).bind(now).execute(c).await.map(drop))?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use publaryn_auth::{Presented, RuleBreak, Secret};
-use publaryn_core::{Principal, Scope, audit::ClientOrigin};
+use publaryn_core::{Ecosystem, Principal, Scope, audit::ClientOrigin};
 use publaryn_registry::identity::{Surface, require_scope, require_session, require_user};
 use serde_json::{Map, Value};
 
@@ -321,6 +321,11 @@ impl Fields {
         }
         Some(text.to_owned())
     }
+}
+
+/// An ecosystem as `/v1` names it; `bun` is another word for npm (control-plane.md §1.1).
+pub fn ecosystem(word: &str) -> Option<Ecosystem> {
+    if word.trim().eq_ignore_ascii_case("bun") { Some(Ecosystem::Npm) } else { word.parse().ok() }
 }
 
 /// Whether brackets outside strings are nested deeper than `limit`; looks at each byte once.

@@ -9,7 +9,7 @@ use axum::{
     routing::{delete, get, post},
 };
 use http::StatusCode;
-use publaryn_core::{Ecosystem, RegistryError, Scope, ScopeSet, TokenId, TokenKind};
+use publaryn_core::{RegistryError, Scope, ScopeSet, TokenId, TokenKind};
 use publaryn_registry::identity::{
     CurrentCredential, Lifetime, RequestedBinding, TokenRequest, parse_scopes, require_user,
 };
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::{
     ApiState,
     auth::message,
-    extract::{Body, Caller, Fields, Origin},
+    extract::{Body, Caller, Fields, Origin, ecosystem},
     objects,
     page::Query,
     problem::{FieldProblem, Place, Problem},
@@ -167,7 +167,7 @@ fn read_binding(state: &ApiState, fields: &mut Fields) -> RequestedBinding {
     let slug = fields.optional_text("repository_slug");
     let package = fields.object("package").and_then(|object| {
         let word = |name: &str| object.get(name).and_then(Value::as_str).map(str::trim);
-        let ecosystem = word("ecosystem").and_then(|word| word.parse::<Ecosystem>().ok());
+        let ecosystem = word("ecosystem").and_then(ecosystem);
         let Some(ecosystem) = ecosystem else {
             fields.report("package/ecosystem", "must name an ecosystem");
             return None;

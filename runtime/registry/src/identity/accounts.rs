@@ -187,6 +187,17 @@ impl Identity {
         Ok(())
     }
 
+    /// Removes the second factor of somebody who lost it, for an operator at the command line.
+    pub async fn reset_mfa(&self, username: &str) -> Result<(), IdentityError> {
+        let user = self.any_user(username).await?;
+        let now = self.now();
+        let mut tx = self.0.db.begin().await?;
+        tx.clear_mfa(user.id, now).await?;
+        let entry = AuditEntry::system(AuditAction::MfaDisable).user(user.id).with("source", "cli");
+        tx.commit_audited(&entry, now).await?;
+        Ok(())
+    }
+
     /// Gives or takes the platform-administrator flag; `who` is `None` at the command line.
     ///
     /// # Errors

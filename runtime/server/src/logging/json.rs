@@ -24,7 +24,8 @@ struct Fields(Map<String, Value>);
 const LONGEST_TEXT: usize = 8192;
 
 /// Fields that must never appear, whoever logs them by mistake (configuration.md §9).
-const SECRET_NAMES: &[&str] = &["password", "secret", "token", "jwt", "authorization", "cookie", "set-cookie", "api_key"];
+const SECRET_NAMES: &[&str] =
+    &["password", "secret", "token", "jwt", "authorization", "cookie", "set-cookie", "api_key"];
 
 impl<W> JsonLines<W> {
     pub fn new(writer: W) -> Self {

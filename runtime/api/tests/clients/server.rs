@@ -1,0 +1,241 @@
+//! A `publaryn` process of a test's own.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+/// What a server stands on.
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// SQLite, local disk, embedded index: the defaults.
+    Embedded,
+    /// PostgreSQL, Redis and S3, all of this test's own.
+    External { database: String, redis: String, s3: S3 },
+}
+
+#[derive(Debug, Clone)]
+pub struct S3 {
+    endpoint: String,
+    access_key: String,
+    secret_key: String,
+}
+
+impl Backend {
+    /// The services that `benches/services/with-services.sh` started, with a fresh database.
+    pub async fn external() -> Option<Self> {
+        let admin = std::env::var("PUBLARYN_TEST_POSTGRES").ok()?;
+        let redis = std::env::var("PUBLARYN_TEST_REDIS").ok()?;
+        let s3 = std::env::var("PUBLARYN_TEST_S3").ok()?;
+        let mut parts = s3.splitn(3, ',').map(str::to_owned);
+        let s3 = S3 { endpoint: parts.next()?, access_key: parts.next()?, secret_key: parts.next()? };
+        let database = publaryn_metadata::testing::postgres(&admin).await.url;
+        Some(Self::External { database, redis, s3 })
+    }
+}
+
+/// A running server; stopped when dropped.
+pub struct Server {
+    child: Option<Child>,
+    data: tempfile::TempDir,
+    settings: Vec<(String, String)>,
+    address: String,
+    pub http: reqwest::Client,
+}
+
+/// An account with an API token.
+#[derive(Debug, Clone)]
+pub struct User {
+    pub name: String,
+    pub email: String,
+    pub password: String,
+    pub token: String,
+}
+
+/// Long enough for a debug build on a busy machine.
+const START_WITHIN: Duration = Duration::from_secs(60);
+
+/// The program under test, built next to the test itself.
+pub fn program() -> PathBuf {
+    if let Some(named) = std::env::var_os("PUBLARYN_BIN") {
+        return named.into();
+    }
+    let test = std::env::current_exe().expect("a running test has a path");
+    let program = test.ancestors().nth(2).expect("target/debug/deps/test").join("publaryn");
+    assert!(program.exists(), "{} is missing: run `cargo build -p publaryn` first", program.display());
+    program
+}
+
+impl Server {
+    pub async fn start(backend: Backend) -> Self {
+        Self::start_with(backend, &[]).await
+    }
+
+    /// Starts with further settings: `("publish.wait_seconds", "0")`.
+    pub async fn start_with(backend: Backend, settings: &[(&str, &str)]) -> Self {
+        let mut all: Vec<(String, String)> = Vec::new();
+        let mut set = |key: &str, value: &str| all.push((key.to_owned(), value.to_owned()));
+        set("rate_limit.enabled", "false");
+        set("auth.argon2_memory_kib", "1024");
+        set("auth.argon2_iterations", "1");
+        set("packages.personal_repository_visibility", "public");
+        if let Backend::External { database, redis, s3 } = &backend {
+            set("database.url", database);
+            set("redis.url", redis);
+            set("storage.backend", "s3");
+            set("storage.s3.endpoint", &s3.endpoint);
+            set("storage.s3.access_key", &s3.access_key);
+            set("storage.s3.secret_key", &s3.secret_key);
+            set("storage.s3.bucket", "publaryn-test");
+            set("storage.s3.prefix", &uuid::Uuid::now_v7().simple().to_string());
+        }
+        for (key, value) in settings {
+            set(key, value);
+        }
+        let data = tempfile::tempdir().expect("a scratch directory");
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client without TLS");
+        let mut server = Self { child: None, data, settings: all, address: String::new(), http };
+        server.launch().await;
+        server
+    }
+
+    async fn launch(&mut self) {
+        let addr_file = self.data.path().join("address");
+        // Gone after the first start; absent before it.
+        let _ = std::fs::remove_file(&addr_file);
+        let listen = if self.address.is_empty() { "127.0.0.1:0" } else { &self.address };
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.data.path().join("log"))
+            .expect("the scratch directory is writable");
+        let mut command = Command::new(program());
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        for (key, value) in &self.settings {
+            command.env(format!("PUBLARYN__{}", key.replace('.', "__").to_uppercase()), value);
+        }
+        command
+            .args(["serve", "--listen", listen, "--log-format", "json"])
+            .arg("--data-dir")
+            .arg(self.data.path().join("data"))
+            .arg("--addr-file")
+            .arg(&addr_file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true);
+        let mut child = command.spawn().expect("the program starts");
+        let deadline = tokio::time::Instant::now() + START_WITHIN;
+        loop {
+            if let Ok(address) = std::fs::read_to_string(&addr_file)
+                && !address.trim().is_empty()
+            {
+                self.address = address.trim().to_owned();
+                break;
+            }
+            if let Some(status) = child.try_wait().expect("the child can be asked") {
+                panic!("the server ended at start with {status}:\n{}", self.log());
+            }
+            assert!(tokio::time::Instant::now() < deadline, "the server did not start:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.child = Some(child);
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+    /// `127.0.0.1:PORT`
+    pub fn host(&self) -> &str {
+        &self.address
+    }
+    pub fn data_dir(&self) -> PathBuf {
+        self.data.path().join("data")
+    }
+    /// A directory for the test's own files, removed with the server.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        let dir = self.data.path().join("scratch").join(name);
+        std::fs::create_dir_all(&dir).expect("the scratch directory is writable");
+        dir
+    }
+    /// What the server has logged so far.
+    pub fn log(&self) -> String {
+        read(&self.data.path().join("log"))
+    }
+
+    /// `kill -9`.
+    pub async fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().await.expect("the child can be killed");
+        }
+    }
+    /// Starts again on the same port and data.
+    pub async fn restart(&mut self) {
+        self.kill().await;
+        self.launch().await;
+    }
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().and_then(Child::id).expect("the server runs")
+    }
+
+    /// Registers an account and gives it a token for everything a user may do with packages.
+    pub async fn new_user(&self, name: &str) -> User {
+        self.new_user_with(name, &["packages:write", "repositories:write", "tokens:write", "profile:write"]).await
+    }
+
+    pub async fn new_user_with(&self, name: &str, scopes: &[&str]) -> User {
+        let (email, password) = (format!("{name}@example.test"), format!("correct horse {name}"));
+        let account = json!({ "username": name, "email": email, "password": password });
+        self.post("/v1/auth/register", None, &account).await;
+        let token = self.token(name, &password, scopes).await;
+        User { name: name.to_owned(), email, password, token }
+    }
+
+    /// Another token of an account.
+    pub async fn token(&self, name: &str, password: &str, scopes: &[&str]) -> String {
+        let login = json!({ "username_or_email": name, "password": password });
+        let session = self.post("/v1/auth/login", None, &login).await;
+        let wanted = json!({ "name": "test", "scopes": scopes });
+        let made = self.post("/v1/tokens", session["token"].as_str(), &wanted).await;
+        made["token"].as_str().expect("a new token is shown once").to_owned()
+    }
+
+    /// POSTs JSON to the control plane and expects success.
+    pub async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Value {
+        let mut request = self.http.post(format!("{}{path}", self.base_url())).json(body);
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.expect("the server answers");
+        let (status, text) = (response.status(), response.text().await.expect("a body"));
+        assert!(status.is_success(), "{path}: {status} {text}");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// GETs a path; status and body text.
+    pub async fn get(&self, path: &str, token: Option<&str>) -> (u16, String) {
+        let mut request = self.http.get(format!("{}{path}", self.base_url()));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.expect("the server answers");
+        (response.status().as_u16(), response.text().await.expect("a body"))
+    }
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of the server ---\n{}", self.log());
+        }
+    }
+}

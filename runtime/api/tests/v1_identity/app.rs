@@ -1,0 +1,176 @@
+//! The routes over a scratch database, called in process.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{Router, body::Body};
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use publaryn_api::v1::{self, ApiSettings, ApiState, context::ClientIp};
+use publaryn_auth::{HashCost, SigningSecret};
+use publaryn_core::{PackageName, RegistryError, SystemClock};
+use publaryn_metadata::testing::{self, TestDb};
+use publaryn_registry::identity::{Identity, IdentityKeys, IdentitySettings};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+pub const PASSWORD: &str = "correct horse battery";
+
+pub struct App {
+    router: Router,
+    pub identity: Identity,
+    _scratch: TestDb,
+}
+
+/// One answer, body decoded.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+pub async fn each() -> Vec<App> {
+    each_with(settings()).await
+}
+
+pub async fn each_with(identity_settings: IdentitySettings) -> Vec<App> {
+    let start = |scratch: TestDb| {
+        let keys =
+            IdentityKeys { issuer: "http://127.0.0.1:3000".into(), current: SigningSecret::generate(), previous: None };
+        let identity =
+            Identity::new(scratch.db.clone(), Arc::new(SystemClock), identity_settings.clone(), &keys).unwrap();
+        let state = ApiState {
+            identity: identity.clone(),
+            parse_name: Arc::new(|_, raw| {
+                if raw.is_empty() || raw.contains(' ') {
+                    return Err(RegistryError::invalid("invalid_name", "is not a name"));
+                }
+                Ok(PackageName::accepted(raw, raw, raw))
+            }),
+            settings: Arc::new(ApiSettings { json_body_bytes: 4096, ..ApiSettings::default() }),
+        };
+        App { router: Router::new().nest("/v1", v1::router()).with_state(state), identity, _scratch: scratch }
+    };
+    testing::each().await.into_iter().map(start).collect()
+}
+
+pub fn settings() -> IdentitySettings {
+    let hash_cost = HashCost { memory_kib: 64, iterations: 1, parallelism: 1 };
+    IdentitySettings { hash_cost, ..IdentitySettings::default() }
+}
+
+/// A request being put together.
+pub struct Call<'a> {
+    app: &'a App,
+    method: &'static str,
+    path: String,
+    headers: Vec<(&'static str, String)>,
+    body: Option<String>,
+}
+
+impl App {
+    pub fn call(&self, method: &'static str, path: impl Into<String>) -> Call<'_> {
+        Call { app: self, method, path: path.into(), headers: Vec::new(), body: None }
+    }
+    pub fn get(&self, path: impl Into<String>) -> Call<'_> {
+        self.call("GET", path)
+    }
+    pub fn post(&self, path: impl Into<String>, body: Value) -> Call<'_> {
+        self.call("POST", path).json(body)
+    }
+
+    pub async fn register(&self, name: &str) {
+        let body = json!({"username": name, "email": format!("{name}@example.com"), "password": PASSWORD});
+        self.post("/v1/auth/register", body).expect(201).await;
+    }
+
+    /// Logs in and gives the whole answer.
+    pub async fn login(&self, name: &str) -> Value {
+        self.post("/v1/auth/login", json!({"username_or_email": name, "password": PASSWORD})).expect(200).await.body
+    }
+
+    /// A registered person's access token.
+    pub async fn someone(&self, name: &str) -> String {
+        self.register(name).await;
+        text(&self.login(name).await["token"])
+    }
+
+    /// An API token with these scopes.
+    pub async fn token(&self, session: &str, scopes: &[&str]) -> String {
+        let body = json!({"name": "test", "scopes": scopes});
+        text(&self.post("/v1/tokens", body).bearer(session).expect(201).await.body["token"])
+    }
+}
+
+impl Call<'_> {
+    pub fn json(mut self, body: Value) -> Self {
+        self.body = Some(body.to_string());
+        self.header("content-type", "application/json")
+    }
+    pub fn raw(mut self, content_type: &str, body: &str) -> Self {
+        self.body = Some(body.to_owned());
+        self.header("content-type", content_type)
+    }
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+    pub fn bearer(self, token: &str) -> Self {
+        self.header("authorization", format!("Bearer {token}"))
+    }
+
+    pub async fn send(self) -> Answer {
+        let mut request = Request::builder().method(self.method).uri(&self.path);
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        let mut request = request.body(self.body.map_or_else(Body::empty, Body::from)).unwrap();
+        request.extensions_mut().insert(ClientIp(IpAddr::from([192, 0, 2, 1])));
+        let response = self.app.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub async fn expect(self, status: u16) -> Answer {
+        let name = format!("{} {}", self.method, self.path);
+        let answer = self.send().await;
+        assert_eq!(answer.status.as_u16(), status, "{name}: {}", answer.body);
+        answer
+    }
+
+    /// Expects a problem document, checks its form, and gives it.
+    pub async fn problem(self, status: u16, code: &str) -> Value {
+        let answer = self.expect(status).await;
+        let body = &answer.body;
+        assert_eq!(answer.headers[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(body["code"], code, "{body}");
+        assert_eq!(body["type"], format!("urn:publaryn:problem:{code}"));
+        assert_eq!(body["status"], status);
+        assert_eq!(body["error"], body["detail"]);
+        assert!(!text(&body["detail"]).is_empty() && !text(&body["title"]).is_empty());
+        assert_eq!(body["request_id"], answer.headers["x-request-id"].to_str().unwrap());
+        if status == 401 {
+            let challenge = answer.headers[header::WWW_AUTHENTICATE].to_str().unwrap();
+            assert!(challenge.starts_with("Bearer realm=\"publaryn\", error=\""), "{challenge}");
+        }
+        answer.body
+    }
+}
+
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("expected text, got {value}")).to_owned()
+}
+
+/// The pointers of a 422, in order.
+pub fn pointers(problem: &Value) -> Vec<String> {
+    problem["errors"].as_array().expect("errors").iter().map(|error| text(&error["pointer"])).collect()
+}
+
+/// The names of an object's members, sorted.
+pub fn members(object: &Value) -> Vec<&str> {
+    let mut names: Vec<&str> = object.as_object().expect("an object").keys().map(String::as_str).collect();
+    names.sort_unstable();
+    names
+}

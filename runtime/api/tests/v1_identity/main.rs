@@ -1,0 +1,7 @@
+//! `/v1/auth`, `/v1/tokens` and `/v1/users` as clients see them, on every database engine of this run.
+
+mod app;
+mod auth;
+mod conventions;
+mod tokens;
+mod users;

@@ -1,0 +1,236 @@
+//! Putting objects into the bucket and taking them out again.
+
+use std::sync::Arc;
+
+use aws_sdk_s3::{
+    primitives::ByteStream as SdkBody,
+    types::{CompletedMultipartUpload, CompletedPart},
+};
+use bytes::Bytes;
+use tokio::{
+    runtime::Handle,
+    task::{JoinSet, spawn_blocking},
+};
+
+use super::{
+    Inner, PART_BYTES, PARTS_PER_UPLOAD, client,
+    failure::{Failure, unavailable},
+};
+use crate::{BlobError, StagePlan, Staged, hashing::Hasher, intake::Intake, memory::Block, stage::StagedPlace};
+
+/// Bodies up to this size are hashed on the spot: about 50 µs, less than a hop is worth under load.
+const HASH_INLINE_BYTES: usize = 32 * 1024;
+
+/// Stages a body that fits one request.
+pub(super) async fn single(store: &Inner, body: Bytes, plan: &StagePlan) -> Result<Staged, BlobError> {
+    let hasher = hash(Hasher::new(plan), body.clone()).await?;
+    let (digests, size_bytes) = hasher.finish(plan)?;
+    let key = Inner::fresh_key();
+    put(store, &store.object(&key), body).await?;
+    Ok(Staged::new(key, digests, size_bytes, StagedPlace::Final))
+}
+
+/// Stages a body in parts: `first`, then what `intake` still yields.
+pub(super) async fn multipart(
+    store: &Arc<Inner>,
+    first: Block,
+    mut intake: Intake,
+    plan: &StagePlan,
+) -> Result<Staged, BlobError> {
+    let key = Inner::fresh_key();
+    let mut upload = Multipart::begin(store, store.object(&key)).await?;
+    let outcome = async {
+        let mut hasher = Hasher::new(plan);
+        let mut part = first;
+        while !part.is_empty() {
+            hasher = hash(hasher, part.bytes()).await?;
+            upload.send(part).await?;
+            part = intake.next_block(PART_BYTES).await?;
+        }
+        let (digests, size_bytes) = hasher.finish(plan)?;
+        upload.complete(size_bytes).await?;
+        Ok(Staged::new(key, digests, size_bytes, StagedPlace::Final))
+    }
+    .await;
+    if outcome.is_err() {
+        upload.abandon().await;
+    }
+    outcome
+}
+
+async fn hash(mut hasher: Hasher, bytes: Bytes) -> Result<Hasher, BlobError> {
+    if bytes.len() <= HASH_INLINE_BYTES {
+        hasher.update(&bytes);
+        return Ok(hasher);
+    }
+    spawn_blocking(move || {
+        hasher.update(&bytes);
+        hasher
+    })
+    .await
+    .map_err(BlobError::unavailable)
+}
+
+/// A multipart upload in progress. Dropped half-way, it aborts itself in the background.
+struct Multipart {
+    store: Arc<Inner>,
+    object: String,
+    /// Taken when there is nothing left to abort.
+    upload_id: Option<String>,
+    sending: JoinSet<Result<CompletedPart, BlobError>>,
+    sent: Vec<CompletedPart>,
+    parts: i32,
+}
+
+impl Multipart {
+    async fn begin(store: &Arc<Inner>, object: String) -> Result<Self, BlobError> {
+        let created = (store.client.create_multipart_upload())
+            .bucket(&store.bucket)
+            .key(&object)
+            .content_type(CONTENT_TYPE)
+            .send()
+            .await
+            .map_err(|e| unavailable("create_multipart_upload", e))?;
+        let upload_id = created.upload_id.ok_or_else(|| BlobError::unavailable("s3 gave no upload id"))?;
+        let store = store.clone();
+        let (upload_id, sending) = (Some(upload_id), JoinSet::new());
+        Ok(Self { store, object, upload_id, sending, sent: Vec::new(), parts: 0 })
+    }
+
+    /// Starts sending a part; waits while too many are under way.
+    async fn send(&mut self, part: Block) -> Result<(), BlobError> {
+        while self.sending.len() >= PARTS_PER_UPLOAD {
+            self.one_sent().await?;
+        }
+        let slot = self.store.part_slots.clone().acquire_owned().await.map_err(BlobError::unavailable)?;
+        self.parts += 1;
+        let (store, object, number) = (self.store.clone(), self.object.clone(), self.parts);
+        let upload_id = self.upload_id.clone();
+        self.sending.spawn(async move {
+            let sent = (store.client.upload_part())
+                .bucket(&store.bucket)
+                .key(object)
+                .set_upload_id(upload_id)
+                .part_number(number)
+                .body(SdkBody::from(part.bytes()))
+                .customize()
+                .config_override(client::for_upload())
+                .send()
+                .await
+                .map_err(|e| unavailable("upload_part", e))?;
+            drop((part, slot));
+            Ok(CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).build())
+        });
+        Ok(())
+    }
+
+    async fn one_sent(&mut self) -> Result<(), BlobError> {
+        if let Some(part) = self.sending.join_next().await {
+            self.sent.push(part.map_err(BlobError::unavailable)??);
+        }
+        Ok(())
+    }
+
+    async fn complete(&mut self, size_bytes: u64) -> Result<(), BlobError> {
+        while !self.sending.is_empty() {
+            self.one_sent().await?;
+        }
+        self.sent.sort_unstable_by_key(|part| part.part_number);
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.sent))).build();
+        let completed = (self.store.client.complete_multipart_upload())
+            .bucket(&self.store.bucket)
+            .key(&self.object)
+            .set_upload_id(self.upload_id.clone())
+            .multipart_upload(parts)
+            .customize()
+            .config_override(client::for_completion())
+            .send()
+            .await
+            .map_err(|e| Failure::of("complete_multipart_upload", e));
+        if let Err(failure) = completed {
+            // A retry after a lost answer finds the upload gone and the object there.
+            let finished = failure.is_missing() && size_of(&self.store, &self.object).await? == Some(size_bytes);
+            if !finished {
+                return Err(failure.into_error());
+            }
+        }
+        self.upload_id = None;
+        Ok(())
+    }
+
+    /// Stops sending and removes what was sent.
+    async fn abandon(&mut self) {
+        self.sending.shutdown().await;
+        if let Some(upload_id) = self.upload_id.take()
+            && let Err(error) = abort(&self.store, &self.object, &upload_id).await
+        {
+            tracing::warn!(error = %error, "multipart upload could not be aborted; gc will try again");
+        }
+    }
+}
+
+impl Drop for Multipart {
+    fn drop(&mut self) {
+        // Only when the uploading future itself was dropped; outside of a runtime gc does it.
+        if let (Some(upload_id), Ok(runtime)) = (self.upload_id.take(), Handle::try_current()) {
+            let (store, object) = (self.store.clone(), std::mem::take(&mut self.object));
+            let mut sending = std::mem::take(&mut self.sending);
+            runtime.spawn(async move {
+                sending.shutdown().await;
+                if let Err(error) = abort(&store, &object, &upload_id).await {
+                    tracing::warn!(error = %error, "multipart upload could not be aborted; gc will try again");
+                }
+            });
+        }
+    }
+}
+
+const CONTENT_TYPE: &str = "application/octet-stream";
+
+pub(super) async fn put(store: &Inner, object: &str, body: Bytes) -> Result<(), BlobError> {
+    (store.client.put_object())
+        .bucket(&store.bucket)
+        .key(object)
+        .content_type(CONTENT_TYPE)
+        .body(SdkBody::from(body))
+        .customize()
+        .config_override(client::for_upload())
+        .send()
+        .await
+        .map(|_| ())
+        .map_err(|e| unavailable("put_object", e))
+}
+
+pub(super) async fn size_of(store: &Inner, object: &str) -> Result<Option<u64>, BlobError> {
+    match store.client.head_object().bucket(&store.bucket).key(object).send().await {
+        Ok(head) => Ok(Some(head.content_length.unwrap_or(0).max(0) as u64)),
+        Err(e) => match Failure::of("head_object", e) {
+            failure if failure.is_missing() => Ok(None),
+            failure => Err(failure.into_error()),
+        },
+    }
+}
+
+/// Deletes an object; S3 answers alike whether it existed.
+pub(super) async fn delete_object(store: &Inner, object: &str) -> Result<(), BlobError> {
+    match store.client.delete_object().bucket(&store.bucket).key(object).send().await {
+        Ok(_) => Ok(()),
+        Err(e) => match Failure::of("delete_object", e) {
+            // Some compatible stores do tell.
+            failure if failure.is_missing() => Ok(()),
+            failure => Err(failure.into_error()),
+        },
+    }
+}
+
+/// Removes an unfinished multipart upload; a finished or aborted one is fine.
+pub(super) async fn abort(store: &Inner, object: &str, upload_id: &str) -> Result<(), BlobError> {
+    let request = store.client.abort_multipart_upload().bucket(&store.bucket).key(object).upload_id(upload_id);
+    match request.send().await {
+        Ok(_) => Ok(()),
+        Err(e) => match Failure::of("abort_multipart_upload", e) {
+            failure if failure.is_missing() => Ok(()),
+            failure => Err(failure.into_error()),
+        },
+    }
+}
