@@ -1,47 +1,27 @@
-//! PLACEHOLDER until branch `actors` lands: only the signatures that the publish pipeline calls.
+//! The engine of the durable job queue (jobs.md): it claims, runs, supervises and gives back.
+//!
+//! The queue itself is SQL in the metadata database; nothing here is the only copy of anything. A job is
+//! enqueued with `Tx::enqueue` in the transaction of its cause; handlers are given at start.
 
-use publaryn_core::{BoxError, job::JobKind};
-use publaryn_metadata::Tx;
+mod acks;
+mod bench;
+mod engine;
+mod faults;
+mod handler;
+mod maintenance;
+mod node;
+mod options;
+mod overview;
+mod prune;
+mod queue;
+mod schedule;
+mod stats;
 
-pub struct JobContext(());
-
-#[derive(Debug)]
-pub enum Outcome {
-    Done,
-    Committed,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum JobError {
-    #[error("{0}")]
-    Retry(BoxError),
-    #[error("{0}")]
-    Permanent(BoxError),
-}
-
-impl JobError {
-    pub fn retry(error: impl Into<BoxError>) -> Self {
-        Self::Retry(error.into())
-    }
-    pub fn permanent(error: impl Into<BoxError>) -> Self {
-        Self::Permanent(error.into())
-    }
-}
-
-#[async_trait::async_trait]
-pub trait Handler: Send + Sync + 'static {
-    fn kind(&self) -> JobKind;
-    async fn run(&self, job: &JobContext) -> Result<Outcome, JobError>;
-}
-
-impl JobContext {
-    pub fn payload<T: serde::de::DeserializeOwned>(&self) -> Result<T, JobError> {
-        Err(JobError::permanent("placeholder"))
-    }
-    pub async fn complete_in(&self, _tx: &mut Tx) -> Result<(), JobError> {
-        Ok(())
-    }
-    pub async fn progress(&self, _done: u64, _total: Option<u64>) -> Result<(), JobError> {
-        Ok(())
-    }
-}
+pub use bench::{BenchError, BenchReport, bench_jobs};
+pub use engine::{JobEvent, Jobs};
+pub use faults::HandlerFault;
+pub use handler::{Handler, JobContext, JobError, Outcome};
+pub use options::{JobsOptions, KindOverride};
+pub use overview::QueueView;
+pub use prune::PruneJobs;
+pub use schedule::{Cadence, Schedule, ScheduleError, default_schedules};
