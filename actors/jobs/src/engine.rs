@@ -106,7 +106,6 @@ pub(crate) struct Running {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopReason {
-    Cancelled,
     Drained,
     LeaseLost,
 }
@@ -363,6 +362,11 @@ impl Engine {
         let mut ends = lock(&self.ends);
         let count = count.min(ends.len());
         ends.drain(..count);
+        drop(ends);
+        // Queues that stopped claiming because too many ends waited go on.
+        for queue in self.queues.values().filter(|queue| queue.is_hungry.load(SeqCst)) {
+            queue.wake.notify_one();
+        }
     }
 
     pub(crate) fn ends_waiting(&self) -> usize {
