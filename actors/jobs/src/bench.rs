@@ -98,7 +98,7 @@ pub async fn bench_jobs(db: Db, count: u64, concurrency: usize) -> Result<BenchR
     });
     let mut options = JobsOptions::new("bench");
     options.concurrency = concurrency;
-    let limit = KindOverride { concurrency: u32::try_from(concurrency).ok(), ..KindOverride::default() };
+    let limit = KindOverride { concurrency: Some(concurrency), ..KindOverride::default() };
     options.kinds.insert(KIND, limit);
     let began = Instant::now();
     let jobs = Jobs::start(db.clone(), options, vec![handler.clone()]).await?;

@@ -69,7 +69,7 @@ pub(crate) struct Engine {
     /// Counters changed since they were folded.
     pub(crate) counts_changed: AtomicBool,
     pub(crate) draining: CancellationToken,
-    drain_deadline: OnceLock<Instant>,
+    drain_deadline: Mutex<Option<Instant>>,
     /// Another process has taken this node's name.
     pub(crate) is_superseded: AtomicBool,
     pub(crate) has_neighbours: AtomicBool,
@@ -166,7 +166,7 @@ impl Jobs {
             poke: Notify::new(),
             counts_changed: AtomicBool::new(true),
             draining: CancellationToken::new(),
-            drain_deadline: OnceLock::new(),
+            drain_deadline: Mutex::default(),
             is_superseded: AtomicBool::new(false),
             has_neighbours: AtomicBool::new(false),
             outage: Mutex::default(),
@@ -202,6 +202,12 @@ impl Jobs {
             .child(maintenance::scheduler(engine.clone()))
             .child(maintenance::sweeper(engine.clone()));
         vec![jobs.into(), maintenance.into()]
+    }
+
+    /// Stops claiming and starts the time running jobs have left; stopping the tree does the rest.
+    /// A later call can only shorten it.
+    pub fn begin_drain(&self, grace: Duration) {
+        self.0.drain_within(grace);
     }
 
     /// Stops claiming at once and gives running jobs `grace`; what is left goes back to `pending` (J7).
@@ -398,14 +404,17 @@ impl Engine {
     }
 
     pub(crate) fn drain_within(&self, grace: Duration) {
-        // The first caller decides; a later, shorter one is served by stopping the tree.
-        let _ = self.drain_deadline.set(Instant::now() + grace);
+        let wanted = Instant::now() + grace;
+        let mut deadline = lock(&self.drain_deadline);
+        *deadline = Some(deadline.map_or(wanted, |known| known.min(wanted)));
+        drop(deadline);
         self.draining.cancel();
         self.poke.notify_one();
     }
 
-    pub(crate) fn drain_deadline(&self) -> Instant {
-        self.drain_deadline.get().copied().unwrap_or_else(|| Instant::now() + self.options.drain_grace)
+    /// True when running jobs have had their time.
+    pub(crate) fn is_drain_over(&self) -> bool {
+        lock(&self.drain_deadline).is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// The database failed us: for a while, silent nodes prove nothing.

@@ -9,8 +9,8 @@ use crate::Schedule;
 /// What an operator changed about one kind.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct KindOverride {
-    pub concurrency: Option<u32>,
-    pub max_attempts: Option<u32>,
+    pub concurrency: Option<usize>,
+    pub max_attempts: Option<i64>,
     pub timeout: Option<Duration>,
 }
 
@@ -61,7 +61,8 @@ impl JobsOptions {
     pub(crate) fn concurrency_of(&self, kind: JobKind) -> usize {
         let changed = self.kinds.get(&kind).and_then(|k| k.concurrency);
         match (changed, kind.defaults().concurrency) {
-            (Some(n), _) | (None, Concurrency::Fixed(n)) => n.max(1) as usize,
+            (Some(n), _) => n.max(1),
+            (None, Concurrency::Fixed(n)) => n as usize,
             (None, Concurrency::Cpu) => self.concurrency.max(1),
         }
     }
@@ -72,6 +73,6 @@ impl JobsOptions {
 
     /// Only what was changed: jobs carry their own default.
     pub(crate) fn max_attempts_of(&self, kind: JobKind) -> Option<i64> {
-        self.kinds.get(&kind).and_then(|k| k.max_attempts).map(i64::from)
+        self.kinds.get(&kind).and_then(|k| k.max_attempts)
     }
 }

@@ -15,8 +15,8 @@ const NODES_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Deletes what `retention.jobs_*` no longer keeps. Idempotent: it deletes by age.
 pub struct PruneJobs {
     pub db: Db,
-    pub completed: Duration,
-    pub dead: Duration,
+    pub keep_completed: Duration,
+    pub keep_dead: Duration,
 }
 
 #[async_trait]
@@ -27,7 +27,7 @@ impl Handler for PruneJobs {
 
     async fn run(&self, job: &JobContext) -> Result<Outcome, JobError> {
         let mut gone = 0;
-        for (state, age) in [(JobState::Completed, self.completed), (JobState::Dead, self.dead)] {
+        for (state, age) in [(JobState::Completed, self.keep_completed), (JobState::Dead, self.keep_dead)] {
             loop {
                 let mut tx = self.db.begin().await.map_err(JobError::retry)?;
                 let deleted = tx.prune_jobs(state, age, BATCH).await.map_err(JobError::retry)?;

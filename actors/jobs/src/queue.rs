@@ -336,9 +336,8 @@ impl Engine {
 /// Lets running jobs end until the deadline, then takes them back and waits until that is stored.
 async fn give_back(engine: &Engine, queue: &Queue, context: &Context) {
     engine.drain_within(engine.options.drain_grace);
-    let deadline = tokio::time::Instant::from_std(engine.drain_deadline());
     let step = Duration::from_millis(10);
-    while queue.running.load(SeqCst) > 0 && tokio::time::Instant::now() < deadline {
+    while queue.running.load(SeqCst) > 0 && !engine.is_drain_over() {
         tokio::time::sleep(step).await;
     }
     let here = |running: &Running| running.kind == queue.kind;

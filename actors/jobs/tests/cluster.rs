@@ -205,7 +205,7 @@ async fn killed_database_sessions_lose_no_job() {
 async fn finished_jobs_are_forgotten_in_time() {
     for test in testing::each().await {
         let db = &test.db;
-        let prune = publaryn_jobs::PruneJobs { db: db.clone(), completed: Duration::ZERO, dead: MINUTE };
+        let prune = publaryn_jobs::PruneJobs { db: db.clone(), keep_completed: Duration::ZERO, keep_dead: MINUTE };
         let fails =
             does(JobKind::AnalyzeRelease, |_| Box::pin(async { Err(publaryn_jobs::JobError::permanent("no")) }));
         let done = does(KIND, |_| Box::pin(async { Ok(Outcome::Done) }));
