@@ -1,179 +1,465 @@
-//! Putting the engine together for the supervision tree.
+//! The shared heart of the engine: what runs here, what waits to be stored, who must be woken.
+//!
+//! Actors come and go; this lives as long as the process and holds only what can be rebuilt from the database.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use dashmap::{DashMap, DashSet};
+use dashmap::DashMap;
 use publaryn_actors::{ChildSpec, Strategy, SupervisorSpec};
-use publaryn_core::{JobId, job::{Concurrency, JobKind}};
-use publaryn_metadata::{Db, DbResult, jobs::NodeInfo};
-use tokio::sync::Notify;
+use publaryn_core::{
+    JobId, LeaseId, Timestamp,
+    job::{JobKind, JobState},
+};
+use publaryn_metadata::{
+    Db, DbResult,
+    jobs::{NodeInfo, RunFacts, Transition},
+};
+use serde::Serialize;
+use smol_str::SmolStr;
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Handler, Schedule, acks::Acks, queue, upkeep};
+use crate::{Handler, HandlerFault, JobsOptions, acks, maintenance, node, queue, stats::KindRecorder};
 
-/// How the engine runs in this process (configuration.md §4, jobs).
-#[derive(Debug, Clone)]
-pub struct EngineOptions {
-    /// Stable across restarts of this installation, different for every node.
-    pub node_id: String,
-    pub role: String,
-    pub version: String,
-    pub lease: Duration,
-    pub node_timeout: Duration,
-    /// Fallback when no wake-up arrives.
-    pub poll_interval: Duration,
-    /// Jobs of a CPU-bound kind that run at once.
-    pub cpu_concurrency: usize,
-    /// `jobs.kinds.<kind>.*`.
-    pub overrides: HashMap<JobKind, KindOverride>,
+/// One transition of a job on this node, for the live stream (jobs.md §6).
+#[derive(Debug, Clone, Serialize)]
+pub struct JobEvent {
+    pub id: JobId,
+    pub kind: SmolStr,
+    pub status: JobState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_status: Option<JobState>,
+    pub attempts: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<SmolStr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<(u64, Option<u64>)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    pub at: Timestamp,
 }
 
-/// Settings of one kind that differ from its defaults.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct KindOverride {
-    pub concurrency: Option<usize>,
-    pub max_attempts: Option<i64>,
-    pub timeout: Option<Duration>,
-}
+/// The job engine of this process. Cheap to clone.
+#[derive(Clone)]
+pub struct Jobs(pub(crate) Arc<Engine>);
 
-/// What one kind may use in this process.
-#[derive(Debug, Clone, Copy)]
-pub struct KindLimits {
-    pub concurrency: usize,
-    pub max_attempts: Option<i64>,
-    pub timeout: Duration,
-}
-
-/// The engine of one node. Entered in the node table by [`Engine::register`]; its actors are the
-/// children that [`Engine::jobs`] and [`Engine::maintenance`] give to the tree.
-pub struct Engine {
-    shared: Arc<Shared>,
-    handlers: Vec<Arc<dyn Handler>>,
-    schedules: Arc<Vec<Schedule>>,
-}
-
-pub(crate) struct Shared {
+pub(crate) struct Engine {
     pub(crate) db: Db,
-    pub(crate) node: Arc<str>,
-    pub(crate) options: EngineOptions,
-    pub(crate) acks: Acks,
-    incarnation: AtomicI64,
-    wakes: HashMap<JobKind, Arc<Notify>>,
-    pub(crate) paused: DashSet<String>,
-    pub(crate) running: DashMap<JobId, CancellationToken>,
-    pub(crate) stopping: CancellationToken,
+    pub(crate) options: JobsOptions,
+    pub(crate) incarnation: i64,
+    pub(crate) handlers: HashMap<JobKind, Arc<dyn Handler>>,
+    pub(crate) queues: HashMap<JobKind, Arc<Queue>>,
+    pub(crate) running: DashMap<JobId, Arc<Running>>,
+    /// Jobs running in slots, over all kinds.
+    pub(crate) busy: AtomicUsize,
+    ends: Mutex<Vec<PendingEnd>>,
+    pub(crate) ends_ready: Notify,
+    extensions: Mutex<Vec<(JobId, LeaseId)>>,
+    announced: Mutex<BTreeSet<SmolStr>>,
+    pub(crate) announce_ready: Notify,
+    /// Wakes the dispatcher out of turn.
+    pub(crate) poke: Notify,
+    /// Counters changed since they were folded.
+    pub(crate) counts_changed: AtomicBool,
+    pub(crate) draining: CancellationToken,
+    drain_deadline: Mutex<Option<Instant>>,
+    /// Another process has taken this node's name.
+    pub(crate) is_superseded: AtomicBool,
+    pub(crate) has_neighbours: AtomicBool,
+    outage: Mutex<Option<Instant>>,
+    pub(crate) leadership: Leadership,
+    pub(crate) events: broadcast::Sender<JobEvent>,
+    pub(crate) faults: DashMap<JobKind, HandlerFault>,
 }
 
-impl Shared {
-    pub(crate) fn incarnation(&self) -> i64 {
-        self.incarnation.load(Ordering::Acquire)
-    }
-    pub(crate) fn wake(&self, kind: JobKind) -> Arc<Notify> {
-        self.wakes.get(&kind).cloned().unwrap_or_default()
-    }
-    pub(crate) fn wake_word(&self, kind: &str) {
-        if let Some(wake) = kind.parse::<JobKind>().ok().and_then(|kind| self.wakes.get(&kind)) {
-            wake.notify_one();
-        }
-    }
-    pub(crate) fn is_paused(&self, kind: JobKind) -> bool {
-        self.paused.contains(kind.as_str())
-    }
+/// One kind on this node.
+pub(crate) struct Queue {
+    pub(crate) kind: JobKind,
+    pub(crate) concurrency: usize,
+    pub(crate) timeout: Duration,
+    pub(crate) wake: Notify,
+    pub(crate) is_paused: AtomicBool,
+    pub(crate) running: AtomicUsize,
+    /// There may be more to claim than there was room for.
+    pub(crate) is_hungry: AtomicBool,
+    pub(crate) recorder: KindRecorder,
 }
 
-impl Engine {
-    /// Enters this node, takes back what its former incarnation left running (J5), and wires the
-    /// wake-up of every commit that enqueues a job.
-    pub async fn register(
-        db: Db,
-        options: EngineOptions,
-        handlers: Vec<Arc<dyn Handler>>,
-        schedules: Vec<Schedule>,
-    ) -> DbResult<Self> {
-        let kinds = handlers.iter().map(|handler| handler.kind().as_str().to_owned()).collect();
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+/// A job this node holds the lease of.
+pub(crate) struct Running {
+    pub(crate) kind: JobKind,
+    pub(crate) partition: SmolStr,
+    pub(crate) facts: RunFacts,
+    /// Stop soon, please.
+    pub(crate) told: CancellationToken,
+    /// Stop now; the reason is in `stop`.
+    pub(crate) abort: CancellationToken,
+    pub(crate) stop: OnceLock<StopReason>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StopReason {
+    Drained,
+    LeaseLost,
+}
+
+/// The end of a run on its way to the database.
+#[derive(Clone)]
+pub(crate) struct PendingEnd {
+    pub(crate) running: Arc<Running>,
+    pub(crate) transition: Transition,
+    pub(crate) outcome: &'static str,
+    pub(crate) error: Option<String>,
+}
+
+#[derive(Default)]
+pub(crate) struct Leadership {
+    pub(crate) leads: AtomicBool,
+    /// The database's clock minus ours, in microseconds, as of the last renewal.
+    pub(crate) clock_offset: std::sync::atomic::AtomicI64,
+    pub(crate) gained: Notify,
+}
+
+impl Jobs {
+    /// Enters this node, gives back what its former incarnation was running (J5), and prepares the actors.
+    ///
+    /// # Errors
+    /// `Unavailable` when the database cannot be reached.
+    pub async fn start(db: Db, options: JobsOptions, handlers: Vec<Arc<dyn Handler>>) -> DbResult<Self> {
+        let handlers: HashMap<_, _> = handlers.into_iter().map(|handler| (handler.kind(), handler)).collect();
         let info = NodeInfo {
             node_id: options.node_id.clone(),
             version: options.version.clone(),
             role: options.role.clone(),
-            kinds,
-            cpu_count: i64::try_from(cpus).unwrap_or(1),
+            kinds: handlers.keys().map(|kind| kind.to_string()).collect(),
+            cpu_count: std::thread::available_parallelism().map_or(1, |n| n.get() as i64),
         };
         let mut tx = db.begin().await?;
         let incarnation = tx.register_node(&info).await?;
         let recovered = tx.recover_former_runs(&options.node_id, incarnation).await?;
         tx.commit().await?;
         if !recovered.is_empty() {
-            tracing::info!(jobs = recovered.len(), "jobs that ran when this node ended are taken up again");
+            tracing::warn!(jobs = recovered.len(), "gave back jobs that ran when this node ended");
             metrics::counter!("publaryn_jobs_recovered_total", "cause" => "restart").increment(recovered.len() as u64);
         }
-        let wakes = handlers.iter().map(|handler| (handler.kind(), Arc::default())).collect();
-        let shared = Arc::new(Shared {
+        let queues = handlers.keys().map(|kind| (*kind, Arc::new(Queue::new(*kind, &options)))).collect();
+        let engine = Arc::new(Engine {
             db: db.clone(),
-            node: options.node_id.as_str().into(),
             options,
-            acks: Acks::new(),
-            incarnation: AtomicI64::new(incarnation),
-            wakes,
-            paused: DashSet::new(),
+            incarnation,
+            handlers,
+            queues,
             running: DashMap::new(),
-            stopping: CancellationToken::new(),
+            busy: AtomicUsize::new(0),
+            ends: Mutex::default(),
+            ends_ready: Notify::new(),
+            extensions: Mutex::default(),
+            announced: Mutex::default(),
+            announce_ready: Notify::new(),
+            poke: Notify::new(),
+            counts_changed: AtomicBool::new(true),
+            draining: CancellationToken::new(),
+            drain_deadline: Mutex::default(),
+            is_superseded: AtomicBool::new(false),
+            has_neighbours: AtomicBool::new(false),
+            outage: Mutex::default(),
+            leadership: Leadership::default(),
+            events: broadcast::channel(1024).0,
+            faults: DashMap::new(),
         });
-        let hook = shared.clone();
-        db.on_commit(move |notice| notice.job_kinds.iter().for_each(|kind| hook.wake_word(kind)));
-        Ok(Self { shared, handlers, schedules: Arc::new(schedules) })
+        // The hook must not keep the engine alive: the database handle outlives it.
+        let hooked = Arc::downgrade(&engine);
+        db.on_commit(move |notice| {
+            if let (false, Some(engine)) = (notice.job_kinds.is_empty(), hooked.upgrade()) {
+                engine.became_runnable(&notice.job_kinds);
+            }
+        });
+        Ok(Self(engine))
     }
 
-    /// `root/jobs`: acks first, so that it stops last.
-    pub fn jobs(&self) -> SupervisorSpec {
-        let shared = self.shared.clone();
-        let mut spec = SupervisorSpec::new("jobs", Strategy::OneForOne).child(ChildSpec::service("acks", move |context| {
-            let shared = shared.clone();
-            async move { shared.acks.serve(&shared.db, &context).await }
-        }));
-        for handler in &self.handlers {
-            let (shared, handler) = (self.shared.clone(), handler.clone());
-            let limits = self.limits(handler.kind());
-            spec = spec.child(ChildSpec::pool(format!("queue.{}", handler.kind()), move |context| {
-                let (shared, handler) = (shared.clone(), handler.clone());
-                async move { queue::serve(shared, handler, limits, context).await }
-            }));
+    /// The subtrees `jobs` and `maintenance` for the root of the supervision tree, in start order.
+    pub fn children(&self) -> Vec<ChildSpec> {
+        let engine = &self.0;
+        let mut jobs = SupervisorSpec::new("jobs", Strategy::OneForOne)
+            .child(node::heartbeat(engine.clone()))
+            .child(acks::service(engine.clone()))
+            .child(node::dispatcher(engine.clone()))
+            .child(node::announcer(engine.clone()));
+        let mut queues: Vec<_> = engine.queues.values().cloned().collect();
+        queues.sort_by_key(|queue| queue.kind);
+        for queue in queues {
+            jobs = jobs.child(queue::service(engine.clone(), queue));
         }
-        let (node, dispatcher) = (self.shared.clone(), self.shared.clone());
-        spec.child(ChildSpec::service("node", move |context| upkeep::node(node.clone(), context)))
-            .child(ChildSpec::service("dispatcher", move |context| upkeep::dispatcher(dispatcher.clone(), context)))
+        let maintenance = SupervisorSpec::new("maintenance", Strategy::RestForOne)
+            .child(maintenance::leader(engine.clone()))
+            .child(maintenance::scheduler(engine.clone()))
+            .child(maintenance::sweeper(engine.clone()));
+        vec![jobs.into(), maintenance.into()]
     }
 
-    /// `root/maintenance`: leader, sweeper, scheduler, as one loop under the leader's lease.
-    pub fn maintenance(&self) -> SupervisorSpec {
-        let (shared, schedules) = (self.shared.clone(), self.schedules.clone());
-        SupervisorSpec::new("maintenance", Strategy::RestForOne)
-            .child(ChildSpec::service("leader", move |context| upkeep::leader(shared.clone(), schedules.clone(), context)))
+    /// Stops claiming and starts the time running jobs have left; stopping the tree does the rest.
+    /// A later call can only shorten it.
+    pub fn begin_drain(&self, grace: Duration) {
+        self.0.drain_within(grace);
     }
 
-    /// Tells running handlers to stop; to be called before the tree stops.
-    pub fn drain(&self) {
-        self.shared.stopping.cancel();
-    }
-
-    fn limits(&self, kind: JobKind) -> KindLimits {
-        let (defaults, options) = (kind.defaults(), &self.shared.options);
-        let own = options.overrides.get(&kind).copied().unwrap_or_default();
-        let concurrency = match defaults.concurrency {
-            Concurrency::Cpu => options.cpu_concurrency,
-            Concurrency::Fixed(n) => n as usize,
+    /// Stops claiming at once and gives running jobs `grace`; what is left goes back to `pending` (J7).
+    /// Returns when nothing runs here any more. Stop the tree afterwards.
+    pub async fn drain(&self, grace: Duration) {
+        self.0.drain_within(grace);
+        let limit = grace + Duration::from_secs(5);
+        let empty = async {
+            while !self.0.running.is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         };
-        KindLimits {
-            concurrency: own.concurrency.unwrap_or(concurrency).max(1),
-            max_attempts: own.max_attempts,
-            timeout: own.timeout.unwrap_or(defaults.timeout),
+        if tokio::time::timeout(limit, empty).await.is_err() {
+            tracing::warn!(jobs = self.0.running.len(), "jobs were still being given back when the drain ended");
         }
     }
+
+    pub fn node_id(&self) -> &str {
+        &self.0.options.node_id
+    }
+    pub fn incarnation(&self) -> i64 {
+        self.0.incarnation
+    }
+    pub fn is_leader(&self) -> bool {
+        self.0.leadership.leads.load(SeqCst)
+    }
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.is_cancelled()
+    }
+    /// Jobs running here now.
+    pub fn running(&self) -> usize {
+        self.0.busy.load(SeqCst)
+    }
+    /// Transitions of jobs on this node as they happen; slow listeners miss some.
+    pub fn events(&self) -> broadcast::Receiver<JobEvent> {
+        self.0.events.subscribe()
+    }
+
+    /// Replaces the injected faults of handlers.
+    pub fn set_faults(&self, faults: HashMap<JobKind, HandlerFault>) {
+        self.0.faults.clear();
+        for (kind, fault) in faults {
+            self.0.faults.insert(kind, fault);
+        }
+    }
+    /// The injected faults with what is left of their counts.
+    pub fn faults(&self) -> HashMap<JobKind, HandlerFault> {
+        self.0.faults.iter().map(|entry| (*entry.key(), entry.value().clone())).collect()
+    }
+
+    /// Enqueues the job of a schedule now; `None` when there is no such schedule.
+    pub async fn run_schedule(
+        &self,
+        name: &str,
+        tx: &mut publaryn_metadata::Tx,
+    ) -> DbResult<Option<publaryn_metadata::jobs::Enqueued>> {
+        let Some(schedule) = self.0.options.schedules.iter().find(|s| s.name == name) else { return Ok(None) };
+        Ok(Some(tx.run_schedule(name, &schedule.job()).await?))
+    }
+}
+
+impl Queue {
+    fn new(kind: JobKind, options: &JobsOptions) -> Self {
+        Self {
+            kind,
+            concurrency: options.concurrency_of(kind),
+            timeout: options.timeout_of(kind),
+            wake: Notify::new(),
+            is_paused: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
+            is_hungry: AtomicBool::new(true),
+            recorder: KindRecorder::default(),
+        }
+    }
+}
+
+impl Running {
+    /// Asks the handler to stop, or makes it.
+    pub(crate) fn stop_now(&self, reason: StopReason) {
+        // The first reason counts.
+        let _ = self.stop.set(reason);
+        self.told.cancel();
+        self.abort.cancel();
+    }
+}
+
+impl Engine {
+    /// A commit here made jobs runnable: wake whoever runs them.
+    fn became_runnable(&self, kinds: &[SmolStr]) {
+        self.counts_changed.store(true, SeqCst);
+        for kind in kinds {
+            if let Some(queue) = kind.parse().ok().and_then(|kind: JobKind| self.queues.get(&kind)) {
+                queue.wake.notify_one();
+            }
+        }
+        if self.has_neighbours.load(SeqCst) {
+            lock(&self.announced).extend(kinds.iter().cloned());
+            self.announce_ready.notify_one();
+        }
+    }
+
+    pub(crate) fn take_announced(&self) -> Vec<String> {
+        std::mem::take(&mut *lock(&self.announced)).into_iter().map(String::from).collect()
+    }
+
+    /// Wakes the queues of `kinds` given as text; unknown ones belong to newer nodes.
+    pub(crate) fn wake_kinds<'a>(&self, kinds: impl IntoIterator<Item = &'a String>) {
+        for kind in kinds {
+            if let Some(queue) = kind.parse().ok().and_then(|kind: JobKind| self.queues.get(&kind)) {
+                queue.wake.notify_one();
+            }
+        }
+    }
+
+    /// Reserves room for as many jobs of this kind as may start now, at most `limit`: bounded by the
+    /// kind and by the process, but never none for a kind that has nothing running, so that no other
+    /// kind's backlog holds it up (J10).
+    pub(crate) fn reserve(&self, queue: &Queue, limit: usize) -> usize {
+        let mut room = 0;
+        // The closure always returns `Some`, so there is nothing to handle.
+        let _ = self.busy.fetch_update(SeqCst, SeqCst, |busy| {
+            let running = queue.running.load(SeqCst);
+            let total = self.options.concurrency.saturating_sub(busy).max(usize::from(running == 0));
+            room = queue.concurrency.saturating_sub(running).min(total).min(limit);
+            Some(busy + room)
+        });
+        queue.running.fetch_add(room, SeqCst);
+        room
+    }
+
+    /// Gives back reserved room that was not used.
+    pub(crate) fn release(&self, queue: &Queue, count: usize) {
+        queue.running.fetch_sub(count, SeqCst);
+        self.busy.fetch_sub(count, SeqCst);
+    }
+
+    /// A slot is free again: whoever wanted more may claim.
+    pub(crate) fn ended(&self, queue: &Queue) {
+        self.release(queue, 1);
+        for queue in self.queues.values() {
+            if queue.is_hungry.load(SeqCst) {
+                queue.wake.notify_one();
+            }
+        }
+    }
+
+    pub(crate) fn push_end(&self, end: PendingEnd) {
+        lock(&self.ends).push(end);
+        self.ends_ready.notify_one();
+    }
+
+    /// The first ends that wait to be stored; they stay until [`forget_ends`](Self::forget_ends).
+    pub(crate) fn first_ends(&self, limit: usize) -> Vec<PendingEnd> {
+        lock(&self.ends).iter().take(limit).cloned().collect()
+    }
+
+    pub(crate) fn forget_ends(&self, count: usize) {
+        let mut ends = lock(&self.ends);
+        let count = count.min(ends.len());
+        ends.drain(..count);
+        drop(ends);
+        // Queues that stopped claiming because too many ends waited go on.
+        for queue in self.queues.values().filter(|queue| queue.is_hungry.load(SeqCst)) {
+            queue.wake.notify_one();
+        }
+    }
+
+    pub(crate) fn ends_waiting(&self) -> usize {
+        lock(&self.ends).len()
+    }
+
+    pub(crate) fn want_extension(&self, job: JobId, lease: LeaseId) {
+        lock(&self.extensions).push((job, lease));
+        self.ends_ready.notify_one();
+    }
+
+    pub(crate) fn take_extensions(&self) -> Vec<(JobId, LeaseId)> {
+        std::mem::take(&mut *lock(&self.extensions))
+    }
+
+    pub(crate) fn return_extensions(&self, extensions: Vec<(JobId, LeaseId)>) {
+        lock(&self.extensions).extend(extensions);
+    }
+
+    pub(crate) fn has_extensions(&self) -> bool {
+        !lock(&self.extensions).is_empty()
+    }
+
+    /// Tells a running job of this node that an operator cancelled it.
+    pub(crate) fn cancel(&self, job: JobId) {
+        if let Some(running) = self.running.get(&job) {
+            running.told.cancel();
+        }
+    }
+
+    pub(crate) fn drain_within(&self, grace: Duration) {
+        let wanted = Instant::now() + grace;
+        let mut deadline = lock(&self.drain_deadline);
+        *deadline = Some(deadline.map_or(wanted, |known| known.min(wanted)));
+        drop(deadline);
+        self.draining.cancel();
+        self.poke.notify_one();
+    }
+
+    /// True when running jobs have had their time.
+    pub(crate) fn is_drain_over(&self) -> bool {
+        lock(&self.drain_deadline).is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// The database failed us: for a while, silent nodes prove nothing.
+    pub(crate) fn note_outage(&self) {
+        *lock(&self.outage) = Some(Instant::now());
+    }
+
+    pub(crate) fn had_outage_within(&self, span: Duration) -> bool {
+        lock(&self.outage).is_some_and(|at| at.elapsed() < span)
+    }
+
+    pub(crate) fn event(&self, running: &Running, status: JobState, previous: Option<JobState>, error: Option<String>) {
+        if self.events.receiver_count() == 0 {
+            return;
+        }
+        // Listeners that fell behind learn it from their receiver.
+        let _ = self.events.send(JobEvent {
+            id: running.facts.id,
+            kind: running.kind.as_str().into(),
+            status,
+            previous_status: previous,
+            attempts: running.facts.attempts,
+            partition: Some(running.partition.clone()),
+            progress: None,
+            last_error: error,
+            at: Timestamp::now(),
+        });
+    }
+
+    pub(crate) fn event_progress(&self, running: &Running, done: u64, total: Option<u64>) {
+        let _ = self.events.send(JobEvent {
+            id: running.facts.id,
+            kind: running.kind.as_str().into(),
+            status: JobState::Running,
+            previous_status: None,
+            attempts: running.facts.attempts,
+            partition: Some(running.partition.clone()),
+            progress: Some((done, total)),
+            last_error: None,
+            at: Timestamp::now(),
+        });
+    }
+}
+
+/// Nothing panics while it holds one of these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

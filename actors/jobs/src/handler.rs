@@ -1,46 +1,56 @@
-//! What a kind of job does, and what it may ask of the queue while it runs.
+//! What a job does: the handler trait and what a running job may ask of the engine.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
 
-use publaryn_core::{BoxError, JobId, job::JobKind};
+use async_trait::async_trait;
+use publaryn_core::{BoxError, JobId, Timestamp, job::JobKind};
 use publaryn_metadata::{
-    Db, DbError, Tx,
-    jobs::{ClaimedJob, JobEnd, RunFacts, Transition},
+    Tx,
+    jobs::{JobEnd, Transition},
 };
 use serde::de::DeserializeOwned;
-use std::time::Duration;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Mutex;
 
-/// One kind of job. Running it twice must leave the same state as once (J4).
-#[async_trait::async_trait]
+use crate::{engine::Running, queue::Run};
+
+/// Stored progress is at most this frequent; reports in between only show that the job is alive.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs jobs of one kind. Running one twice must leave the same state as once (J4).
+#[async_trait]
 pub trait Handler: Send + Sync + 'static {
     fn kind(&self) -> JobKind;
     async fn run(&self, job: &JobContext) -> Result<Outcome, JobError>;
 }
 
 /// How a run ended well.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Done,
-    /// The handler's own transaction completed the job ([`JobContext::complete_in`]).
+    /// Completed by [`JobContext::complete_in`], together with its effects.
     Committed,
-    /// Runs again after the delay; the attempt counts.
+    /// Not possible now; counts as an attempt, runs again after this time.
     RetryAfter(Duration),
-    /// Runs again after the delay; no attempt is used.
+    /// Not its time yet; uses no attempt.
     Snooze(Duration),
 }
 
-/// Why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    /// Worth another attempt.
+    /// May work next time.
     #[error("{0}")]
-    Retry(BoxError),
-    /// No attempt will ever succeed.
+    Retry(#[source] BoxError),
+    /// Will never work; the job is dead.
     #[error("{0}")]
-    Permanent(BoxError),
-    /// Another worker has the job now; whatever this one did must not be stored.
-    #[error("the lease was lost")]
+    Permanent(#[source] BoxError),
+    /// Another worker has the job, or it was cancelled for good; whatever this run does is void.
+    #[error("the job's lease is lost")]
     LeaseLost,
 }
 
@@ -53,72 +63,98 @@ impl JobError {
     }
 }
 
-impl From<DbError> for JobError {
-    fn from(error: DbError) -> Self {
-        Self::retry(error)
-    }
-}
-
-/// A running job under its lease.
+/// One run of one job.
 pub struct JobContext {
-    pub(crate) db: Db,
-    pub(crate) job: ClaimedJob,
-    pub(crate) node: Arc<str>,
-    pub(crate) cancelled: CancellationToken,
+    pub(crate) run: Arc<Run>,
+    pub(crate) is_committed: AtomicBool,
+    pub(crate) reported: Mutex<Option<Instant>>,
 }
 
 impl JobContext {
+    pub(crate) fn new(run: Arc<Run>) -> Self {
+        Self { run, is_committed: AtomicBool::new(false), reported: Mutex::new(None) }
+    }
+
+    fn running(&self) -> &Running {
+        &self.run.running
+    }
+
     pub fn id(&self) -> JobId {
-        self.job.id
+        self.running().facts.id
     }
-    /// 1 for the first.
+
+    pub fn kind(&self) -> JobKind {
+        self.running().kind
+    }
+
+    /// From 1.
     pub fn attempt(&self) -> i64 {
-        self.job.attempts
+        self.running().facts.attempts
     }
 
-    /// The ids this job is about.
-    ///
+    /// Another failure would be the last.
+    pub fn is_last_attempt(&self) -> bool {
+        self.running().facts.attempts >= self.running().facts.max_attempts
+    }
+
+    pub fn request_id(&self) -> Option<&str> {
+        self.run.request_id.as_deref()
+    }
+
     /// # Errors
-    /// `Permanent` when the payload is not of this shape: no attempt would change that.
+    /// `Permanent`: a payload this version cannot read will not become readable.
     pub fn payload<T: DeserializeOwned>(&self) -> Result<T, JobError> {
-        serde_json::from_str(&self.job.payload).map_err(JobError::permanent)
+        serde_json::from_str(&self.run.payload).map_err(JobError::permanent)
     }
 
-    /// Stores progress for people to see.
+    /// Completes when an operator cancelled the job or the node wants it back: stop soon.
+    pub async fn cancelled(&self) {
+        self.running().told.cancelled().await;
+    }
+
+    pub fn is_cancelled(&self) -> bool {
+        self.running().told.is_cancelled()
+    }
+
+    /// Ends the job inside `tx`, so that its effects and its completion commit together (J3).
+    /// Return [`Outcome::Committed`] after committing.
     ///
     /// # Errors
-    /// `LeaseLost` when another worker has the job.
-    pub async fn progress(&self, done: u64, total: Option<u64>) -> Result<(), JobError> {
-        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let mut tx = self.db.begin().await?;
-        let held =
-            tx.store_progress(self.job.id, self.job.lease_id, number(done), total.map(number), None).await?;
-        tx.commit().await?;
-        if held { Ok(()) } else { Err(JobError::LeaseLost) }
-    }
-
-    /// An operator wants it stopped, or the server drains: finish early if you can.
-    pub fn cancelled(&self) -> &CancellationToken {
-        &self.cancelled
-    }
-
-    /// Completes the job in the handler's own transaction, if the lease still holds (J3).
+    /// `LeaseLost` when another run has taken over: roll back.
     pub async fn complete_in(&self, tx: &mut Tx) -> Result<(), JobError> {
-        let done = Transition::new(&self.facts(), JobEnd::Completed, publaryn_core::Timestamp::now());
-        if tx.finish_jobs(&[done]).await?.is_empty() { Err(JobError::LeaseLost) } else { Ok(()) }
+        let end = Transition::new(&self.running().facts, JobEnd::Completed, Timestamp::now());
+        if tx.finish_jobs(&[end]).await.map_err(JobError::retry)?.is_empty() {
+            return Err(JobError::LeaseLost);
+        }
+        self.is_committed.store(true, SeqCst);
+        Ok(())
     }
 
-    pub(crate) fn facts(&self) -> RunFacts {
-        RunFacts {
-            id: self.job.id,
-            lease_id: self.job.lease_id,
-            attempts: self.job.attempts,
-            max_attempts: self.job.max_attempts,
-            crashes: self.job.crashes,
-            attempts_log: self.job.attempts_log.clone(),
-            started_at: self.job.started_at,
-            node_id: self.node.to_string(),
-            cancel_requested: false,
+    /// Reports how far the job is; shown to operators.
+    ///
+    /// # Errors
+    /// `LeaseLost`: stop, somebody else runs it.
+    pub async fn progress(&self, done: u64, total: Option<u64>) -> Result<(), JobError> {
+        self.progress_with(done, total, None).await
+    }
+
+    /// As [`progress`](Self::progress), with words.
+    pub async fn progress_with(&self, done: u64, total: Option<u64>, note: Option<&str>) -> Result<(), JobError> {
+        let mut reported = self.reported.lock().await;
+        if reported.is_some_and(|at| at.elapsed() < PROGRESS_EVERY) {
+            return Ok(());
         }
+        *reported = Some(Instant::now());
+        let db = &self.run.engine.db;
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let facts = &self.running().facts;
+        let mut tx = db.begin().await.map_err(JobError::retry)?;
+        let held = tx
+            .store_progress(facts.id, facts.lease_id, number(done), total.map(number), note)
+            .await
+            .map_err(JobError::retry)?;
+        tx.commit().await.map_err(JobError::retry)?;
+        self.run.engine.event_progress(self.running(), done, total);
+        if held { Ok(()) } else { Err(JobError::LeaseLost) }
     }
 }

@@ -1,18 +1,27 @@
-//! The durable queue's engine. The queue itself is SQL in the metadata database
-//! (`publaryn_metadata::jobs`); the actors here only execute it and hold no truth of their own.
+//! The engine of the durable job queue (jobs.md): it claims, runs, supervises and gives back.
 //!
-//! `root/jobs` has one pool per kind (`queue.<kind>`, so that no kind delays another), `acks` which
-//! stores results in batches, `dispatcher` which notices what no wake-up announced, and `node`, the
-//! heartbeat. `root/maintenance` recovers what died and ticks the schedules, on one node at a time.
+//! The queue itself is SQL in the metadata database; nothing here is the only copy of anything. A job is
+//! enqueued with `Tx::enqueue` in the transaction of its cause; handlers are given at start.
 
 mod acks;
+mod bench;
 mod engine;
+mod faults;
 mod handler;
+mod maintenance;
+mod node;
+mod options;
+mod overview;
+mod prune;
 mod queue;
 mod schedule;
-mod upkeep;
+mod stats;
 
-pub use engine::{Engine, EngineOptions, KindLimits, KindOverride};
+pub use bench::{BenchError, BenchReport, bench_jobs};
+pub use engine::{JobEvent, Jobs};
+pub use faults::HandlerFault;
 pub use handler::{Handler, JobContext, JobError, Outcome};
-pub use schedule::Schedule;
-pub use upkeep::PruneJobs;
+pub use options::{JobsOptions, KindOverride};
+pub use overview::QueueView;
+pub use prune::PruneJobs;
+pub use schedule::{Cadence, Schedule, ScheduleError, default_schedules};

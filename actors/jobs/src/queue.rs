@@ -1,211 +1,365 @@
-//! `queue.<kind>`: claims jobs of one kind as its workers come free, and runs them.
+//! The queue of one kind: claims as many jobs as have room, runs each in a temporary worker.
 //!
-//! The database is the queue: never more is claimed than can start now. A worker's panic is that
-//! job's failure; a worker extends its lease from the task that runs the handler, so a stuck handler
-//! stops extending and loses the job.
+//! Owns its slots. Bounded by the kind's concurrency: the database is the queue. What it loses in a crash
+//! is given back by the guard of each run.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::{Duration, Instant},
+};
 
-use publaryn_actors::{Context, Crash, Slots};
-use publaryn_core::{BoxError, Timestamp, job::DeadReason, job::JobKind};
-use publaryn_metadata::jobs::{ClaimRequest, ClaimedJob, JobEnd, Transition};
+use publaryn_actors::{ChildSpec, Context, Crash, Slots};
+use publaryn_core::{
+    BoxError, Timestamp,
+    job::{DeadReason, JobState},
+};
+use publaryn_metadata::{
+    DbResult,
+    jobs::{ClaimRequest, ClaimedJob, JobEnd, RunFacts, Transition},
+};
 use rand::Rng;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
-use crate::{Handler, JobContext, JobError, KindLimits, Outcome, engine::Shared};
+use crate::{
+    JobContext, JobError, Outcome,
+    engine::{Engine, PendingEnd, Queue, Running, StopReason},
+};
 
-/// Leases are extended this often.
-const HEARTBEAT: Duration = Duration::from_secs(15);
-/// Owners looked into per claim, beyond the jobs wanted.
-const PARTITIONS: i64 = 64;
-/// How long a cancelled handler may take to stop by itself.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// Ends that wait for the database; above, nothing new is claimed.
+const MAX_UNSTORED: usize = 2000;
+/// Largest claim at once.
+const MAX_CLAIM: usize = 500;
+/// After the drain's deadline: time to store what was given back.
+const GIVE_BACK: Duration = Duration::from_secs(3);
 
-pub(crate) async fn serve(
-    shared: Arc<Shared>,
-    handler: Arc<dyn Handler>,
-    limits: KindLimits,
-    context: Context,
-) -> Result<(), BoxError> {
-    let kind = handler.kind();
-    let slots = Arc::new(context.slots(limits.concurrency));
-    let wake = shared.wake(kind);
-    let mut after_partition = String::new();
-    while !context.is_stopping() {
-        let free = slots.free();
-        let claimed = if free == 0 || shared.is_paused(kind) {
-            Vec::new()
-        } else {
-            let started = std::time::Instant::now();
-            match claim(&shared, kind, &limits, free, &after_partition).await {
-                Ok(claimed) => {
-                    metrics::histogram!("publaryn_job_claim_seconds").record(started.elapsed());
-                    claimed
-                }
-                Err(error) => {
-                    tracing::warn!(%error, job.kind = %kind, "jobs cannot be claimed now");
-                    tokio::time::sleep(Duration::from_millis(250)).await;
-                    Vec::new()
-                }
-            }
-        };
-        let got = claimed.len();
-        for job in claimed {
-            after_partition.clone_from(&job.partition);
-            start(&shared, &handler, &limits, &slots, job);
-        }
-        if got > 0 && slots.free() > 0 {
-            continue;
-        }
-        // Owners after the last one had nothing: begin with the first again before resting.
-        if got == 0 && free > 0 && !after_partition.is_empty() {
-            after_partition.clear();
-            continue;
-        }
+pub(crate) fn service(engine: Arc<Engine>, queue: Arc<Queue>) -> ChildSpec {
+    let shutdown = engine.options.drain_grace + GIVE_BACK;
+    let name = format!("queue.{}", queue.kind);
+    ChildSpec::pool(name, move |context| serve(engine.clone(), queue.clone(), context)).shutdown_within(shutdown)
+}
+
+async fn serve(engine: Arc<Engine>, queue: Arc<Queue>, context: Context) -> Result<(), BoxError> {
+    let slots = context.slots(queue.concurrency);
+    // What became due before this incarnation must not wait for a wake-up.
+    queue.wake.notify_one();
+    let mut after = String::new();
+    loop {
         tokio::select! {
-            () = wake.notified() => {}
-            () = context.stopping() => {}
-            () = tokio::time::sleep(shared.options.poll_interval) => {}
+            () = context.stopping() => break,
+            () = engine.draining.cancelled() => break,
+            () = queue.wake.notified() => {}
         }
+        let began = Instant::now();
+        if let Err(error) = claim_all(&engine, &queue, &slots, &mut after).await {
+            engine.note_outage();
+            tracing::warn!(job.kind = %queue.kind, %error, "claiming failed");
+            let pause = Duration::from_millis(rand::rng().random_range(200..1000));
+            tokio::select! {
+                () = tokio::time::sleep(pause) => queue.wake.notify_one(),
+                () = context.stopping() => {}
+            }
+        }
+        context.worked(began);
+        context.set_state(json!({
+            "running": queue.running.load(SeqCst),
+            "concurrency": queue.concurrency,
+            "paused": queue.is_paused.load(SeqCst),
+        }));
     }
-    // Handlers were told to stop; what does not end is given back by `run`.
-    let deadline = tokio::time::Instant::now() + STOP_WITHIN;
-    while slots.free() < limits.concurrency && tokio::time::Instant::now() < deadline {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    give_back(&engine, &queue, &context).await;
     Ok(())
 }
 
-async fn claim(
-    shared: &Shared,
-    kind: JobKind,
-    limits: &KindLimits,
-    free: usize,
-    after: &str,
-) -> publaryn_metadata::DbResult<Vec<ClaimedJob>> {
-    let mut tx = shared.db.begin().await?;
-    let claimed = tx
-        .claim_jobs(&ClaimRequest {
-            kind,
-            limit: i64::try_from(free).unwrap_or(i64::MAX),
-            node_id: &shared.node,
-            incarnation: shared.incarnation(),
-            lease: shared.options.lease,
-            max_attempts: limits.max_attempts,
-            after_partition: after,
-            partitions: PARTITIONS + i64::try_from(free).unwrap_or(0),
-        })
-        .await?;
-    if claimed.is_empty() { tx.rollback().await? } else { tx.commit().await? }
-    Ok(claimed)
-}
-
-fn start(shared: &Arc<Shared>, handler: &Arc<dyn Handler>, limits: &KindLimits, slots: &Arc<Slots>, job: ClaimedJob) {
-    let (shared, handler, timeout) = (shared.clone(), handler.clone(), limits.timeout);
-    let cancelled = shared.stopping.child_token();
-    shared.running.insert(job.id, cancelled.clone());
-    let kind = job.kind;
-    let context = Arc::new(JobContext { db: shared.db.clone(), node: shared.node.clone(), job, cancelled });
-    let waited = context.job.started_at.since(context.job.scheduled_at);
-    metrics::histogram!("publaryn_jobs_wait_seconds", "kind" => kind.as_str()).record(waited);
-    let state = json!({ "job_id": context.id(), "kind": kind.as_str() });
-    let (work_context, wake) = (context.clone(), shared.wake(kind));
-    let (work_shared, done_shared) = (shared.clone(), shared);
-    let work = async move { run(&work_shared, &*handler, &work_context, timeout).await };
-    let started = slots.start(state, work, move |outcome: Result<Option<JobEnd>, Crash>| {
-        let end = outcome.unwrap_or_else(|crash| Some(JobEnd::Crashed { error: crash.0, delay: backoff(context.attempt()) }));
-        done_shared.running.remove(&context.id());
-        let run_time = Timestamp::now().since(context.job.started_at);
-        metrics::histogram!("publaryn_jobs_run_seconds", "kind" => kind.as_str()).record(run_time);
-        wake.notify_one();
-        let Some(end) = end else { return };
-        let transition = Transition::new(&context.facts(), end, Timestamp::now());
-        let sender = done_shared.acks.sender.clone();
-        tokio::spawn(async move {
-            // A closed mailbox means the server ends; the lease runs out and the job runs again.
-            let _ = sender.send(transition).await;
-        });
-    });
-    if !started {
-        tracing::error!(job.kind = %kind, "a claimed job found no worker; its lease will run out");
+/// Claims until there is no room or no work.
+async fn claim_all(engine: &Arc<Engine>, queue: &Arc<Queue>, slots: &Slots, after: &mut String) -> DbResult<()> {
+    loop {
+        let is_held = queue.is_paused.load(SeqCst) || engine.is_superseded.load(SeqCst);
+        if is_held || engine.draining.is_cancelled() {
+            return Ok(());
+        }
+        // Set first: a slot freed from here on wakes this queue again.
+        queue.is_hungry.store(true, SeqCst);
+        if engine.ends_waiting() > MAX_UNSTORED {
+            return Ok(());
+        }
+        let reserved = Reserved::new(engine, queue, slots.free().min(MAX_CLAIM));
+        let room = reserved.room;
+        if room == 0 {
+            return Ok(());
+        }
+        let from_start = after.is_empty();
+        let jobs = claim(engine, queue, room, after).await?;
+        let claimed = jobs.len();
+        reserved.keep(claimed);
+        *after = match jobs.iter().map(|job| &job.partition).max() {
+            Some(last) if claimed == room => last.clone(),
+            _ => String::new(),
+        };
+        for job in jobs {
+            start(engine, queue, slots, job);
+        }
+        if claimed == 0 && from_start {
+            queue.is_hungry.store(false, SeqCst);
+            return Ok(());
+        }
     }
 }
 
-/// Runs a handler to its end, its timeout, its cancellation or the loss of its lease. `None`: nothing to store.
-async fn run(shared: &Shared, handler: &dyn Handler, job: &JobContext, timeout: Duration) -> Option<JobEnd> {
-    let mut work = std::pin::pin!(handler.run(job));
-    let mut heartbeat = tokio::time::interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
-    let deadline = tokio::time::sleep(timeout);
-    let mut deadline = std::pin::pin!(deadline);
-    let mut forced = std::pin::pin!(async {
-        job.cancelled.cancelled().await;
-        tokio::time::sleep(STOP_WITHIN / 2).await;
+/// Room taken before a claim, so that kinds claiming at once do not exceed the process's limit.
+/// What is not kept is given back, also when the claim fails or is dropped.
+struct Reserved<'a> {
+    engine: &'a Engine,
+    queue: &'a Queue,
+    room: usize,
+}
+
+impl<'a> Reserved<'a> {
+    fn new(engine: &'a Engine, queue: &'a Queue, limit: usize) -> Self {
+        Self { engine, queue, room: engine.reserve(queue, limit) }
+    }
+
+    fn keep(mut self, used: usize) {
+        self.room -= used.min(self.room);
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.engine.release(self.queue, self.room);
+    }
+}
+
+async fn claim(engine: &Engine, queue: &Queue, room: usize, after: &str) -> DbResult<Vec<ClaimedJob>> {
+    let began = Instant::now();
+    let request = ClaimRequest {
+        kind: queue.kind,
+        limit: room as i64,
+        node_id: &engine.options.node_id,
+        incarnation: engine.incarnation,
+        lease: engine.options.lease,
+        max_attempts: engine.options.max_attempts_of(queue.kind),
+        after_partition: after,
+        partitions: (room + queue.concurrency.min(64) + 8) as i64,
+    };
+    let mut tx = engine.db.begin().await?;
+    let jobs = tx.claim_jobs(&request).await?;
+    if jobs.is_empty() {
+        tx.rollback().await?;
+    } else {
+        tx.commit().await?;
+        engine.counts_changed.store(true, SeqCst);
+    }
+    metrics::histogram!("publaryn_job_claim_seconds").record(began.elapsed().as_secs_f64());
+    Ok(jobs)
+}
+
+/// One run: the job, its lease, and the engine it reports to.
+pub(crate) struct Run {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) running: Arc<Running>,
+    pub(crate) payload: String,
+    pub(crate) request_id: Option<String>,
+}
+
+fn start(engine: &Arc<Engine>, queue: &Arc<Queue>, slots: &Slots, job: ClaimedJob) {
+    let wait = job.started_at.since(job.scheduled_at);
+    queue.recorder.waited(wait);
+    metrics::histogram!("publaryn_jobs_wait_seconds", "kind" => queue.kind.as_str()).record(wait.as_secs_f64());
+    let running = Arc::new(Running {
+        kind: queue.kind,
+        partition: job.partition.as_str().into(),
+        facts: RunFacts {
+            id: job.id,
+            lease_id: job.lease_id,
+            attempts: job.attempts,
+            max_attempts: job.max_attempts,
+            crashes: job.crashes,
+            attempts_log: job.attempts_log,
+            started_at: job.started_at,
+            node_id: engine.options.node_id.clone(),
+            cancel_requested: false,
+        },
+        told: CancellationToken::new(),
+        abort: CancellationToken::new(),
+        stop: std::sync::OnceLock::new(),
     });
+    engine.running.insert(job.id, running.clone());
+    engine.event(&running, JobState::Running, Some(job.previous_state), None);
+    let run = Arc::new(Run {
+        engine: engine.clone(),
+        queue: queue.clone(),
+        running,
+        payload: job.payload,
+        request_id: job.request_id,
+    });
+    let guard = Guard { run: Some(run.clone()), began: Instant::now() };
+    let state = json!({"job_id": job.id, "kind": queue.kind, "attempt": job.attempts});
+    // A slot that is not free after all drops the guard, which gives the job back.
+    slots.start(state, execute(run), move |outcome| guard.report(outcome));
+}
+
+/// How a run ended.
+enum Ended {
+    As(JobEnd),
+    /// Its completion is committed.
+    Committed,
+    /// Somebody else has the job.
+    Lost,
+}
+
+async fn execute(run: Arc<Run>) -> Ended {
+    let Run { engine, queue, running, .. } = &*run;
+    let handler = engine.handlers[&queue.kind].clone();
+    let context = JobContext::new(run.clone());
+    let work = async {
+        engine.suffer(queue.kind).await?;
+        handler.run(&context).await
+    };
+    tokio::pin!(work);
+    let timeout = tokio::time::sleep(queue.timeout);
+    tokio::pin!(timeout);
+    // Ticks only while this task is polled: a handler that blocks its thread stops extending its lease.
+    let period = engine.options.lease / 4;
+    let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let forced = async {
+        running.told.cancelled().await;
+        tokio::time::sleep(engine.options.cancel_grace).await;
+    };
+    tokio::pin!(forced);
     let outcome = loop {
         tokio::select! {
+            biased;
             outcome = &mut work => break outcome,
-            () = &mut deadline => {
-                let error = format!("timed out after {} s", timeout.as_secs());
-                return Some(JobEnd::Failed { error, delay: backoff(job.attempt()) });
-            }
-            () = &mut forced => return Some(interrupted(shared)),
-            _ = heartbeat.tick() => match extend(shared, job).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    metrics::counter!("publaryn_jobs_lease_lost_total", "kind" => job.job.kind.as_str()).increment(1);
-                    return None;
-                }
-                // The database is away; the lease is longer than two heartbeats.
-                Err(error) => tracing::warn!(%error, "a lease could not be extended"),
-            },
+            () = running.abort.cancelled() => break Err(JobError::retry("stopped by its node")),
+            () = &mut forced => break Err(JobError::retry("did not stop when it was cancelled")),
+            () = &mut timeout => break Err(JobError::retry(format!("timed out after {:?}", queue.timeout))),
+            _ = beat.tick() => engine.want_extension(running.facts.id, running.facts.lease_id),
         }
     };
-    Some(match outcome {
-        Ok(Outcome::Done) => JobEnd::Completed,
-        Ok(Outcome::Committed) | Err(JobError::LeaseLost) => return None,
-        Ok(Outcome::RetryAfter(delay)) => JobEnd::Failed { error: "asked to run again later".into(), delay },
-        Ok(Outcome::Snooze(delay)) => JobEnd::Snoozed { delay },
-        Err(_) if job.cancelled.is_cancelled() => interrupted(shared),
-        Err(JobError::Retry(error)) => {
-            let error = chain(&*error);
-            tracing::warn!(job.kind = %job.job.kind, job.id = %job.id(), job.attempt = job.attempt(), error, "job failed");
-            JobEnd::Failed { error, delay: backoff(job.attempt()) }
+    let is_committed = context.is_committed.load(SeqCst);
+    let stop = running.stop.get().copied();
+    let is_cancelled = running.told.is_cancelled() && !matches!(stop, Some(StopReason::Drained));
+    match outcome {
+        Ok(Outcome::Committed) if is_committed => Ended::Committed,
+        Err(JobError::LeaseLost) => Ended::Lost,
+        _ if stop == Some(StopReason::LeaseLost) => Ended::Lost,
+        Err(_) if stop == Some(StopReason::Drained) => Ended::As(JobEnd::Interrupted),
+        other if is_cancelled => {
+            let error = other.err().map_or_else(|| "cancelled".to_owned(), |error| format!("cancelled: {error}"));
+            Ended::As(JobEnd::Dead { error, reason: DeadReason::Cancelled })
         }
+        Ok(Outcome::Done | Outcome::Committed) => Ended::As(JobEnd::Completed),
+        Ok(Outcome::Snooze(delay)) => Ended::As(JobEnd::Snoozed { delay }),
+        Ok(Outcome::RetryAfter(delay)) => Ended::As(JobEnd::Failed { error: "asked to run later".into(), delay }),
         Err(JobError::Permanent(error)) => {
-            let error = chain(&*error);
-            tracing::error!(job.kind = %job.job.kind, job.id = %job.id(), error, "job failed for good");
-            JobEnd::Dead { error, reason: DeadReason::Permanent }
+            Ended::As(JobEnd::Dead { error: chain(&error), reason: DeadReason::Permanent })
         }
-    })
-}
-
-/// A draining server gives the attempt back; an operator's cancel ends the job.
-fn interrupted(shared: &Shared) -> JobEnd {
-    if shared.stopping.is_cancelled() {
-        JobEnd::Interrupted
-    } else {
-        JobEnd::Dead { error: "cancelled by an operator".into(), reason: DeadReason::Cancelled }
+        Err(JobError::Retry(error)) => {
+            Ended::As(JobEnd::Failed { error: chain(&error), delay: backoff(running.facts.attempts) })
+        }
     }
 }
 
-async fn extend(shared: &Shared, job: &JobContext) -> publaryn_metadata::DbResult<bool> {
-    let mut tx = shared.db.begin().await?;
-    let held = tx.extend_leases(&[(job.job.id, job.job.lease_id)], shared.options.lease).await?;
-    tx.commit().await?;
-    if held.iter().any(|(_, cancel)| *cancel) {
-        job.cancelled.cancel();
-    }
-    Ok(!held.is_empty())
+/// Reports the end of a run, whatever it is: a worker that is dropped with its pool gives its job back.
+struct Guard {
+    run: Option<Arc<Run>>,
+    began: Instant,
 }
 
-/// 10, 20, 40, 80 s … up to an hour, ± 20 % (jobs.md §3).
+impl Guard {
+    fn report(mut self, outcome: Result<Ended, Crash>) {
+        let Some(run) = self.run.take() else { return };
+        let end = match outcome {
+            Ok(ended) => ended,
+            Err(Crash(error)) => Ended::As(JobEnd::Crashed { error, delay: backoff(run.running.facts.attempts) }),
+        };
+        run.end(end, self.began.elapsed());
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(run) = self.run.take() {
+            run.end(Ended::As(JobEnd::Interrupted), self.began.elapsed());
+        }
+    }
+}
+
+impl Run {
+    fn end(&self, ended: Ended, ran: Duration) {
+        let Self { engine, queue, running, .. } = self;
+        let kind = queue.kind.as_str();
+        let is_error = match &ended {
+            Ended::As(end) => !matches!(end, JobEnd::Completed | JobEnd::Snoozed { .. } | JobEnd::Interrupted),
+            Ended::Committed | Ended::Lost => false,
+        };
+        queue.recorder.ran(ran, is_error);
+        metrics::histogram!("publaryn_jobs_run_seconds", "kind" => kind).record(ran.as_secs_f64());
+        match ended {
+            Ended::As(end) => {
+                let error = match &end {
+                    JobEnd::Failed { error, .. } | JobEnd::Dead { error, .. } | JobEnd::Crashed { error, .. } => {
+                        Some(error.clone())
+                    }
+                    _ => None,
+                };
+                let outcome = end.outcome();
+                let transition = Transition::new(&running.facts, end, Timestamp::now());
+                engine.push_end(PendingEnd { running: running.clone(), transition, outcome, error });
+            }
+            Ended::Committed => {
+                metrics::counter!("publaryn_jobs_finished_total", "kind" => kind, "outcome" => "completed")
+                    .increment(1);
+                engine.event(running, JobState::Completed, Some(JobState::Running), None);
+                engine.forget_run(running);
+            }
+            Ended::Lost => {
+                tracing::warn!(job.id = %running.facts.id, job.kind = kind, "a run lost its lease; its result is void");
+                metrics::counter!("publaryn_jobs_lease_lost_total", "kind" => kind).increment(1);
+                engine.forget_run(running);
+            }
+        }
+        engine.ended(queue);
+    }
+}
+
+impl Engine {
+    /// Forgets a run, unless the job runs here again under another lease.
+    pub(crate) fn forget_run(&self, running: &Running) {
+        self.running.remove_if(&running.facts.id, |_, known| known.facts.lease_id == running.facts.lease_id);
+    }
+}
+
+/// Lets running jobs end until the deadline, then takes them back and waits until that is stored.
+async fn give_back(engine: &Engine, queue: &Queue, context: &Context) {
+    engine.drain_within(engine.options.drain_grace);
+    let step = Duration::from_millis(10);
+    while queue.running.load(SeqCst) > 0 && !engine.is_drain_over() {
+        tokio::time::sleep(step).await;
+    }
+    let here = |running: &Running| running.kind == queue.kind;
+    for entry in engine.running.iter().filter(|entry| here(entry)) {
+        entry.stop_now(StopReason::Drained);
+    }
+    let limit = tokio::time::Instant::now() + GIVE_BACK;
+    while engine.running.iter().any(|entry| here(&entry)) && tokio::time::Instant::now() < limit {
+        tokio::time::sleep(step).await;
+    }
+    // A drained queue stays up, idle, until the tree stops it.
+    context.stopping().await;
+}
+
+/// 10 s, doubling per attempt up to an hour, ± 20 % (jobs.md §3).
 fn backoff(attempt: i64) -> Duration {
-    let exponent = u32::try_from((attempt - 1).clamp(0, 12)).unwrap_or(12);
-    let seconds = (10_u64 << exponent).min(3600);
-    Duration::from_secs_f64(seconds as f64 * rand::rng().random_range(0.8..=1.2))
+    let doublings = u32::try_from(attempt.saturating_sub(1).clamp(0, 20)).unwrap_or(0);
+    let seconds = (10 * 2_u64.pow(doublings)).min(3600) as f64;
+    Duration::from_secs_f64(seconds * rand::rng().random_range(0.8..=1.2))
 }
 
-fn chain(error: &(dyn std::error::Error + Send + Sync)) -> String {
+fn chain(error: &BoxError) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -214,4 +368,19 @@ fn chain(error: &(dyn std::error::Error + Send + Sync)) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backoff_doubles_within_its_jitter() {
+        for (attempt, seconds) in [(1, 10.0), (2, 20.0), (3, 40.0), (9, 2560.0), (10, 3600.0), (500, 3600.0)] {
+            for _ in 0..100 {
+                let delay = backoff(attempt).as_secs_f64();
+                assert!((seconds * 0.8..=seconds * 1.2).contains(&delay), "attempt {attempt}: {delay}");
+            }
+        }
+    }
 }

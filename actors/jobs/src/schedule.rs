@@ -1,75 +1,111 @@
-//! When work comes up by itself (jobs.md §4).
+//! When recurring work is due (jobs.md §4): pure functions of time.
 
 use std::time::Duration;
 
-use croner::Cron;
+use chrono::{DateTime, Utc};
 use publaryn_core::{Timestamp, job::JobKind};
-use std::str::FromStr;
+use publaryn_metadata::jobs::NewJob;
 
-/// A kind of job that is enqueued again and again.
-#[derive(Debug, Clone)]
-pub struct Schedule {
-    pub name: &'static str,
-    pub kind: JobKind,
-    pub every: Every,
+#[derive(Debug, thiserror::Error)]
+#[error("`{pattern}` is not a cron pattern")]
+pub struct ScheduleError {
+    pattern: String,
+    #[source]
+    source: croner::errors::CronError,
 }
 
 /// The rhythm of a schedule, in UTC.
 #[derive(Debug, Clone)]
-pub enum Every {
-    /// Whole periods since the epoch, shifted by an offset.
-    Period { period: Duration, offset: Duration },
-    Cron(Box<Cron>, &'static str),
+pub enum Cadence {
+    Cron(Box<croner::Cron>),
+    /// At every multiple of `period` since 1970, plus `offset`.
+    Every {
+        period: Duration,
+        offset: Duration,
+    },
+}
+
+impl Cadence {
+    /// Five fields, minutes first.
+    pub fn cron(pattern: &str) -> Result<Self, ScheduleError> {
+        pattern
+            .parse()
+            .map(|cron| Self::Cron(Box::new(cron)))
+            .map_err(|source| ScheduleError { pattern: pattern.to_owned(), source })
+    }
+
+    /// The latest tick at or before `now`.
+    pub fn latest(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Cron(cron) => cron.find_previous_occurrence(&datetime(now)?, true).ok().map(timestamp),
+            Self::Every { period, offset } => {
+                let (period, offset) = (period.as_micros() as i64, offset.as_micros() as i64);
+                Some(Timestamp::from_micros((now.as_micros() - offset).div_euclid(period.max(1)) * period + offset))
+            }
+        }
+    }
+
+    /// The first tick after `now`.
+    pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Cron(cron) => cron.find_next_occurrence(&datetime(now)?, false).ok().map(timestamp),
+            Self::Every { period, .. } => self.latest(now).map(|tick| tick + *period),
+        }
+    }
+}
+
+impl std::fmt::Display for Cadence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cron(cron) => f.write_str(cron.pattern.as_str()),
+            Self::Every { period, offset } if offset.is_zero() => write!(f, "@every {}s", period.as_secs()),
+            Self::Every { period, offset } => write!(f, "@every {}s+{}s", period.as_secs(), offset.as_secs()),
+        }
+    }
+}
+
+fn datetime(at: Timestamp) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_micros(at.as_micros())
+}
+
+fn timestamp(at: DateTime<Utc>) -> Timestamp {
+    Timestamp::from_micros(at.timestamp_micros())
+}
+
+/// A recurring job with the unique key `all`.
+#[derive(Debug, Clone)]
+pub struct Schedule {
+    pub name: String,
+    pub kind: JobKind,
+    pub cadence: Cadence,
 }
 
 impl Schedule {
-    pub fn period(name: &'static str, kind: JobKind, period: Duration, offset: Duration) -> Self {
-        Self { name, kind, every: Every::Period { period, offset } }
+    pub fn new(name: &str, kind: JobKind, cadence: Cadence) -> Self {
+        Self { name: name.to_owned(), kind, cadence }
     }
 
-    /// # Panics
-    /// When `pattern` is not a cron pattern: patterns are constants of the program.
-    pub fn cron(name: &'static str, kind: JobKind, pattern: &'static str) -> Self {
-        let cron = Cron::from_str(pattern).expect("a constant cron pattern is valid");
-        Self { name, kind, every: Every::Cron(Box::new(cron), pattern) }
-    }
-
-    /// How it is shown: a cron pattern, or `every 30s`.
-    pub fn pattern(&self) -> String {
-        match &self.every {
-            Every::Period { period, .. } => format!("every {}s", period.as_secs()),
-            Every::Cron(_, pattern) => (*pattern).to_owned(),
-        }
-    }
-
-    /// The last tick at or before `now`, and the one after it.
-    pub(crate) fn around(&self, now: Timestamp) -> (Timestamp, Timestamp) {
-        match &self.every {
-            Every::Period { period, offset } => {
-                let (period, offset) = (micros(*period).max(1), micros(*offset));
-                let last = (now.as_micros() - offset).div_euclid(period) * period + offset;
-                (Timestamp::from_micros(last), Timestamp::from_micros(last + period))
-            }
-            // Every pattern here ticks at least daily and on whole minutes: two days back are enough.
-            Every::Cron(cron, _) => {
-                let minute = 60_000_000;
-                let this = now.as_micros().div_euclid(minute) * minute;
-                let hit = |at: i64| matches(cron, at);
-                let last = (0..2 * 1440).map(|n| this - n * minute).find(|at| hit(*at)).unwrap_or(this);
-                let next = (1..=2 * 1440).map(|n| this + n * minute).find(|at| hit(*at)).unwrap_or(this + minute);
-                (Timestamp::from_micros(last), Timestamp::from_micros(next))
-            }
-        }
+    pub(crate) fn job(&self) -> NewJob {
+        NewJob::new(self.kind, &serde_json::json!({}))
+            .unique("all".to_owned())
+            .by(Some(format!("schedule:{}", self.name)), None)
     }
 }
 
-fn micros(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
-}
-
-fn matches(cron: &Cron, micros: i64) -> bool {
-    chrono::DateTime::from_timestamp_micros(micros)
-        .is_some_and(|at: chrono::DateTime<chrono::Utc>| cron.is_time_matching(&at).unwrap_or(false))
+/// The schedules of jobs.md §4, with `gc.interval_minutes` as `gc_interval`.
+pub fn default_schedules(gc_interval: Duration) -> Vec<Schedule> {
+    let every = |period, offset| Cadence::Every { period, offset };
+    let seconds = Duration::from_secs;
+    let cron = |pattern| Cadence::cron(pattern).expect("the patterns below are valid; a test parses them");
+    vec![
+        Schedule::new("expired-tokens", JobKind::CleanupExpiredTokens, cron("*/10 * * * *")),
+        Schedule::new("oci-blobs", JobKind::CleanupOciBlobs, every(gc_interval, seconds(0))),
+        Schedule::new("blobs", JobKind::CleanupBlobs, every(gc_interval, seconds(300))),
+        Schedule::new("prune-jobs", JobKind::PruneJobs, cron("*/15 * * * *")),
+        Schedule::new("downloads", JobKind::FlushDownloads, every(seconds(30), seconds(0))),
+        Schedule::new("reconcile", JobKind::ReconcileReleases, every(seconds(30), seconds(0))),
+        Schedule::new("verify-blobs", JobKind::VerifyBlobs, cron("17 3 * * *")),
+    ]
 }
 
 #[cfg(test)]
@@ -77,16 +113,41 @@ mod tests {
     use super::*;
 
     fn at(text: &str) -> Timestamp {
-        serde_json::from_value(text.into()).unwrap()
+        serde_json::from_str(&format!("\"{text}\"")).unwrap()
     }
 
     #[test]
-    fn ticks_lie_around_now() {
-        let half_minute =
-            Schedule::period("x", JobKind::FlushDownloads, Duration::from_secs(30), Duration::ZERO);
-        assert_eq!(half_minute.around(at("2026-01-02T03:04:45Z")), (at("2026-01-02T03:04:30Z"), at("2026-01-02T03:05:00Z")));
-        let daily = Schedule::cron("y", JobKind::VerifyBlobs, "17 3 * * *");
-        assert_eq!(daily.around(at("2026-01-02T03:04:45Z")), (at("2026-01-01T03:17:00Z"), at("2026-01-02T03:17:00Z")));
-        assert_eq!(daily.around(at("2026-01-02T03:17:00Z")).0, at("2026-01-02T03:17:00Z"));
+    fn ticks_before_and_after() {
+        let now = at("2026-01-02T03:04:05Z");
+        let cases = [
+            (Cadence::cron("*/10 * * * *").unwrap(), "2026-01-02T03:00:00Z", "2026-01-02T03:10:00Z"),
+            (Cadence::cron("17 3 * * *").unwrap(), "2026-01-01T03:17:00Z", "2026-01-02T03:17:00Z"),
+            (
+                Cadence::Every { period: Duration::from_secs(30), offset: Duration::ZERO },
+                "2026-01-02T03:04:00Z",
+                "2026-01-02T03:04:30Z",
+            ),
+            (
+                Cadence::Every { period: Duration::from_secs(3600), offset: Duration::from_secs(300) },
+                "2026-01-02T02:05:00Z",
+                "2026-01-02T03:05:00Z",
+            ),
+        ];
+        for (cadence, latest, next) in cases {
+            assert_eq!(cadence.latest(now), Some(at(latest)), "{cadence}");
+            assert_eq!(cadence.next(now), Some(at(next)), "{cadence}");
+        }
+        let on_time = at("2026-01-02T03:10:00Z");
+        assert_eq!(Cadence::cron("*/10 * * * *").unwrap().latest(on_time), Some(on_time));
+        assert!(Cadence::cron("every day").is_err());
+    }
+
+    #[test]
+    fn default_schedules_are_those_of_the_contract() {
+        let all = default_schedules(Duration::from_secs(3600));
+        let shown: Vec<_> = all.iter().map(|s| format!("{} {}", s.name, s.cadence)).collect();
+        assert_eq!(shown[0], "expired-tokens */10 * * * *");
+        assert_eq!(shown[2], "blobs @every 3600s+300s");
+        assert_eq!(shown.len(), 7);
     }
 }

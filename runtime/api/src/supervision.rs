@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use publaryn_actors::{ChildSpec, Strategy, SupervisorSpec, Tree, TreeOptions};
 use publaryn_config::Config;
 use publaryn_core::job::JobKind;
-use publaryn_jobs::{Engine, EngineOptions, Handler, KindOverride, PruneJobs, Schedule};
+use publaryn_jobs::{Handler, Jobs, JobsOptions, KindOverride, PruneJobs, default_schedules};
 use publaryn_publish::{FinalizeRelease, ReconcileReleases, ScanArtifact};
 use publaryn_registry::Registry;
 use publaryn_reindex::{IndexPackage, ReindexSearch};
@@ -38,28 +38,26 @@ const LOOK_FOR_STRANGERS: Duration = Duration::from_secs(1);
 /// The running tree, and what must be told before it stops.
 pub(crate) struct Standing {
     pub tree: Tree,
-    pub engine: Engine,
+    pub jobs: Jobs,
 }
 
 pub(crate) async fn start(parts: Parts<'_>) -> Result<Standing, StartError> {
     let registry = parts.registry.clone();
     let scanners = scanner_pool(parts.options.scanner_program.clone(), cpus());
-    let engine = engine(parts.config, &registry, scanners.clone()).await?;
+    let jobs = jobs(parts.config, &registry, scanners.clone()).await?;
     let root = SupervisorSpec::root(&["http", "auth"])
         .child(auth(&registry))
         .child(parts.turns.clone())
         .child(storage(&registry))
         .child(search(&registry))
-        .child(events(&registry))
-        .child(engine.jobs())
-        .child(engine.maintenance())
-        .child(http(&parts));
+        .child(events(&registry));
+    let root = jobs.children().into_iter().fold(root, SupervisorSpec::child).child(http(&parts));
     let exhausted = parts.exhausted.clone();
     let options = TreeOptions { on_exhausted: Some(Box::new(move |_| exhausted.cancel())) };
     if let Err(error) = scanners.warm().await {
         tracing::warn!(%error, "scanner processes do not start; releases wait in `scanning`");
     }
-    Ok(Standing { tree: Tree::start(root, options).await, engine })
+    Ok(Standing { tree: Tree::start(root, options).await, jobs })
 }
 
 fn cpus() -> usize {
@@ -67,7 +65,7 @@ fn cpus() -> usize {
 }
 
 /// The job engine with every kind this server can run, and the schedules of jobs.md §4.
-async fn engine(config: &Config, registry: &Registry, scanners: ScannerPool) -> Result<Engine, StartError> {
+async fn jobs(config: &Config, registry: &Registry, scanners: ScannerPool) -> Result<Jobs, StartError> {
     let (db, index) = (registry.db().clone(), registry.search_index().clone());
     let handlers: Vec<Arc<dyn Handler>> = vec![
         Arc::new(ScanArtifact { db: db.clone(), blobs: registry.blobs().clone(), scanners }),
@@ -81,10 +79,11 @@ async fn engine(config: &Config, registry: &Registry, scanners: ScannerPool) -> 
             keep_dead: config.retention.jobs_dead_days.duration(),
         }),
     ];
-    let schedules = vec![
-        Schedule::cron("prune-jobs", JobKind::PruneJobs, "*/15 * * * *"),
-        Schedule::period("reconcile", JobKind::ReconcileReleases, Duration::from_secs(30), Duration::ZERO),
-    ];
+    // Only what some handler here can run; the rest comes with its handler.
+    let schedules = default_schedules(config.gc.interval_minutes.duration())
+        .into_iter()
+        .filter(|schedule| handlers.iter().any(|handler| handler.kind() == schedule.kind))
+        .collect();
     let overrides = JobKind::ALL.iter().filter_map(|kind| {
         let own = config.jobs.kinds.of(kind.as_str())?;
         Some((*kind, KindOverride {
@@ -93,17 +92,18 @@ async fn engine(config: &Config, registry: &Registry, scanners: ScannerPool) -> 
             timeout: own.timeout_seconds.map(|seconds| seconds.duration()),
         }))
     });
-    let options = EngineOptions {
-        node_id: node_id(config),
+    let options = JobsOptions {
         role: config.server.role.as_str().to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
         lease: config.jobs.lease_seconds.duration(),
         node_timeout: config.jobs.node_timeout_seconds.duration(),
         poll_interval: config.jobs.poll_interval_ms.duration(),
-        cpu_concurrency: config.jobs.concurrency.as_usize(),
-        overrides: overrides.collect(),
+        concurrency: config.jobs.concurrency.as_usize(),
+        drain_grace: config.server.shutdown_grace_seconds.duration(),
+        kinds: overrides.collect(),
+        schedules,
+        ..JobsOptions::new(node_id(config))
     };
-    Engine::register(db, options, handlers, schedules).await.map_err(StartError::internal)
+    Jobs::start(db, options, handlers).await.map_err(StartError::internal)
 }
 
 /// A name that is stable across restarts: the data directory is locked to one process, so the

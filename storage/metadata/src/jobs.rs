@@ -40,6 +40,7 @@ mod poll;
 mod prune;
 mod schedules;
 mod stats;
+mod wake;
 
 pub use admin::{CancelOutcome, Retried};
 pub use claim::{ClaimRequest, ClaimedJob};
@@ -50,6 +51,7 @@ pub use nodes::{Leader, NodeBeat, NodeInfo, NodeRow};
 pub use poll::{PausedQueue, Polled};
 pub use schedules::ScheduleRow;
 pub use stats::{BUCKET_SECONDS, KindStats, LatencyBuckets, StatsRow};
+pub use wake::JobWakeups;
 
 /// Longest payload in bytes: ids only (jobs.md §2).
 pub const MAX_PAYLOAD_BYTES: usize = 16 * 1024;

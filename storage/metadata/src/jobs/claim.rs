@@ -43,22 +43,23 @@ pub struct ClaimedJob {
 /// Distinct partitions by jumping through the index: its cost grows with owners looked at, not with jobs.
 macro_rules! partitions {
     () => {
-        "WITH RECURSIVE parts (partition) AS (\
-           SELECT MIN(j.partition) FROM jobs j WHERE j.ready AND j.kind = $1 AND j.partition > $2 \
+        "WITH RECURSIVE parts (partition, nth) AS (\
+           SELECT MIN(j.partition), CAST(1 AS BIGINT) FROM jobs j WHERE j.ready AND j.kind = $1 AND j.partition > $2 \
            UNION ALL \
-           SELECT (SELECT MIN(j.partition) FROM jobs j WHERE j.ready AND j.kind = $1 AND j.partition > parts.partition) \
-           FROM parts WHERE parts.partition IS NOT NULL LIMIT $3), \
+           SELECT (SELECT MIN(j.partition) FROM jobs j WHERE j.ready AND j.kind = $1 AND j.partition > parts.partition), \
+           nth + 1 FROM parts WHERE parts.partition IS NOT NULL AND nth < $3), \
          turn AS (SELECT partition FROM parts WHERE partition IS NOT NULL)"
     };
 }
 
-/// A job waits while another of its key runs, or, after it lost its key to a newer one, while that one waits.
+/// A job waits while another of its key runs; of those that lost the key to a newer one, one at a time follows.
 macro_rules! unblocked {
     () => {
         "(j.unique_key IS NULL OR (\
            NOT EXISTS (SELECT 1 FROM jobs r WHERE r.state = 'running' AND r.kind = j.kind AND r.unique_key = j.unique_key) \
            AND (j.key_slot IS NOT NULL OR NOT EXISTS (\
-             SELECT 1 FROM jobs w WHERE w.kind = j.kind AND w.key_slot = j.unique_key))))"
+             SELECT 1 FROM jobs w WHERE w.kind = j.kind AND w.unique_key = j.unique_key AND w.ready \
+             AND (w.key_slot IS NOT NULL OR w.id < j.id)))))"
     };
 }
 

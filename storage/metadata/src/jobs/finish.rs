@@ -172,6 +172,8 @@ pub struct Finished {
     pub kind: String,
     pub state: JobState,
     pub dead_reason: Option<DeadReason>,
+    /// Others may wait behind its unique key.
+    pub has_key: bool,
 }
 
 macro_rules! finish_set {
@@ -201,7 +203,7 @@ const FINISH: Sql = Sql {
         "value ->> 'delay_us' AS delay_us, value ->> 'give_back' AS give_back, value ->> 'crash' AS crash, ",
         "value ->> 'error' AS error, value ->> 'reason' AS reason, value ->> 'log' AS log FROM json_each($1)) AS r ",
         "WHERE jobs.id = r.id AND jobs.lease_id = r.lease AND jobs.state = 'running' ",
-        "RETURNING id, kind, state, dead_reason"
+        "RETURNING id, kind, state, dead_reason, (unique_key IS NOT NULL) AS has_key"
     ),
     postgres: concat!(
         "UPDATE jobs ",
@@ -209,7 +211,7 @@ const FINISH: Sql = Sql {
         "FROM json_to_recordset($1::json) AS r (id UUID, lease UUID, state TEXT, delay_us BIGINT, give_back BIGINT, ",
         "crash BIGINT, error TEXT, reason TEXT, log TEXT) ",
         "WHERE jobs.id = r.id AND jobs.lease_id = r.lease AND jobs.state = 'running' ",
-        "RETURNING jobs.id, jobs.kind, jobs.state, jobs.dead_reason"
+        "RETURNING jobs.id, jobs.kind, jobs.state, jobs.dead_reason, (jobs.unique_key IS NOT NULL) AS has_key"
     ),
 };
 
@@ -238,7 +240,8 @@ impl Tx {
         self.count_jobs(&changes).await?;
         for job in &finished {
             // Something may have waited behind this job's key, or it waits again itself.
-            if job.state.is_terminal() || delays.get(&job.id) == Some(&0) {
+            let waits = !job.state.is_terminal() && delays.get(&job.id) == Some(&0);
+            if job.has_key || waits {
                 self.note_kind(&job.kind);
             }
         }
