@@ -161,10 +161,25 @@ impl App {
 
     /// Drains and stops (configuration.md §7): readiness first, then new connections, then work.
     pub async fn shutdown(self) {
+        self.shutdown_unless(std::future::pending()).await;
+    }
+
+    /// [`App::shutdown`], with what is left cancelled at once when `hurry` ends (a second signal).
+    pub async fn shutdown_unless(self, hurry: impl Future<Output = ()>) {
         self.probes.drain();
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        self.stop_http.cancel();
-        self.tree.stop(self.config.server.shutdown_grace_seconds.duration()).await;
+        let drain = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            self.stop_http.cancel();
+            self.tree.stop(self.config.server.shutdown_grace_seconds.duration()).await;
+        };
+        let is_hurried = tokio::select! {
+            () = drain => false,
+            () = hurry => true,
+        };
+        if is_hurried {
+            self.stop_http.cancel();
+            self.tree.stop(Duration::ZERO).await;
+        }
         if let Err(error) = self.registry.downloads().flush(self.registry.db()).await {
             tracing::warn!(%error, "download counts of the last seconds are lost");
         }
@@ -179,7 +194,11 @@ impl App {
 /// system's page cache takes.
 const RENDERED_CACHE_BYTES: u64 = 128 << 20;
 
-fn identity(config: &Config, data_dir: &DataDir, db: &publaryn_metadata::Db) -> Result<Identity, StartError> {
+/// The identity service as the configuration wants it; commands beside the server use the same.
+///
+/// # Errors
+/// When there is no usable signing key.
+pub fn identity(config: &Config, data_dir: &DataDir, db: &publaryn_metadata::Db) -> Result<Identity, StartError> {
     let secret = |text: &str| SigningSecret::from_bytes(text.as_bytes()).map_err(StartError::internal);
     let current = match &config.auth.jwt_secret {
         Some(configured) => secret(configured.expose())?,
@@ -190,10 +209,7 @@ fn identity(config: &Config, data_dir: &DataDir, db: &publaryn_metadata::Db) -> 
     let auth = &config.auth;
     let settings = IdentitySettings {
         registration_is_open: auth.registration == Registration::Open,
-        rules: AccountRules {
-            password_min_chars: auth.password_min_length.as_usize(),
-            ..AccountRules::default()
-        },
+        rules: account_rules(config),
         hash_cost: HashCost {
             memory_kib: auth.argon2_memory_kib.as_u32(),
             iterations: auth.argon2_iterations.as_u32(),
@@ -208,6 +224,14 @@ fn identity(config: &Config, data_dir: &DataDir, db: &publaryn_metadata::Db) -> 
     };
     let keys = IdentityKeys { issuer: auth.issuer.clone(), current, previous };
     Identity::new(db.clone(), Arc::new(SystemClock), settings, &keys).map_err(StartError::internal)
+}
+
+/// The configured rules for names and passwords.
+pub fn account_rules(config: &Config) -> AccountRules {
+    AccountRules {
+        password_min_chars: config.auth.password_min_length.as_usize(),
+        extra_reserved: config.policy.extra_reserved_names.clone(),
+    }
 }
 
 /// Creates the configured first administrator, or says how to make one.
