@@ -8,8 +8,8 @@ root="${PUBLARYN_NPM_CLIENTS:-${XDG_CACHE_HOME:-$HOME/.cache}/publaryn-test/npm-
 
 # folder  package@version
 clients='
-npm10    npm@10.9.4
-npm11    npm@11.6.2
+npm10    npm@10.9.9
+npm11    npm@11.21.2
 pnpm10   pnpm@10.34.8
 pnpm12   pnpm@12.20.0
 yarn1    yarn@1.22.22

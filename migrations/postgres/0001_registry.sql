@@ -93,6 +93,7 @@ CREATE TABLE packages (
 );
 CREATE INDEX packages_repository ON packages (repository_id);
 CREATE INDEX packages_owner_user ON packages (owner_user_id);
+CREATE INDEX packages_behind_index ON packages (updated_at) WHERE indexed_revision < revision;
 
 -- Co-owners of user-owned packages (npm owner, cargo owner); ADR 0006.
 CREATE TABLE package_owners (

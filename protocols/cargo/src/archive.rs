@@ -5,7 +5,9 @@
 
 use std::io::Read;
 
-use publaryn_scan::{ArchiveError, EntryKind, RootRule, TarEntry, TarRules, TarSummary, walk::DuplicateRule, walk_targz};
+use publaryn_scan::{
+    ArchiveError, EntryKind, RootRule, TarEntry, TarRules, TarSummary, walk::DuplicateRule, walk_targz,
+};
 use serde::Deserialize;
 
 use crate::manifest::Manifest;
@@ -16,6 +18,9 @@ const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 const MAX_VCS_INFO_BYTES: u64 = 64 << 10;
 /// Unpacked bytes allowed per byte of the upload limit (cargo.md §6).
 pub const UNPACKED_PER_LIMIT: u64 = 20;
+
+/// Most files and directories of a crate, whatever the operator allows other archives (cargo.md §6).
+pub const MAX_ENTRIES: u64 = 50_000;
 
 /// Bounds of one archive.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +61,8 @@ pub fn read_crate(
     };
     let mut seen = Seen::default();
     let summary = walk_targz(input, &rules, &mut |entry| seen.entry(entry))?;
-    let manifest = seen.manifest.ok_or_else(|| refuse(None, "uploaded tarball is missing a `Cargo.toml` manifest file"))?;
+    let manifest =
+        seen.manifest.ok_or_else(|| refuse(None, "uploaded tarball is missing a `Cargo.toml` manifest file"))?;
     for (what, said, packed) in [("name", name, &manifest.name), ("version", version, &manifest.version)] {
         if said != packed {
             let packed: String = packed.chars().take(200).collect();

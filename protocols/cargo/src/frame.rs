@@ -5,7 +5,6 @@
 //! Source: <https://doc.rust-lang.org/cargo/reference/registry-web-api.html#publish>
 
 use std::{
-    io,
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
@@ -13,12 +12,12 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::{Stream, StreamExt, stream::BoxStream};
-use publaryn_core::RegistryError;
+use publaryn_core::{BoxError, RegistryError};
 
 /// Largest metadata document, in bytes.
 pub const MAX_JSON_BYTES: u64 = 1 << 20;
 
-type Chunks = BoxStream<'static, io::Result<Bytes>>;
+type Chunks = BoxStream<'static, Result<Bytes, BoxError>>;
 
 /// What is wrong with the framing of a publish body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +60,7 @@ impl PublishBody {
     /// # Errors
     /// [`FrameError`]; `TooLarge` when the JSON is above 1 MiB or the archive above `limit_bytes`.
     pub async fn read(
-        body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        body: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static,
         length_bytes: Option<u64>,
         limit_bytes: u64,
     ) -> Result<Self, (FrameError, Remainder)> {
@@ -107,7 +106,7 @@ pub struct Remainder {
 }
 
 impl Remainder {
-    pub fn new(body: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Self {
+    pub fn new(body: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Self {
         Self { rest: body.boxed() }
     }
 
@@ -181,16 +180,14 @@ pub struct ArchiveStream {
 }
 
 impl ArchiveStream {
-    fn fail(&mut self, fault: FrameError) -> Poll<Option<io::Result<Bytes>>> {
+    fn fail(&mut self, fault: FrameError) -> Poll<Option<Result<Bytes, BoxError>>> {
         self.is_done = true;
-        let text = fault.to_string();
-        self.fault.get_or_init(|| fault);
-        Poll::Ready(Some(Err(io::Error::new(io::ErrorKind::InvalidData, text))))
+        Poll::Ready(Some(Err(self.fault.get_or_init(|| fault).clone().into())))
     }
 }
 
 impl Stream for ArchiveStream {
-    type Item = io::Result<Bytes>;
+    type Item = Result<Bytes, BoxError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.is_done {
@@ -227,7 +224,7 @@ mod tests {
 
     use super::*;
 
-    fn body(bytes: &[u8], chunk: usize) -> impl Stream<Item = io::Result<Bytes>> + Send + use<> {
+    fn body(bytes: &[u8], chunk: usize) -> impl Stream<Item = Result<Bytes, BoxError>> + Send + use<> {
         let chunks: Vec<_> = bytes.chunks(chunk.max(1)).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
         futures::stream::iter(chunks)
     }

@@ -63,8 +63,10 @@ impl Manifest {
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         let text = std::str::from_utf8(bytes).map_err(|_| ManifestError::Encoding)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let root: Table = toml::from_str(text).map_err(|e: toml::de::Error| ManifestError::Syntax(one_line(e.message())))?;
-        let package = table(&root, "package").or_else(|| table(&root, "project")).ok_or(ManifestError::Missing("name"))?;
+        let root: Table =
+            toml::from_str(text).map_err(|e: toml::de::Error| ManifestError::Syntax(one_line(e.message())))?;
+        let package =
+            table(&root, "package").or_else(|| table(&root, "project")).ok_or(ManifestError::Missing("name"))?;
         let mut deps = Vec::new();
         collect(&root, None, &mut deps);
         for (target, section) in table(&root, "target").into_iter().flatten() {
@@ -206,7 +208,8 @@ mod tests {
 
     #[test]
     fn identity_is_required() {
-        for bad in [&b"\xff"[..], b"[package", b"", b"[package]\nname = 'x'", b"[package]\nname = 1\nversion = '1.0.0'"] {
+        for bad in [&b"\xff"[..], b"[package", b"", b"[package]\nname = 'x'", b"[package]\nname = 1\nversion = '1.0.0'"]
+        {
             assert!(Manifest::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -14,8 +14,8 @@ pub const MAX_NAME_CHARS: usize = 64;
 const KEYWORDS: [&str; 51] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
     "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
-    "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true", "try",
-    "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+    "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true",
+    "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
 /// Crates of the toolchain: a registry crate of that name would shadow or be shadowed.
@@ -27,7 +27,7 @@ const TOOLCHAIN: [&str; 7] = ["alloc", "compiler_builtins", "core", "proc_macro"
 /// `Invalid` with the reason, as `invalid crate name ...`.
 pub fn parse_name(raw: &str) -> Result<PackageName, RegistryError> {
     match fault(raw) {
-        None => Ok(PackageName::accepted(raw, &collision_key(raw), &collision_key(raw))),
+        None => Ok(PackageName::accepted(raw, &collision_key(raw), &collision_key(raw)).keeping_spelling()),
         Some(reason) => {
             let shown: String = raw.chars().take(MAX_NAME_CHARS).collect();
             Err(RegistryError::invalid("invalid_name", format!("invalid crate name `{shown}`: {reason}")))
@@ -114,8 +114,30 @@ mod tests {
             assert!(parse_name(good).is_ok(), "{good}");
         }
         for bad in [
-            "", "1a", "_a", "-a", "x!", "ünicode", "a.b", "a/b", "a b", "con", "NUL", "Com1", "lpt9", "fn", "Self", "async",
-            "test", "core", "std", "alloc", "proc_macro", "proc-macro", "Proc-Macro", &"a".repeat(65),
+            "",
+            "1a",
+            "_a",
+            "-a",
+            "x!",
+            "ünicode",
+            "a.b",
+            "a/b",
+            "a b",
+            "con",
+            "NUL",
+            "Com1",
+            "lpt9",
+            "fn",
+            "Self",
+            "async",
+            "test",
+            "core",
+            "std",
+            "alloc",
+            "proc_macro",
+            "proc-macro",
+            "Proc-Macro",
+            &"a".repeat(65),
         ] {
             let error = parse_name(bad).unwrap_err().to_string();
             assert!(error.starts_with("invalid crate name `"), "{bad}: {error}");
@@ -132,12 +154,26 @@ mod tests {
 
     #[test]
     fn index_paths_are_exact() {
-        for (path, name) in [("1/a", "a"), ("2/ab", "ab"), ("3/a/abc", "abc"), ("ab/cd/abcd", "abcd"), ("se/rd/serde", "serde")] {
+        for (path, name) in
+            [("1/a", "a"), ("2/ab", "ab"), ("3/a/abc", "abc"), ("ab/cd/abcd", "abcd"), ("se/rd/serde", "serde")]
+        {
             assert_eq!(name_of_index_path(path), Some(name));
         }
         for bad in [
-            "", "a", "1/ab", "3/b/abc", "3/abc", "ab/ce/abcd", "Se/rd/Serde", "se/rd/Serde", "se/rd/serde/", "/se/rd/serde",
-            "se/rd/../serde", "se//serde", "1/é", "xx/se/rd/serde",
+            "",
+            "a",
+            "1/ab",
+            "3/b/abc",
+            "3/abc",
+            "ab/ce/abcd",
+            "Se/rd/Serde",
+            "se/rd/Serde",
+            "se/rd/serde/",
+            "/se/rd/serde",
+            "se/rd/../serde",
+            "se//serde",
+            "1/é",
+            "xx/se/rd/serde",
         ] {
             assert_eq!(name_of_index_path(bad), None, "{bad}");
         }

@@ -381,9 +381,10 @@ fn check_license(license: Option<&str>, warnings: &mut Warnings) {
 }
 
 /// `1`, `1.70` or `1.70.0`: no operator, no pre-release.
-fn is_rust_version(text: &str) -> bool {
+pub fn is_rust_version(text: &str) -> bool {
     let mut parts = text.split('.');
-    let all_numbers = parts.by_ref().take(3).all(|p| (1..=5).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()));
+    let all_numbers =
+        parts.by_ref().take(3).all(|p| (1..=5).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()));
     all_numbers && parts.next().is_none()
 }
 

@@ -12,14 +12,14 @@ use publaryn_core::{
 use publaryn_scan::{Findings, ScanError, ScanInput, ScanJob, Scanner};
 
 use crate::{
-    archive::{ArchiveLimits, read_crate},
+    archive::{ArchiveLimits, MAX_ENTRIES, read_crate},
     manifest::{Manifest, ManifestDependency},
     own_index::OwnIndexes,
     release::{CrateRelease, Dependency, DependencyKind, PUBLIC_INDEX, PUBLIC_SPARSE_INDEX},
 };
 
-/// The limits of scanning.md §4; the smaller ones of the operator were applied at upload.
-const LIMITS: ArchiveLimits = ArchiveLimits { max_entries: 50_000, max_unpacked_bytes: 2 << 30, max_ratio: 50 };
+/// Looser than at upload, where the operator's limits were applied to the same bytes.
+const LIMITS: ArchiveLimits = ArchiveLimits { max_entries: MAX_ENTRIES, max_unpacked_bytes: 8 << 30, max_ratio: 1000 };
 
 /// Agreement of the index line with the archive.
 pub struct CrateMetadata;
@@ -47,10 +47,16 @@ impl Scanner for CrateMetadata {
 /// Reports every way in which the line differs from the manifest.
 fn compare(release: &CrateRelease, manifest: &Manifest, out: &mut Findings) {
     compare_dependencies(release, manifest, out);
-    let line: BTreeMap<&str, BTreeSet<&str>> =
-        release.features.iter().map(|(name, values)| (name.as_str(), values.iter().map(String::as_str).collect())).collect();
-    let packed: BTreeMap<&str, BTreeSet<&str>> =
-        manifest.features.iter().map(|(name, values)| (name.as_str(), values.iter().map(String::as_str).collect())).collect();
+    let line: BTreeMap<&str, BTreeSet<&str>> = release
+        .features
+        .iter()
+        .map(|(name, values)| (name.as_str(), values.iter().map(String::as_str).collect()))
+        .collect();
+    let packed: BTreeMap<&str, BTreeSet<&str>> = manifest
+        .features
+        .iter()
+        .map(|(name, values)| (name.as_str(), values.iter().map(String::as_str).collect()))
+        .collect();
     let names: BTreeSet<&str> = line.keys().chain(packed.keys()).copied().collect();
     for name in names.into_iter().filter(|name| line.get(name) != packed.get(name)) {
         mismatch(out, "META-FEATURES", format!("feature `{name}` differs between index and manifest"));
@@ -120,7 +126,9 @@ fn difference(listed: &Dependency, packed: &ManifestDependency) -> Option<&'stat
     let package = packed.package.as_deref().unwrap_or(&packed.name);
     match () {
         () if listed.crate_name() != package => Some("the crate"),
-        () if folded_req(&listed.req) != folded_req(packed.req.as_deref().unwrap_or("*")) => Some("the version requirement"),
+        () if folded_req(&listed.req) != folded_req(packed.req.as_deref().unwrap_or("*")) => {
+            Some("the version requirement")
+        }
         () if features != packed_features => Some("the feature list"),
         () if listed.optional != packed.optional => Some("`optional`"),
         () if listed.default_features != packed.default_features => Some("`default-features`"),
@@ -149,7 +157,8 @@ fn compare_registry(listed: &Dependency, packed: &ManifestDependency, own: &OwnI
 
 /// Both addresses of the public registry are one, and a trailing slash changes nothing.
 fn folded_index(url: &str) -> &str {
-    let is_public = [PUBLIC_INDEX, PUBLIC_SPARSE_INDEX].iter().any(|p| p.trim_end_matches('/') == url.trim_end_matches('/'));
+    let is_public =
+        [PUBLIC_INDEX, PUBLIC_SPARSE_INDEX].iter().any(|p| p.trim_end_matches('/') == url.trim_end_matches('/'));
     if is_public { PUBLIC_INDEX } else { url.trim_end_matches('/') }
 }
 

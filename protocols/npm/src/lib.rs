@@ -1,12 +1,160 @@
 //! The npm registry protocol: what npm, pnpm, yarn and bun speak (docs/adapters/npm.md).
 //!
-//! [`route`] says what a request asks for, [`packument`] gives packages out.
+//! [`route`] says what a request asks for and [`Npm`] hands it to the file named after what the client does:
+//! `read`, `publish`, `change`, `account`, `search`, `audit`.
 
+mod account;
+pub mod archive;
+mod audit;
+mod body;
+mod call;
+mod change;
+pub mod error;
 pub mod name;
 pub mod packument;
 pub mod publish;
+mod read;
 pub mod release;
 pub mod route;
+pub mod scanner;
+mod search;
 pub mod signature;
 pub mod strict_json;
 pub mod version;
+
+use std::sync::Arc;
+
+use axum::{Router, extract::State, response::Response};
+use http::{Method, Request, StatusCode, header};
+use publaryn_core::{Ecosystem, PackageName, Principal, RegistryError, Version};
+use publaryn_protocol::{Adapter, Mount, RequestFacts};
+use publaryn_registry::Registry;
+use publaryn_scan::Scanner;
+use serde_json::json;
+
+use crate::{
+    call::{Answer, Call, MOUNT, Shared, ok},
+    error::NpmError,
+    route::Route,
+};
+
+/// The npm adapter.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Npm;
+
+impl Adapter for Npm {
+    fn ecosystem(&self) -> Ecosystem {
+        Ecosystem::Npm
+    }
+
+    fn mounts(&self) -> Vec<Mount> {
+        let shared = Arc::new(Shared::default());
+        // One door: names may hold an encoded slash, which a path matcher cannot see.
+        let router =
+            Router::new().fallback(move |State(registry): State<Registry>, request: Request<axum::body::Body>| {
+                answer(registry, shared.clone(), request)
+            });
+        vec![Mount { path: MOUNT, router }]
+    }
+
+    fn parse_name(&self, raw: &str) -> Result<PackageName, RegistryError> {
+        name::parse_name(raw).map_err(|error| RegistryError::invalid("invalid_name", error.to_string()))
+    }
+
+    fn parse_version(&self, raw: &str) -> Result<Version, RegistryError> {
+        version::parse_version(raw)
+            .ok_or_else(|| RegistryError::invalid("invalid_version", "the version is not SemVer 2.0.0"))
+    }
+
+    fn render_error(&self, error: &RegistryError, request: &RequestFacts) -> Response {
+        error::render(error, request.is_write())
+    }
+
+    fn scanners(&self) -> Vec<Box<dyn Scanner>> {
+        vec![Box::new(scanner::NpmScanner)]
+    }
+}
+
+async fn answer(registry: Registry, shared: Arc<Shared>, request: Request<axum::body::Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let route = Route::parse(parts.uri.path());
+    let is_write = !matches!(parts.method, Method::GET | Method::HEAD);
+    let caller = if ignores_credentials(&route, &parts.method) {
+        Ok(Principal::anonymous())
+    } else {
+        registry.caller(parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes())).await
+    };
+    let answered = match caller {
+        Ok(who) => {
+            let call = Call::new(registry, shared, who, parts, body);
+            dispatch(&call, route).await
+        }
+        Err(error) => Err(error.into()),
+    };
+    answered.unwrap_or_else(|error| error.into_response(is_write))
+}
+
+/// Logging in must work with the old, dead token still in the client's configuration.
+fn ignores_credentials(route: &Route, method: &Method) -> bool {
+    match route {
+        Route::Ping | Route::Login | Route::LoginStatus(_) => true,
+        Route::User(_) => method == Method::PUT,
+        _ => false,
+    }
+}
+
+async fn dispatch(call: &Call, route: Route) -> Answer {
+    let is_open_to_all = ignores_credentials(&route, &call.parts.method);
+    if call.registry.settings().require_login && !is_open_to_all {
+        call.require_login()?;
+    }
+    let method = match &call.parts.method {
+        &Method::HEAD => Method::GET,
+        other => other.clone(),
+    };
+    match (method.as_str(), route) {
+        ("GET", Route::Root | Route::Ping) => ok(json!({})),
+        ("GET", Route::Packument(name)) => read::packument(call, &name).await,
+        ("GET", Route::Manifest { name, spec }) => read::manifest(call, &name, &spec).await,
+        ("GET", Route::Tarball { name, file }) => read::tarball(call, &name, &file).await,
+        ("GET", Route::DistTags(name)) => read::dist_tags(call, &name).await,
+        ("GET", Route::Visibility(name)) => read::visibility(call, &name).await,
+        ("GET", Route::Collaborators(name)) => read::collaborators(call, &name).await,
+        ("GET", Route::UserPackages(user)) => read::packages_of_user(call, &user).await,
+        ("GET", Route::StarredByUser) => read::starred_by_user(call).await,
+        ("GET", Route::Keys) => read::keys(call).await,
+        ("GET", Route::Search) => search::search(call).await,
+
+        ("PUT", Route::Packument(name)) => publish::put(call, &name).await,
+        ("PUT", Route::Revision { name, rev }) => change::revise(call, &name, &rev).await,
+        ("DELETE", Route::Revision { name, rev }) => change::unpublish_package(call, &name, &rev).await,
+        ("DELETE", Route::TarballRevision { name, file, rev }) => {
+            change::delete_tarball(call, &name, &file, &rev).await
+        }
+        ("PUT" | "POST", Route::DistTag { name, tag }) => change::put_tag(call, &name, &tag).await,
+        ("DELETE", Route::DistTag { name, tag }) => change::delete_tag(call, &name, &tag).await,
+        ("POST", Route::Access(name)) => change::set_access(call, &name).await,
+
+        ("GET", Route::Whoami) => account::whoami(call).await,
+        ("GET", Route::User(name)) => account::user(call, &name).await,
+        ("PUT", Route::User(name)) => account::login(call, &name).await,
+        ("DELETE", Route::Logout(token)) => account::logout(call, &token).await,
+        ("GET", Route::Tokens) => account::tokens(call).await,
+        ("POST", Route::Tokens) => account::create_token(call).await,
+        ("DELETE", Route::Token(key)) => account::revoke_token(call, &key).await,
+        ("GET", Route::Profile) => account::profile(call).await,
+        ("POST", Route::Profile) => account::set_profile(call).await,
+
+        ("POST", Route::BulkAudit) => audit::bulk(call).await,
+        ("POST", Route::QuickAudit) => audit::quick(call).await,
+
+        // Any 4xx here makes clients fall back to the login they type into the terminal.
+        ("POST", Route::Login) => {
+            Err(NpmError::refused(StatusCode::NOT_FOUND, "login in the browser is not available"))
+        }
+        ("POST", Route::OidcExchange(_)) => {
+            Err(NpmError::refused(StatusCode::NOT_FOUND, "trusted publishing is not available on this server"))
+        }
+        _ => Err(NpmError::refused(StatusCode::NOT_FOUND, "not found")),
+    }
+}

@@ -6,7 +6,7 @@
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use publaryn_core::{ArtifactKind, Timestamp};
-use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument};
+use publaryn_registry::{ArtifactRow, LiveRelease, PackageDocument};
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 use sha2::{Digest, Sha256};
@@ -90,6 +90,11 @@ pub fn render_abbreviated(doc: &PackageDocument, base: &str, key: Option<&Regist
 /// Renders the tags alone; `None` when there is none.
 pub fn render_dist_tags(doc: &PackageDocument) -> Option<Vec<u8>> {
     serde_json::to_vec(&Visible::of(doc)?.tags).ok()
+}
+
+/// The release that `latest` names, as clients see it; `None` when no version is visible.
+pub fn latest(doc: &PackageDocument) -> Option<&LiveRelease> {
+    Visible::of(doc).map(|visible| visible.latest)
 }
 
 /// The revision that clients send back with `-rev/`: changes whenever the document does.

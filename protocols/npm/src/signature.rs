@@ -8,7 +8,7 @@ use std::fmt;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use p256::{
     ecdsa::{DerSignature, SigningKey, signature::Signer},
-    pkcs8::{DecodePrivateKey, EncodePublicKey},
+    pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey, LineEnding},
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -38,6 +38,16 @@ impl RegistryKey {
             public_base64: BASE64_STANDARD.encode(spki.as_bytes()),
             signing,
         })
+    }
+
+    /// A new private key as PKCS#8 PEM.
+    pub fn generate_pem() -> String {
+        loop {
+            // All but one in 2^32 of the 256-bit numbers are private keys.
+            let Ok(key) = SigningKey::from_slice(&rand::random::<[u8; 32]>()) else { continue };
+            let Ok(pem) = key.to_pkcs8_pem(LineEnding::LF) else { continue };
+            return pem.to_string();
+        }
     }
 
     /// `SHA256:` and the base64 SHA-256 of the public key (SPKI, DER).
@@ -96,6 +106,12 @@ pub(crate) mod tests {
         assert!(public.verify(b"@a/b@1.0.1:sha512-x", &der).is_err());
         assert_eq!(signed.keyid, published["keys"][0]["keyid"]);
         assert_eq!(signed, key.sign("@a/b", "1.0.0", "sha512-x"), "deterministic");
+    }
+
+    #[test]
+    fn a_new_key_can_be_read_back_and_is_not_the_last_one() {
+        let (a, b) = (RegistryKey::generate_pem(), RegistryKey::generate_pem());
+        assert_ne!(RegistryKey::from_pem(&a).unwrap().keyid(), RegistryKey::from_pem(&b).unwrap().keyid());
     }
 
     #[test]

@@ -15,10 +15,12 @@ use publaryn_publish::{Outcomes, PublishSettings};
 use publaryn_search::SearchIndex;
 use smol_str::SmolStr;
 
+mod advisories;
 mod change;
 mod downloads;
 mod heads;
 pub mod identity;
+mod instance;
 mod lookup;
 mod publishing;
 mod read;
@@ -26,6 +28,7 @@ mod rendered;
 mod staging;
 mod view;
 
+pub use advisories::Advisory;
 pub use change::{OwnerChange, Turns, Unpublished, package_turns};
 pub use downloads::Downloads;
 pub use identity::Identity;
@@ -34,6 +37,7 @@ pub use publishing::Published;
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
 pub use publaryn_metadata::packages::{OwnerRow, PackageRow};
+pub use publaryn_search::{SearchQuery, SearchText};
 pub use rendered::Rendered;
 pub use staging::{Inspector, StageRequest, StagedArtifact};
 pub use view::{PackageView, ServableArtifact};

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use publaryn_blobs::{BlobBody, BlobError, BlobKey};
 use publaryn_core::{
-    Decision, Ecosystem, Operation, PackageId, Principal, RegistryError,
+    BoxError, Decision, Ecosystem, Operation, PackageId, Principal, RegistryError,
     access::{Relation, Resource},
     decide,
     principal::Who,
@@ -65,6 +65,19 @@ impl Registry {
         content_type: &'static str,
         render: impl FnOnce(&PackageDocument) -> Option<Vec<u8>> + Send + 'static,
     ) -> Result<Arc<Rendered>, RegistryError> {
+        self.try_rendered(view, flavour, base, content_type, |document| Ok(render(document))).await
+    }
+
+    /// Like [`Self::rendered`], for documents that are served whole or not at all: an error of
+    /// `render` is `Unavailable`.
+    pub async fn try_rendered(
+        &self,
+        view: &PackageView,
+        flavour: &'static str,
+        base: &str,
+        content_type: &'static str,
+        render: impl FnOnce(&PackageDocument) -> Result<Option<Vec<u8>>, BoxError> + Send + 'static,
+    ) -> Result<Arc<Rendered>, RegistryError> {
         let key = Key { package: view.id(), revision: view.revision(), flavour, base: SmolStr::new(base) };
         if let Some(kept) = self.0.rendered.get(&key).await {
             return Ok(kept);
@@ -75,11 +88,12 @@ impl Registry {
             // to matter, and the next read asks for that revision.
             let (revision, changed) = (document.package.revision, document.package.updated_at);
             tokio::task::spawn_blocking(move || {
-                render(&document).map(|body| Arc::new(Rendered::new(content_type, body, revision, changed)))
+                let body = render(&document).map_err(|error| RegistryError::unavailable("the document", error))?;
+                let body = body.ok_or(RegistryError::NotFound)?;
+                Ok(Arc::new(Rendered::new(content_type, body, revision, changed)))
             })
             .await
             .map_err(RegistryError::internal)?
-            .ok_or(RegistryError::NotFound)
         };
         self.0.rendered.get_or_render(key, make).await
     }
@@ -109,7 +123,8 @@ impl Registry {
     pub async fn redirect(&self, artifact: &ServableArtifact) -> Result<Option<String>, RegistryError> {
         let Some(ttl) = self.0.settings.redirect_downloads else { return Ok(None) };
         let key: BlobKey = artifact.location.location.parse().map_err(RegistryError::internal)?;
-        let url = self.0.blobs.presign(&key, ttl, artifact.filename(), artifact.content_type()).await.map_err(blob_error)?;
+        let url =
+            self.0.blobs.presign(&key, ttl, artifact.filename(), artifact.content_type()).await.map_err(blob_error)?;
         Ok(url.map(|url| url.as_str().to_owned()))
     }
 
@@ -125,7 +140,9 @@ impl Registry {
         ecosystem: Ecosystem,
         username: &str,
     ) -> Result<Vec<PackageView>, RegistryError> {
-        let Some(user) = self.0.db.user_by_name(&username.to_lowercase()).await?.map(|u| u.id) else { return Err(RegistryError::NotFound) };
+        let Some(user) = self.0.db.user_by_name(&username.to_lowercase()).await?.map(|u| u.id) else {
+            return Err(RegistryError::NotFound);
+        };
         let heads = self.0.db.packages_of_user(ecosystem, user).await?;
         self.visible(who, heads).await
     }
@@ -137,7 +154,9 @@ impl Registry {
         ecosystem: Ecosystem,
         username: &str,
     ) -> Result<Vec<PackageView>, RegistryError> {
-        let Some(user) = self.0.db.user_by_name(&username.to_lowercase()).await?.map(|u| u.id) else { return Ok(Vec::new()) };
+        let Some(user) = self.0.db.user_by_name(&username.to_lowercase()).await?.map(|u| u.id) else {
+            return Ok(Vec::new());
+        };
         let heads = self.0.db.starred_by(ecosystem, user).await?;
         self.visible(who, heads).await
     }
@@ -154,7 +173,11 @@ impl Registry {
     }
 
     /// A page of search hits: the index proposes, current rights and rows decide.
-    pub(crate) async fn views_by_id(&self, who: &Principal, ids: &[PackageId]) -> Result<Vec<PackageView>, RegistryError> {
+    pub(crate) async fn views_by_id(
+        &self,
+        who: &Principal,
+        ids: &[PackageId],
+    ) -> Result<Vec<PackageView>, RegistryError> {
         let heads = self.0.db.package_heads_by_id(ids).await?;
         let mut views = self.visible(who, heads.into_iter().filter(|h| !h.is_deleted).collect()).await?;
         views.sort_by_key(|v| ids.iter().position(|id| *id == v.id()));

@@ -25,7 +25,7 @@ use crate::{
 use layout::Layout;
 use writing::Writer;
 
-pub use layout::DiskConfig;
+pub use layout::{DiskConfig, TEMP_DIR};
 pub(crate) use writing::TempFile;
 
 /// Size of one read or write, in bytes: large enough to make the hop to the blocking pool cheap

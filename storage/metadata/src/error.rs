@@ -25,6 +25,9 @@ pub enum DbError {
         #[source]
         source: serde_json::Error,
     },
+    /// Job payloads hold ids only.
+    #[error("a job payload of {0} bytes is too large")]
+    PayloadTooLarge(usize),
     #[error("migration failed")]
     Migration(#[from] sqlx::migrate::MigrateError),
 }

@@ -7,17 +7,20 @@
 #[macro_use]
 mod dispatch;
 
+pub mod advisories;
 mod audit;
 mod db;
 pub mod documents;
 mod error;
 pub mod findings;
 pub mod jobs;
+mod instance;
 mod migrate;
 pub mod packages;
 pub mod releases;
 pub mod repositories;
 mod rows;
+pub mod search_documents;
 pub mod sessions;
 mod sqlite_writer;
 mod tags;

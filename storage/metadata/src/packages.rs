@@ -425,9 +425,8 @@ impl Tx {
 impl Db {
     /// Packages whose search document is older than their last change before `before`.
     pub async fn packages_behind_index(&self, before: Timestamp, limit: i64) -> DbResult<Vec<PackageHead>> {
-        const SQL: &str = head_columns!(
-            "WHERE p.indexed_revision < p.revision AND p.updated_at < $1 ORDER BY p.updated_at LIMIT $2"
-        );
+        const SQL: &str =
+            head_columns!("WHERE p.indexed_revision < p.revision AND p.updated_at < $1 ORDER BY p.updated_at LIMIT $2");
         let rows: Vec<HeadRow> = on_db!(self, |c| sqlx::query_as(SQL).bind(before).bind(limit).fetch_all(c).await)?;
         Ok(rows.into_iter().map(HeadRow::into_head).collect())
     }

@@ -81,15 +81,21 @@ impl GroupWriter {
             .await
             .map_err(|_| DbError::Unavailable(sqlx::Error::PoolTimedOut))?;
         drop(waiting);
-        guard.undo_abandoned().await;
-        if guard.train.is_none() {
-            sqlx::query("BEGIN IMMEDIATE").execute(guard.connection()?).await?;
-            guard.train = Some(Train { riders: Vec::new(), departed: Instant::now(), has_watchdog: false });
-        }
-        // From here on a cancelled caller leaves a savepoint behind; the transaction's drop marks it.
-        let mut tx = SqliteTx { guard: Some(guard), state: self.state.clone(), waiting: self.waiting.clone() };
-        sqlx::query("SAVEPOINT rider").execute(tx.connection()).await?;
-        Ok(tx)
+        // Spawned, because statements that a cancelled caller leaves half-way (an open transaction
+        // nobody knows of) would make every later `BEGIN` fail. Unwanted, the result undoes itself.
+        let (state, waiting) = (self.state.clone(), self.waiting.clone());
+        tokio::spawn(async move {
+            guard.undo_abandoned().await;
+            if guard.train.is_none() {
+                sqlx::query("BEGIN IMMEDIATE").execute(guard.connection()?).await?;
+                guard.train = Some(Train { riders: Vec::new(), departed: Instant::now(), has_watchdog: false });
+            }
+            let mut tx = SqliteTx { guard: Some(guard), state, waiting };
+            sqlx::query("SAVEPOINT rider").execute(tx.connection()).await?;
+            Ok(tx)
+        })
+        .await
+        .map_err(|e| DbError::CommitFailed(e.to_string()))?
     }
 
     pub(crate) async fn data_version(&self) -> DbResult<i64> {

@@ -14,8 +14,8 @@ mod write_queue;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use publaryn_core::{BoxError, Timestamp};
-use serde::Serialize;
+use publaryn_core::{BoxError, PackageId, Timestamp};
+use serde::{Deserialize, Serialize};
 
 pub use audience::{Audience, AudienceTag, Discoverability};
 pub use document::{Applied, IndexOp, PackageDocument};
@@ -50,12 +50,16 @@ pub trait SearchIndex: Send + Sync + 'static {
     /// Answers when the index can be searched.
     async fn probe(&self) -> Result<(), SearchError>;
 
-    /// Whether the index is new, was lost or was never filled completely, so that a full re-index
-    /// has to run. Survives restarts.
-    async fn needs_rebuild(&self) -> Result<bool, SearchError>;
+    /// How complete the index is. Kept with the index, so losing one loses the other.
+    async fn rebuild_state(&self) -> Result<RebuildState, SearchError>;
 
-    /// Notes that a full re-index has finished.
-    async fn mark_rebuilt(&self) -> Result<(), SearchError>;
+    /// Notes how far a full re-index has come. Survives restarts.
+    async fn note_rebuild(&self, state: RebuildState) -> Result<(), SearchError>;
+
+    /// Whether a full re-index has to run or to go on.
+    async fn needs_rebuild(&self) -> Result<bool, SearchError> {
+        Ok(self.rebuild_state().await? != RebuildState::Complete)
+    }
 
     /// The owner of the writer. Never returns; to be run under supervision, one at a time.
     ///
@@ -65,6 +69,28 @@ pub trait SearchIndex: Send + Sync + 'static {
 
     /// What the back end reports about itself.
     fn status(&self) -> SearchStatus;
+}
+
+/// How complete an index is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum RebuildState {
+    /// New, lost or emptied: nothing but single changes is in it.
+    Needed,
+    /// A full re-index is under way, or was interrupted.
+    Running(RebuildCursor),
+    /// A full re-index has finished since the index was created.
+    Complete,
+}
+
+/// Where a full re-index goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebuildCursor {
+    pub started_at: Timestamp,
+    /// The last package written; they are visited in the order of their ids.
+    pub after: Option<PackageId>,
+    /// Packages visited.
+    pub done: u64,
 }
 
 /// Largest batch for [`SearchIndex::apply`], and the largest group one commit takes.

@@ -15,7 +15,7 @@ use std::{
 use publaryn_core::{PackageId, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Applied, IndexOp, MAX_BATCH, SearchError, SearchStatus, WRITE_DEADLINE};
+use crate::{Applied, IndexOp, MAX_BATCH, RebuildState, SearchError, SearchStatus, WRITE_DEADLINE};
 
 /// Writes that may wait. The job workers are the only callers and far fewer.
 const CAPACITY: usize = 256;
@@ -26,7 +26,7 @@ pub(crate) enum Write {
     Apply(Vec<IndexOp>),
     Sweep(Timestamp),
     Clear,
-    MarkRebuilt,
+    NoteRebuild(RebuildState),
 }
 
 type Answer = Result<Applied, SearchError>;

@@ -149,6 +149,10 @@ impl Cases<'_> {
         edit(self, "empty size", Refused("ARC-T2"), &|b| b[124..136].fill(0));
         edit(self, "malformed mode", Refused("ARC-T2"), &|b| b[100..108].copy_from_slice(b"000064x\0"));
         edit(self, "base-256 uid", Clean, &|b| b[108..116].copy_from_slice(&[0x80, 0, 0, 0, 0, 0x40, 0, 0]));
+        edit(self, "malformed uid", Refused("ARC-T2"), &|b| b[110] = b'x');
+        edit(self, "malformed modification time", Refused("ARC-T2"), &|b| b[136] = 0xe6);
+        edit(self, "malformed device number", Refused("ARC-T2"), &|b| b[330] = b'9');
+        edit(self, "empty owner and time", Clean, &|b| b[108..124].fill(0));
         edit(self, "unknown magic", Refused("ARC-T2"), &|b| b[257..265].copy_from_slice(b"ustar\0\x31\x31"));
         edit(self, "gnu magic", Clean, &|b| b[257..265].copy_from_slice(&GNU));
         edit(self, "old header without magic", Clean, &|b| b[257..265].copy_from_slice(&V7));
@@ -188,6 +192,8 @@ impl Cases<'_> {
         add(self, "pax path with nul", Refused("ARC-Z3"), pax(&[("path", b"a\0b")], b'x', &a));
         add(self, "empty pax path", Refused("ARC-T2"), pax(&[("path", b"")], b'x', &a));
         add(self, "global pax comment", Clean, pax(&[("comment", b"0123456789abcdef")], b'g', &a));
+        let last = TarBuilder::new().file(&a, b"").pax(b'g', &[("comment", b"x")]).unfinished();
+        add(self, "global pax header at the end", Refused("ARC-T2"), last);
         add(self, "global pax path", Refused("ARC-T2"), pax(&[("path", b.as_bytes())], b'g', &a));
         let malformed = TarBuilder::new().extension(b'x', b"99 path=a\n").file(&a, b"").unfinished();
         add(self, "malformed pax record", Refused("ARC-T2"), malformed);

@@ -39,6 +39,10 @@ impl Header {
             [0, 0, 0, 0, 0, 0, 0, 0] => 0,
             field => octal(field).ok_or("a tar header has a malformed mode")? as u32,
         };
+        // CPython takes a number it cannot read for the end of the archive.
+        if [108..116, 116..124, 136..148, 329..337, 337..345].into_iter().any(|field| !is_readable(&block[field])) {
+            return Err("a tar header has a malformed owner, time or device number".into());
+        }
         let name = text(&block[0..100])?;
         text(&block[157..257])?;
         let path = match format {
@@ -109,6 +113,11 @@ fn octal(field: &[u8]) -> Option<u64> {
     }
     // At most 12 digits of 3 bits: no overflow.
     Some(digits.iter().fold(0, |value, digit| value * 8 + u64::from(digit - b'0')))
+}
+
+/// Whether everyone can read a number whose value does not matter: octal, empty, or base-256 as GNU writes it.
+fn is_readable(field: &[u8]) -> bool {
+    matches!(field[0], 0x80 | 0xff) || field.iter().all(|b| *b == 0) || octal(field).is_some()
 }
 
 /// A NUL-padded field. Bytes after the first NUL are refused: node-tar keeps those behind a line feed.

@@ -93,6 +93,7 @@ impl Walk<'_> {
         let mut seen = SeenPaths::new();
         let mut extensions = Extensions::default();
         let mut globals = 0;
+        let mut ends_in_global = false;
         loop {
             let mut block = [0; BLOCK];
             match fill(source, &mut block, &mut self.budget)? {
@@ -118,6 +119,7 @@ impl Walk<'_> {
                 }
                 b'g' => {
                     globals += 1;
+                    ends_in_global = true;
                     if globals > MAX_GLOBAL_HEADERS || !extensions.is_empty() {
                         return Err(refuse("a global pax header is out of place"));
                     }
@@ -135,10 +137,16 @@ impl Walk<'_> {
                         return Err(refuse("two long link names precede one entry"));
                     }
                 }
-                _ => self.entry(source, header, std::mem::take(&mut extensions), &mut seen, at, visit)?,
+                _ => {
+                    ends_in_global = false;
+                    self.entry(source, header, std::mem::take(&mut extensions), &mut seen, at, visit)?;
+                }
             }
         }
-        if extensions.is_empty() { Ok(()) } else { Err(refuse("an extended header has no entry after it")) }
+        if !extensions.is_empty() || ends_in_global {
+            return Err(refuse("an extended header has no entry after it"));
+        }
+        Ok(())
     }
 
     /// Reads the body of an extension header into memory.

@@ -62,7 +62,8 @@ fn everything_lies_under_the_one_root() {
 
 #[test]
 fn links_are_refused_in_the_words_publishers_know() {
-    let archive = TarBuilder::new().file("x-1.0.0/Cargo.toml", MANIFEST).special(b'2', "x-1.0.0/y", "/etc/passwd").targz();
+    let archive =
+        TarBuilder::new().file("x-1.0.0/Cargo.toml", MANIFEST).special(b'2', "x-1.0.0/y", "/etc/passwd").targz();
     assert_eq!(refusal(&archive), "unexpected tar entry type Symlink found: x-1.0.0/y");
 }
 

@@ -35,7 +35,14 @@ fn absent_and_null_keys_are_the_same() {
 fn malformed_json_names_the_place() {
     let error = NewCrate::parse(br#"{"name":"demo","vers":"1.0.0","deps":[{"name":1}]}"#).unwrap_err().to_string();
     assert!(error.contains("deps[0].name") && error.contains("expected a string"), "{error}");
-    for bad in ["", "[]", "{", r#"{"name":"demo"}"#, r#"{"name":"a","vers":"1.0.0"} x"#, r#"{"name":"a","name":"b","vers":"1.0.0"}"#] {
+    for bad in [
+        "",
+        "[]",
+        "{",
+        r#"{"name":"demo"}"#,
+        r#"{"name":"a","vers":"1.0.0"} x"#,
+        r#"{"name":"a","name":"b","vers":"1.0.0"}"#,
+    ] {
         let error = NewCrate::parse(bad.as_bytes()).unwrap_err();
         assert!(matches!(error, RegistryError::Malformed(_)), "{bad}");
     }
@@ -99,9 +106,17 @@ fn features_decide_the_schema() {
     assert_eq!(v(json!({"x": ["dep:y"]})), 2);
     assert_eq!(v(json!({"x": ["y?/z"]})), 2);
     assert_eq!(v(json!({"ünï_1.2+x": []})), 1);
-    for bad in [json!({"": []}), json!({"a b": []}), json!({"-x": []}), json!({"x": [""]}), json!({"x": ["dep:"]}),
-        json!({"x": ["a/"]}), json!({"x": ["/b"]}), json!({"x": ["a/b/c"]}), json!({"x/y": []})]
-    {
+    for bad in [
+        json!({"": []}),
+        json!({"a b": []}),
+        json!({"-x": []}),
+        json!({"x": [""]}),
+        json!({"x": ["dep:"]}),
+        json!({"x": ["a/"]}),
+        json!({"x": ["/b"]}),
+        json!({"x": ["a/b/c"]}),
+        json!({"x/y": []}),
+    ] {
         assert!(refusal(&with("features", bad.clone())).contains("feature"), "{bad}");
     }
     let many: serde_json::Map<_, _> = (0..301).map(|i| (format!("f{i}"), json!([]))).collect();

@@ -107,14 +107,21 @@ fn features_links_and_rust_version_block_and_descriptions_are_noted() {
         let mut request = request();
         request[key] = value;
         let found = findings(&request, MANIFEST);
-        assert!(found.iter().all(|f| f.rule_id == rule && f.severity == severity) && !found.is_empty(), "{key}: {found:?}");
+        assert!(
+            found.iter().all(|f| f.rule_id == rule && f.severity == severity) && !found.is_empty(),
+            "{key}: {found:?}"
+        );
     }
 }
 
 #[test]
 fn mirrored_public_archives_are_only_noted() {
     let manifest = "[package]\nname = 'x'\nversion = '1.0.0'\n[dependencies]\nserde = '1'\n";
-    let request = json!({"name": "x", "vers": "1.0.0", "deps": [{"name": "serde", "version_req": "^1"}], "features": {}});
+    let request =
+        json!({"name": "x", "vers": "1.0.0", "deps": [{"name": "serde", "version_req": "^1"}], "features": {}});
     let found = findings(&request, manifest);
-    assert_eq!(found.iter().map(|f| (f.rule_id.as_str(), f.severity)).collect::<Vec<_>>(), [("META-REGISTRY", Severity::Low)]);
+    assert_eq!(
+        found.iter().map(|f| (f.rule_id.as_str(), f.severity)).collect::<Vec<_>>(),
+        [("META-REGISTRY", Severity::Low)]
+    );
 }

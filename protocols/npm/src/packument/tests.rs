@@ -2,10 +2,7 @@ use publaryn_core::{
     ArtifactId, Digest as BlobDigest, Ecosystem, PackageId, ReleaseId, ReleaseState, RepositoryId, RepositoryKind,
     UserId, Version, Visibility,
 };
-use publaryn_metadata::{
-    documents::ReleaseRow,
-    packages::{OwnerRow, PackageRow},
-};
+use publaryn_registry::{OwnerRow, PackageRow, ReleaseRow};
 use serde_json::json;
 
 use super::*;

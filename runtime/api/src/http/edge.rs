@@ -22,7 +22,10 @@ use tower::Service;
 use tower_http::timeout::TimeoutBody;
 
 use super::Surfaces;
-use crate::v1::context::{ClientIp, REQUEST_ID, RequestId};
+use crate::v1::{
+    context::{ClientIp, REQUEST_ID, RequestId},
+    problem,
+};
 
 /// The outermost service: one per connection, cheap to clone.
 #[derive(Clone)]
@@ -107,6 +110,8 @@ impl Service<Request<Incoming>> for Edge {
                 // The panic itself was logged by the panic hook.
                 Err(_) => shared.surfaces.error_for(&RegistryError::internal("a handler panicked"), &facts),
             };
+            // Problems from outside the `/v1` routes do not name their request yet.
+            response = problem::stamp(response, &RequestId(id.clone()));
             if let Ok(value) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(REQUEST_ID, value);
             }

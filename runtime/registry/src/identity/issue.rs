@@ -117,16 +117,30 @@ impl Identity {
         password: &Secret,
         name: &str,
         scopes: ScopeSet,
+        lifetime: Lifetime,
         origin: &ClientOrigin,
     ) -> Result<IssuedToken, IdentityError> {
         let account = self.verify_password(login, password, origin).await?;
-        let request = personal(name, scopes, Lifetime::Default);
+        let request = personal(name, scopes, lifetime);
         self.require_grantable(&request, &account.user, None)?;
         let now = self.now();
         let expires_at = self.expiry(&request, None, now)?;
         let mut entry = AuditEntry::system(AuditAction::TokenCreate).with("source", "login").from_client(origin);
         entry.actor_user = Some(account.user.id);
         self.insert_token(&account.user, request, None, expires_at, entry, now).await
+    }
+
+    /// Checks the password once more, for changes that a stolen token alone must not make.
+    ///
+    /// # Errors
+    /// Those of [`Identity::login`].
+    pub async fn prove_password(
+        &self,
+        login: &str,
+        password: &Secret,
+        origin: &ClientOrigin,
+    ) -> Result<(), IdentityError> {
+        self.verify_password(login, password, origin).await.map(drop)
     }
 
     /// Issues a personal token for an operator at the command line.

@@ -19,6 +19,9 @@ pub struct DiskConfig {
     pub path: PathBuf,
 }
 
+/// Directory of uploads in progress, below the store's own.
+pub const TEMP_DIR: &str = "tmp";
+
 /// The directories of one store.
 #[derive(Debug)]
 pub(super) struct Layout {
@@ -58,7 +61,7 @@ impl Layout {
     }
 
     pub(super) fn temp_dir(&self) -> PathBuf {
-        self.root.join("tmp")
+        self.root.join(TEMP_DIR)
     }
 
     pub(super) fn temp_path(&self, name: &str) -> PathBuf {
@@ -89,7 +92,7 @@ fn shard_of(key: &BlobKey) -> Option<u8> {
 
 fn create_dirs(root: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(root)?;
-    fs::create_dir_all(root.join("tmp"))?;
+    fs::create_dir_all(root.join(TEMP_DIR))?;
     fs::create_dir_all(root.join("sha256"))?;
     let mut created = false;
     for byte in 0..=u8::MAX {

@@ -2,12 +2,15 @@
 
 use std::{fmt, time::Duration};
 
+use aws_config::{default_provider::credentials::DefaultCredentialsChain, provider_config::ProviderConfig};
 use aws_credential_types::Credentials;
 use aws_sdk_s3::{
     Client,
     config::{
         BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
-        StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
+        StalledStreamProtectionConfig,
+        retry::RetryConfig,
+        timeout::{TimeoutConfig, TimeoutConfigBuilder},
     },
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -53,6 +56,8 @@ impl fmt::Debug for StaticKeys {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// From the start of a request without body to the first byte of its answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Such a request with all its retries: after this the store counts as down.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 /// The same for a request that carries a part: 8 MiB at 1 Mbit/s.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(70);
 /// The same for completing an upload: some stores assemble the object before they answer.
@@ -61,10 +66,12 @@ const COMPLETE_TIMEOUT: Duration = Duration::from_secs(300);
 const STALL_GRACE: Duration = Duration::from_secs(20);
 
 pub(super) async fn build(config: S3Config) -> Client {
+    let (http_client, region) = (http_client(), Region::new(config.region));
+    let provider = ProviderConfig::without_region().with_http_client(http_client.clone());
     let mut builder = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .http_client(http_client())
-        .region(Region::new(config.region))
+        .http_client(http_client)
+        .region(region.clone())
         .force_path_style(config.path_style)
         .retry_config(
             RetryConfig::standard()
@@ -72,7 +79,7 @@ pub(super) async fn build(config: S3Config) -> Client {
                 .with_initial_backoff(Duration::from_millis(200))
                 .with_max_backoff(Duration::from_secs(2)),
         )
-        .timeout_config(timeouts(ANSWER_TIMEOUT))
+        .timeout_config(timeouts(ANSWER_TIMEOUT).operation_timeout(GIVE_UP_AFTER).build())
         .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(STALL_GRACE).build())
         // Payloads are covered by the signature; trailing checksums are refused by several
         // S3-compatible stores.
@@ -81,34 +88,33 @@ pub(super) async fn build(config: S3Config) -> Client {
     if let Some(endpoint) = config.endpoint {
         builder = builder.endpoint_url(endpoint);
     }
-    if let Some(keys) = config.keys {
-        builder = builder.credentials_provider(Credentials::new(
-            keys.access_key,
-            keys.secret_key,
-            None,
-            None,
-            "configuration",
-        ));
-    }
+    builder = match config.keys {
+        Some(StaticKeys { access_key, secret_key }) => {
+            builder.credentials_provider(Credentials::new(access_key, secret_key, None, None, "configuration"))
+        }
+        None => {
+            let environment = DefaultCredentialsChain::builder().region(region).configure(provider).build().await;
+            builder.credentials_provider(environment)
+        }
+    };
     Client::from_conf(builder.build())
 }
 
 /// The override for a request that carries content.
 pub(super) fn for_upload() -> aws_sdk_s3::config::Builder {
-    aws_sdk_s3::Config::builder().timeout_config(timeouts(UPLOAD_TIMEOUT))
+    aws_sdk_s3::Config::builder().timeout_config(timeouts(UPLOAD_TIMEOUT).disable_operation_timeout().build())
 }
 
 /// The override for the request that completes a multipart upload.
 pub(super) fn for_completion() -> aws_sdk_s3::config::Builder {
-    aws_sdk_s3::Config::builder().timeout_config(timeouts(COMPLETE_TIMEOUT))
+    aws_sdk_s3::Config::builder().timeout_config(timeouts(COMPLETE_TIMEOUT).disable_operation_timeout().build())
 }
 
-fn timeouts(answer: Duration) -> TimeoutConfig {
+fn timeouts(answer: Duration) -> TimeoutConfigBuilder {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(answer)
         .operation_attempt_timeout(answer + CONNECT_TIMEOUT)
-        .build()
 }
 
 fn http_client() -> SharedHttpClient {

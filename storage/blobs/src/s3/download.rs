@@ -64,7 +64,11 @@ struct Part {
 }
 
 async fn get(store: &Inner, key: &BlobKey, range: Option<&Range<u64>>) -> Result<Part, BlobError> {
-    let header = range.map(|r| format!("bytes={}-{}", r.start, r.end.saturating_sub(1)));
+    let header = range.map(|r| match i64::try_from(r.end) {
+        Ok(end) => format!("bytes={}-{}", r.start, end - 1),
+        // Stores that count in signed 64 bits would ignore the header.
+        Err(_) => format!("bytes={}-", r.start),
+    });
     let request = store.client.get_object().bucket(&store.bucket).key(store.object(key)).set_range(header);
     let got = match request.send().await {
         Ok(got) => got,
@@ -87,6 +91,8 @@ async fn get(store: &Inner, key: &BlobKey, range: Option<&Range<u64>>) -> Result
     let length = length.ok_or_else(|| BlobError::unavailable("s3 sent no content length"))?;
     let (size_bytes, range) = match range {
         None => (length, 0..length),
+        // All of it was asked for, and a store may then answer as if no range had been named.
+        Some(range) if got.content_range.is_none() && range.start == 0 && length <= range.end => (length, 0..length),
         Some(range) => {
             let size_bytes = (got.content_range.as_deref())
                 .and_then(|text| content_range_total(text, range.start))

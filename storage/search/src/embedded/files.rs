@@ -1,7 +1,7 @@
 //! The index on disk: opening it, checking it, and starting over when it is not ours or not whole.
 //!
 //! Layout below the search directory: `index/` belongs to tantivy, `state.json` says which schema
-//! wrote it and whether a full re-index ever finished. Only these two are ever deleted.
+//! wrote it and how complete it is. Only these two are ever deleted.
 
 use std::{
     fs,
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tantivy::{Index, IndexReader, IndexSettings, ReloadPolicy, TantivyError, directory::MmapDirectory};
 
 use super::schema::{Fields, SCHEMA_VERSION};
+use crate::RebuildState;
 
 /// An index that can be searched and written.
 pub(super) struct Opened {
@@ -26,13 +27,12 @@ pub(super) struct Opened {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct State {
     schema: u32,
-    /// A full re-index has finished since the index was created.
-    pub is_complete: bool,
+    pub rebuild: RebuildState,
 }
 
 impl State {
-    pub const fn new(is_complete: bool) -> Self {
-        Self { schema: SCHEMA_VERSION, is_complete }
+    pub const fn new(rebuild: RebuildState) -> Self {
+        Self { schema: SCHEMA_VERSION, rebuild }
     }
 }
 
@@ -60,7 +60,7 @@ impl Files {
                     Refusal::Missing => tracing::info!("no search index yet, creating one"),
                     other => tracing::warn!(reason = %other, "search index is unusable, starting over"),
                 }
-                Ok((self.recreate()?, State::new(false)))
+                Ok((self.recreate()?, State::new(RebuildState::Needed)))
             }
         }
     }
@@ -91,7 +91,7 @@ impl Files {
         fs::create_dir_all(&index_dir)?;
         let (schema, fields) = Fields::new();
         let index = Index::create(MmapDirectory::open(&index_dir)?, schema, IndexSettings::default())?;
-        self.save(State::new(false))?;
+        self.save(State::new(RebuildState::Needed))?;
         Ok(Opened { reader: reader(&index)?, index, fields })
     }
 

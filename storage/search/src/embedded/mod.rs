@@ -31,8 +31,8 @@ use self::{
     writer::Writer,
 };
 use crate::{
-    Applied, Audience, Hit, IndexOp, QUERY_DEADLINE, SearchError, SearchIndex, SearchPage, SearchQuery, SearchStatus,
-    Sort, Total, measured,
+    Applied, Audience, Hit, IndexOp, QUERY_DEADLINE, RebuildState, SearchError, SearchIndex, SearchPage, SearchQuery,
+    SearchStatus, Sort, Total, measured,
     write_queue::{Turn, Write, WriteQueue},
 };
 
@@ -115,13 +115,13 @@ impl SearchIndex for EmbeddedIndex {
         blocking(move || Ok(opened.index.load_metas().map(drop)?)).await
     }
 
-    async fn needs_rebuild(&self) -> Result<bool, SearchError> {
+    async fn rebuild_state(&self) -> Result<RebuildState, SearchError> {
         let writer = self.writer.clone();
-        blocking(move || Ok(!lock(&writer).is_complete())).await
+        blocking(move || Ok(lock(&writer).rebuild_state())).await
     }
 
-    async fn mark_rebuilt(&self) -> Result<(), SearchError> {
-        self.queue.submit(Write::MarkRebuilt).await.map(drop)
+    async fn note_rebuild(&self, state: RebuildState) -> Result<(), SearchError> {
+        self.queue.submit(Write::NoteRebuild(state)).await.map(drop)
     }
 
     async fn run(&self) {

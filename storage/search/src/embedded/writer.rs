@@ -17,6 +17,7 @@ use super::{
     schema::{Fields, REVISION},
 };
 use crate::{
+    RebuildState,
     document::{Applied, IndexOp, resolve},
     write_queue::Write,
 };
@@ -36,8 +37,8 @@ impl Writer {
         Self { files, current, state, tantivy: None }
     }
 
-    pub fn is_complete(&self) -> bool {
-        self.state.is_complete
+    pub fn rebuild_state(&self) -> RebuildState {
+        self.state.rebuild
     }
 
     /// Does one write; visible to searches when it returns. Blocks on the disk.
@@ -50,7 +51,7 @@ impl Writer {
             Write::Apply(ops) => self.apply(ops),
             Write::Sweep(run_start) => self.sweep(run_start),
             Write::Clear => self.clear(),
-            Write::MarkRebuilt => self.mark_rebuilt(),
+            Write::NoteRebuild(state) => self.note_rebuild(state),
         };
         done.inspect_err(|_| self.recover())
     }
@@ -98,7 +99,7 @@ impl Writer {
     }
 
     fn clear(&mut self) -> Result<Applied, BoxError> {
-        self.save(State::new(false))?;
+        self.save(State::new(RebuildState::Needed))?;
         let opened = self.current.load_full();
         let writer = self.writer(&opened)?;
         writer.delete_all_documents()?;
@@ -107,8 +108,8 @@ impl Writer {
         Ok(Applied::default())
     }
 
-    fn mark_rebuilt(&mut self) -> Result<Applied, BoxError> {
-        self.save(State::new(true))?;
+    fn note_rebuild(&mut self, state: RebuildState) -> Result<Applied, BoxError> {
+        self.save(State::new(state))?;
         Ok(Applied::default())
     }
 
@@ -139,7 +140,7 @@ impl Writer {
             Ok(opened) => {
                 tracing::warn!(path = %self.files.root().display(), "search index was lost, starting over");
                 self.current.store(Arc::new(opened));
-                self.state = State::new(false);
+                self.state = State::new(RebuildState::Needed);
             }
             Err(error) => tracing::warn!(%error, "search index is lost and cannot be replaced"),
         }

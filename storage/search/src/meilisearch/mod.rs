@@ -30,8 +30,8 @@ use url::Url;
 
 use self::wire::{Held, Marker, StoredPackage};
 use crate::{
-    Applied, Audience, Hit, IndexOp, QUERY_DEADLINE, SearchError, SearchIndex, SearchPage, SearchQuery, SearchStatus,
-    Total,
+    Applied, Audience, Hit, IndexOp, QUERY_DEADLINE, RebuildState, SearchError, SearchIndex, SearchPage, SearchQuery,
+    SearchStatus, Total,
     document::resolve,
     measured,
     write_queue::{Turn, Write, WriteQueue},
@@ -153,12 +153,12 @@ impl SearchIndex for Meilisearch {
             .await
     }
 
-    async fn needs_rebuild(&self) -> Result<bool, SearchError> {
-        self.server.within(QUERY_DEADLINE, self.server.is_incomplete()).await
+    async fn rebuild_state(&self) -> Result<RebuildState, SearchError> {
+        self.server.within(QUERY_DEADLINE, self.server.rebuild_state()).await
     }
 
-    async fn mark_rebuilt(&self) -> Result<(), SearchError> {
-        self.queue.submit(Write::MarkRebuilt).await.map(drop)
+    async fn note_rebuild(&self, state: RebuildState) -> Result<(), SearchError> {
+        self.queue.submit(Write::NoteRebuild(state)).await.map(drop)
     }
 
     async fn run(&self) {
@@ -221,7 +221,7 @@ impl Server {
         self.create_if_missing(&self.markers).await?;
         if self.create_if_missing(&self.packages).await? {
             tracing::info!(index = %self.packages.uid, "created the search index");
-            self.mark(false).await?;
+            self.note_rebuild(RebuildState::Needed).await?;
         }
         self.finish(self.packages.set_settings(&wire::settings()).await?).await?;
         self.is_ready.store(true, Ordering::Release);
@@ -252,10 +252,10 @@ impl Server {
                 self.finish(self.packages.delete_documents_with(&query).await?).await?;
             }
             Write::Clear => {
-                self.mark(false).await?;
+                self.note_rebuild(RebuildState::Needed).await?;
                 self.finish(self.packages.delete_all_documents().await?).await?;
             }
-            Write::MarkRebuilt => self.mark(true).await?,
+            Write::NoteRebuild(state) => self.note_rebuild(state).await?,
         }
         Ok(Applied::default())
     }
@@ -326,16 +326,16 @@ impl Server {
         })
     }
 
-    async fn is_incomplete(&self) -> Result<bool, Error> {
+    async fn rebuild_state(&self) -> Result<RebuildState, Error> {
         match self.markers.get_document::<Marker>(&self.packages.uid).await {
-            Ok(marker) => Ok(!marker.is_complete),
-            Err(error) if is_code(&error, &ErrorCode::DocumentNotFound) => Ok(true),
+            Ok(marker) => Ok(marker.rebuild),
+            Err(error) if is_code(&error, &ErrorCode::DocumentNotFound) => Ok(RebuildState::Needed),
             Err(error) => Err(error),
         }
     }
 
-    async fn mark(&self, is_complete: bool) -> Result<(), Error> {
-        let marker = Marker { id: self.packages.uid.clone(), is_complete };
+    async fn note_rebuild(&self, rebuild: RebuildState) -> Result<(), Error> {
+        let marker = Marker { id: self.packages.uid.clone(), rebuild };
         self.finish(self.markers.add_or_replace(&[marker], Some("id")).await?).await
     }
 

@@ -5,6 +5,7 @@ use publaryn_core::{Ecosystem, PackageId, Timestamp, access::Owner};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    RebuildState,
     audience::Audience,
     document::PackageDocument,
     query::{MAX_WINDOW, SearchQuery, Sort},
@@ -78,11 +79,11 @@ pub(super) struct Held {
     pub revision: i64,
 }
 
-/// Says whether a full re-index of the index named `id` ever finished.
+/// Says how complete the index named `id` is.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Marker {
     pub id: String,
-    pub is_complete: bool,
+    pub rebuild: RebuildState,
 }
 
 /// Searchable fields best first, and ranking rules in the order of control-plane.md §9.

@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use publaryn_core::{Ecosystem, OrgId, PackageId, RepositoryId, Timestamp, UserId, access::Owner};
-use publaryn_search::{Audience, AudienceTag, IndexOp, PackageDocument, SearchIndex, SearchQuery, Sort, Total};
+use publaryn_search::{
+    Audience, AudienceTag, IndexOp, PackageDocument, RebuildCursor, RebuildState, SearchIndex, SearchQuery, Sort, Total,
+};
 
 use crate::sample::{ask, described, names, names_for, package, text, upsert, write};
 
@@ -25,7 +27,7 @@ macro_rules! contract_tests {
             removed_packages_are_gone,
             concurrent_writers_all_see_their_change,
             sweep_forgets_what_was_not_read_again,
-            rebuild_is_needed_until_marked,
+            a_rebuild_is_needed_until_it_is_complete,
             no_text_breaks_a_query,
             probe_answers
         );
@@ -305,12 +307,20 @@ pub async fn sweep_forgets_what_was_not_read_again(index: Index) {
     assert_eq!(names(&*index, &query, &all).await, ["fresh", "fresher"]);
 }
 
-pub async fn rebuild_is_needed_until_marked(index: Index) {
+pub async fn a_rebuild_is_needed_until_it_is_complete(index: Index) {
     assert!(index.needs_rebuild().await.unwrap());
     write(&*index, &[package("thing")]).await;
     assert!(index.needs_rebuild().await.unwrap(), "single changes do not fill an index");
-    index.mark_rebuilt().await.unwrap();
+    index.note_rebuild(RebuildState::Complete).await.unwrap();
     assert!(!index.needs_rebuild().await.unwrap());
+    let under_way = RebuildState::Running(RebuildCursor {
+        started_at: Timestamp::from_micros(42),
+        after: Some(PackageId::new()),
+        done: 7,
+    });
+    index.note_rebuild(under_way).await.unwrap();
+    assert_eq!(index.rebuild_state().await.unwrap(), under_way);
+    assert!(index.needs_rebuild().await.unwrap(), "an interrupted one has to go on");
     index.clear().await.unwrap();
     assert!(index.needs_rebuild().await.unwrap());
     assert_eq!(ask(&*index, &text("")).await.total, Total::Exactly(0));

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc};
 
 use publaryn_core::Timestamp;
-use publaryn_search::{EmbeddedIndex, PackageDocument, SearchError, SearchIndex, Total};
+use publaryn_search::{EmbeddedIndex, PackageDocument, RebuildState, SearchError, SearchIndex, Total};
 use tempfile::TempDir;
 
 use crate::sample::{Served, ask, described, names, package, text, upsert, write};
@@ -101,7 +101,7 @@ async fn the_index_survives_a_restart() {
     {
         let index = open(dir.path()).await;
         write(&*index, &all).await;
-        index.mark_rebuilt().await.unwrap();
+        index.note_rebuild(RebuildState::Complete).await.unwrap();
     }
     let index = reopen(dir.path()).await;
     assert_eq!(names(&*index, &text("lasting"), &all).await, ["lasting"]);
@@ -132,7 +132,9 @@ async fn unusable_files_are_replaced_and_reported() {
     let damages: [(&str, Damage); 6] = [
         ("state removed", |dir| fs::remove_file(dir.join("state.json")).unwrap()),
         ("state garbled", |dir| fs::write(dir.join("state.json"), b"{").unwrap()),
-        ("other version", |dir| fs::write(dir.join("state.json"), br#"{"schema":0,"is_complete":true}"#).unwrap()),
+        ("other version", |dir| {
+            fs::write(dir.join("state.json"), br#"{"schema":0,"rebuild":{"state":"complete"}}"#).unwrap()
+        }),
         ("index removed", |dir| fs::remove_dir_all(dir.join("index")).unwrap()),
         ("meta garbled", |dir| fs::write(dir.join("index/meta.json"), b"not json").unwrap()),
         ("segment damaged", |dir| {
@@ -148,7 +150,7 @@ async fn unusable_files_are_replaced_and_reported() {
         {
             let index = open(dir.path()).await;
             write(&*index, &[package("thing")]).await;
-            index.mark_rebuilt().await.unwrap();
+            index.note_rebuild(RebuildState::Complete).await.unwrap();
             index.stop();
         }
         damage(dir.path());
@@ -169,7 +171,7 @@ async fn an_index_lost_while_running_is_replaced() {
     let dir = TempDir::new().unwrap();
     let index = open(dir.path()).await;
     write(&*index, &[package("before")]).await;
-    index.mark_rebuilt().await.unwrap();
+    index.note_rebuild(RebuildState::Complete).await.unwrap();
     fs::remove_dir_all(dir.path().join("index")).unwrap();
     assert!(matches!(index.apply(vec![upsert(&package("during"))]).await, Err(SearchError::Unavailable(_))));
     assert!(index.needs_rebuild().await.unwrap());

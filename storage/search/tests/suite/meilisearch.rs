@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use publaryn_search::{Meilisearch, MeilisearchConfig, MeilisearchConfigError, SearchError, SearchIndex, Total};
+use publaryn_search::{
+    Meilisearch, MeilisearchConfig, MeilisearchConfigError, RebuildState, SearchError, SearchIndex, Total,
+};
 use serde_json::json;
 
 use crate::{
@@ -69,7 +71,7 @@ async fn index_and_settings_are_put_in_place() {
 async fn a_second_replica_shares_the_index() {
     let fixture = fixture().await;
     write(&*fixture.index(), &[package("shared")]).await;
-    fixture.index().mark_rebuilt().await.unwrap();
+    fixture.index().note_rebuild(RebuildState::Complete).await.unwrap();
     let second = connect(&fixture.server);
     assert!(!second.needs_rebuild().await.unwrap());
     assert_eq!(ask(&*second, &text("shared")).await.total, Total::Exactly(1));
@@ -137,7 +139,7 @@ async fn a_failed_task_is_an_error_and_can_be_repeated() {
 async fn a_deleted_index_is_made_again_and_reported() {
     let fixture = fixture().await;
     write(&*fixture.index(), &[package("before")]).await;
-    fixture.index().mark_rebuilt().await.unwrap();
+    fixture.index().note_rebuild(RebuildState::Complete).await.unwrap();
     fixture.server.drop_index("pub-test_packages_v1");
     let audience = publaryn_search::Audience::public();
     assert!(fixture.index().query(&text(""), &audience).await.is_err());

@@ -1,0 +1,183 @@
+//! Failures in npm's words: a status and `{"error": …}`, which the clients print.
+
+use axum::response::Response;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use publaryn_core::{RegistryError, error::CredentialProblem};
+use publaryn_protocol::{Reason, error_status, json_error};
+use publaryn_registry::identity::IdentityError;
+use serde_json::json;
+
+/// Printed by the npm client as a notice, on any response.
+pub(crate) const NPM_NOTICE: HeaderName = HeaderName::from_static("npm-notice");
+
+/// Why a request of this protocol failed.
+#[derive(Debug)]
+pub enum NpmError {
+    Registry(RegistryError),
+    /// A refusal with a status of its own, for the rules of npm.md §4 and §5.
+    Refused {
+        status: StatusCode,
+        message: String,
+    },
+    /// Too many attempts to log in.
+    Throttled {
+        retry_after_seconds: u64,
+    },
+}
+
+impl NpmError {
+    pub fn refused(status: StatusCode, message: impl Into<String>) -> Self {
+        Self::Refused { status, message: message.into() }
+    }
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::refused(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// The answer. `is_write`: anonymous writes are told to log in rather than that they lack something.
+    pub fn into_response(self, is_write: bool) -> Response {
+        match self {
+            Self::Registry(error) => render(&error, is_write),
+            Self::Refused { status, message } => respond(status, &message, &RegistryError::malformed(message.clone())),
+            Self::Throttled { retry_after_seconds } => {
+                let message = "Too many failed attempts. Try again later.";
+                let mut response = respond(StatusCode::TOO_MANY_REQUESTS, message, &RegistryError::malformed(message));
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds.max(1)));
+                response
+            }
+        }
+    }
+}
+
+impl<E: Into<RegistryError>> From<E> for NpmError {
+    fn from(error: E) -> Self {
+        Self::Registry(error.into())
+    }
+}
+
+/// Keeps what only the identity layer knows.
+pub(crate) fn identity_error(error: IdentityError) -> NpmError {
+    match error {
+        IdentityError::Throttled { retry_after } => NpmError::Throttled { retry_after_seconds: retry_after.as_secs() },
+        IdentityError::Invalid(_) => NpmError::bad_request(error.to_string()),
+        other => NpmError::Registry(other.into()),
+    }
+}
+
+/// One error in this protocol's form.
+pub fn render(error: &RegistryError, is_write: bool) -> Response {
+    let (status, message) = describe(error, is_write);
+    let mut response = respond(status, &message, error);
+    if matches!(error, RegistryError::BadCredential(CredentialProblem::OtpRequired)) {
+        // The only challenge there may be: with any other, npm discards the message.
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("OTP"));
+    }
+    response
+}
+
+fn respond(status: StatusCode, message: &str, error: &RegistryError) -> Response {
+    // `message` is what yarn reads first, `error` what npm does.
+    let body = json!({ "error": message, "message": message, "success": false });
+    let mut response = json_error(status, &body, error);
+    let line = message.chars().filter(|c| (' '..='~').contains(c)).take(200).collect();
+    response.extensions_mut().insert(Reason(line));
+    response
+}
+
+fn describe(error: &RegistryError, is_write: bool) -> (StatusCode, String) {
+    let status = error_status(error);
+    match error {
+        RegistryError::Unauthenticated if is_write => (status, "You must be logged in to publish packages.".into()),
+        RegistryError::Unauthenticated => (status, "You must be logged in. Run npm login.".into()),
+        RegistryError::BadCredential(CredentialProblem::WrongPassword) => {
+            (status, "Incorrect username or password.".into())
+        }
+        RegistryError::BadCredential(CredentialProblem::OtpRequired) => {
+            (status, "You must provide a one-time pass to continue.".into())
+        }
+        RegistryError::BadCredential(CredentialProblem::AccountDisabled) => {
+            (status, "This account is disabled.".into())
+        }
+        RegistryError::BadCredential(_) => (status, "Access token is invalid or expired. Run npm login.".into()),
+        RegistryError::NotFound => (status, "Not found".into()),
+        RegistryError::VersionNotFound(spec) => (status, format!("version not found: {spec}")),
+        RegistryError::VersionExists(version) => {
+            (status, format!("You cannot publish over the previously published versions: {version}."))
+        }
+        RegistryError::NameTaken { existing: Some(existing) } => {
+            (StatusCode::FORBIDDEN, format!("Package name too similar to existing package {existing}."))
+        }
+        RegistryError::NameTaken { existing: None } => {
+            (StatusCode::FORBIDDEN, "Package name too similar to an existing package.".into())
+        }
+        RegistryError::Invalid { code, message } => (status_of_code(code), message.clone()),
+        RegistryError::Internal(_) => (status, "Internal error. It has been logged.".into()),
+        other => (status, other.to_string()),
+    }
+}
+
+fn status_of_code(code: &str) -> StatusCode {
+    match code {
+        "unknown_user" => StatusCode::NOT_FOUND,
+        "reserved_name"
+        | "visibility_too_broad"
+        | "name_too_similar"
+        | "namespace_claimed"
+        | "namespace_claim_required" => StatusCode::FORBIDDEN,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use publaryn_core::{Scope, access::Denial};
+
+    use super::*;
+
+    #[test]
+    fn every_refusal_has_the_status_and_words_clients_know() {
+        for (error, is_write, status, text) in [
+            (RegistryError::Unauthenticated, true, 401, "You must be logged in to publish packages."),
+            (
+                RegistryError::BadCredential(CredentialProblem::Revoked),
+                true,
+                401,
+                "Access token is invalid or expired. Run npm login.",
+            ),
+            (RegistryError::NotFound, false, 404, "Not found"),
+            (
+                RegistryError::VersionExists("1.0.0".into()),
+                true,
+                409,
+                "You cannot publish over the previously published versions: 1.0.0.",
+            ),
+            (
+                RegistryError::Denied(Denial::InsufficientScope(Scope::PackagesPublish)),
+                true,
+                403,
+                "this credential lacks the scope `packages:publish`",
+            ),
+            (
+                RegistryError::NameTaken { existing: None },
+                true,
+                403,
+                "Package name too similar to an existing package.",
+            ),
+            (RegistryError::Archive { rule: "ARC-L", message: "m".into() }, true, 422, "m"),
+            (RegistryError::TooLarge { what: "tarball", limit_bytes: 5 }, true, 413, "tarball is larger than 5 bytes"),
+            (RegistryError::malformed("m"), true, 400, "m"),
+            (RegistryError::internal("secret detail"), true, 500, "Internal error. It has been logged."),
+        ] {
+            let (s, t) = describe(&error, is_write);
+            assert_eq!((s.as_u16(), t.as_str()), (status, text));
+        }
+    }
+
+    #[test]
+    fn only_a_missing_one_time_pass_is_challenged() {
+        let otp = render(&RegistryError::BadCredential(CredentialProblem::OtpRequired), true);
+        assert_eq!(otp.headers()[header::WWW_AUTHENTICATE], "OTP");
+        for error in [RegistryError::Unauthenticated, RegistryError::BadCredential(CredentialProblem::Invalid)] {
+            assert!(render(&error, true).headers().get(header::WWW_AUTHENTICATE).is_none());
+        }
+    }
+}

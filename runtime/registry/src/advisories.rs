@@ -1,0 +1,25 @@
+//! Security findings of live releases, for the clients' own audit commands.
+
+use publaryn_core::{Ecosystem, Principal, RegistryError};
+pub use publaryn_metadata::advisories::AdvisoryRow as Advisory;
+
+use crate::Registry;
+
+impl Registry {
+    /// Unresolved security findings of at least medium severity on live releases of these packages, as far as
+    /// `who` may read them. One row per release and finding.
+    pub async fn advisories(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        normalized: &[&str],
+    ) -> Result<Vec<Advisory>, RegistryError> {
+        let mut rows = self.0.db.advisories(ecosystem, normalized).await?;
+        let mut ids: Vec<_> = rows.iter().map(|row| row.package_id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let readable: Vec<_> = self.views_by_id(who, &ids).await?.iter().map(|view| view.id()).collect();
+        rows.retain(|row| readable.contains(&row.package_id));
+        Ok(rows)
+    }
+}

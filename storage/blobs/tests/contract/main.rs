@@ -1,0 +1,54 @@
+//! The contract of [`publaryn_blobs::BlobStore`]: every case runs on disk, and on S3 when
+//! `PUBLARYN_TEST_S3=endpoint,access,secret` names a server (`benches/services/s3.sh` starts one).
+
+mod fixture;
+mod keeping;
+mod memory;
+mod reading;
+mod staging;
+
+/// Makes one test per store from each named case.
+macro_rules! contract {
+    ($($module:ident :: $case:ident),* $(,)?) => {
+        mod disk {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$module::$case(super::fixture::Fixture::disk().await).await;
+            })*
+        }
+        mod s3 {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                if let Some(fixture) = super::fixture::Fixture::s3().await {
+                    super::$module::$case(fixture).await;
+                }
+            })*
+        }
+    };
+}
+
+contract! {
+    staging::small_body_round_trips_with_all_digests,
+    staging::bodies_of_every_awkward_size_round_trip,
+    staging::weak_digests_only_when_asked_for,
+    staging::limit_stops_the_body_at_once_and_leaves_nothing,
+    staging::body_of_exactly_the_limit_is_accepted,
+    staging::digest_mismatch_leaves_nothing,
+    staging::aborted_body_leaves_nothing,
+    staging::dropped_upload_leaves_nothing,
+    staging::same_content_concurrently,
+    staging::promotion_is_idempotent,
+    staging::discard_removes_only_what_was_not_promoted,
+    staging::chunking_does_not_matter,
+    reading::ranges,
+    reading::missing_blob_is_told_apart,
+    reading::concurrent_readers_see_the_same_bytes,
+    reading::verified_stream_tells_wrong_content,
+    reading::presigned_url,
+    keeping::crash_between_stage_and_promote_is_found_and_removed,
+    keeping::crash_during_an_upload_is_found_and_removed,
+    keeping::listing_is_complete_sorted_and_dated,
+    keeping::late_delete_spares_content_uploaded_again,
+    keeping::probe_leaves_nothing,
+    memory::two_hundred_megabytes_in_constant_memory,
+}

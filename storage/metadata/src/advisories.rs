@@ -1,0 +1,45 @@
+//! Findings of live releases by package name: what audit commands ask for.
+
+use publaryn_core::{Ecosystem, PackageId, finding::Severity};
+use sqlx::FromRow;
+
+use crate::{Db, DbResult, Sql};
+
+/// One security finding of one live release.
+#[derive(Debug, Clone, FromRow)]
+pub struct AdvisoryRow {
+    pub package_id: PackageId,
+    /// Normalised name.
+    pub package: String,
+    pub version: String,
+    pub rule_id: String,
+    pub severity: Severity,
+    pub title: String,
+    pub location: String,
+}
+
+macro_rules! advisories {
+    ($names:literal) => {
+        concat!(
+            "SELECT p.id AS package_id, p.normalized_name AS package, r.version, f.rule_id, f.severity, f.title, f.location ",
+            "FROM packages p JOIN releases r ON r.package_id = p.id JOIN findings f ON f.release_id = r.id ",
+            "WHERE p.ecosystem = $1 AND p.deleted_at IS NULL AND r.status IN ('published', 'deprecated', 'yanked') ",
+            "AND f.resolved_at IS NULL AND f.severity IN ('medium', 'high', 'critical') AND f.kind IN ('vulnerability', ",
+            "'malware', 'secrets_exposed', 'suspicious_install_hook', 'dependency_confusion') AND p.normalized_name ",
+            $names,
+            " ORDER BY p.normalized_name, r.sequence, f.id"
+        )
+    };
+}
+
+impl Db {
+    /// Unresolved security findings, medium and worse, of live releases of these packages.
+    pub async fn advisories(&self, ecosystem: Ecosystem, normalized: &[&str]) -> DbResult<Vec<AdvisoryRow>> {
+        let sql = self.sql(Sql {
+            sqlite: advisories!("IN (SELECT value FROM json_each($2))"),
+            postgres: advisories!("= ANY(ARRAY(SELECT json_array_elements_text($2::json)))"),
+        });
+        let names = serde_json::Value::from(normalized.to_vec()).to_string();
+        Ok(on_db!(self, |c| sqlx::query_as(sql).bind(ecosystem).bind(names).fetch_all(c).await)?)
+    }
+}

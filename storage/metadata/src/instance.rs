@@ -1,0 +1,23 @@
+//! Instance-wide facts, such as signing keys: written once, read by every replica.
+
+use publaryn_core::Timestamp;
+
+use crate::{Db, DbResult, Tx};
+
+impl Db {
+    pub async fn instance_setting(&self, name: &str) -> DbResult<Option<String>> {
+        const SQL: &str = "SELECT value FROM instance_settings WHERE name = $1";
+        Ok(on_db!(self, |c| sqlx::query_scalar(SQL).bind(name).fetch_optional(c).await)?)
+    }
+}
+
+impl Tx {
+    /// Keeps the value under that name unless there is one; returns the one that is kept.
+    pub async fn instance_setting_or_insert(&mut self, name: &str, value: &str, now: Timestamp) -> DbResult<String> {
+        const INSERT: &str =
+            "INSERT INTO instance_settings (name, value, updated_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+        const READ: &str = "SELECT value FROM instance_settings WHERE name = $1";
+        on_tx!(self, |c| sqlx::query(INSERT).bind(name).bind(value).bind(now).execute(c).await.map(drop))?;
+        Ok(on_tx!(self, |c| sqlx::query_scalar(READ).bind(name).fetch_one(c).await)?)
+    }
+}
