@@ -6,6 +6,7 @@ use axum::Router;
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret};
 use publaryn_config::{Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration};
+use publaryn_jobs::Engine;
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_protocol::Adapter;
 use publaryn_publish::{PublishSettings, fold_name};
@@ -19,7 +20,7 @@ use crate::{
     backends,
     http::{Edge, HttpLimits, Probes, Surfaces, bind, install_recorder},
     protocols,
-    supervision::{self, Parts},
+    supervision::{self, Parts, Standing},
     v1::{self, ApiSettings, ApiState, problem::Problem},
 };
 
@@ -65,6 +66,7 @@ pub struct App {
     config: Config,
     registry: Registry,
     tree: Tree,
+    engine: Engine,
     probes: Probes,
     stop_http: CancellationToken,
     /// A vital part of the tree gave up; the process should end with exit code 70.
@@ -123,7 +125,7 @@ impl App {
             grace: config.server.shutdown_grace_seconds.duration(),
         };
         let address = listening.address;
-        let tree = supervision::start(Parts {
+        let Standing { tree, engine } = supervision::start(Parts {
             config: &config,
             options,
             registry: registry.clone(),
@@ -136,7 +138,7 @@ impl App {
         })
         .await?;
         probes.watch(tree.clone());
-        Ok(Self { address, config, registry, tree, probes, stop_http, exhausted, _lock: lock })
+        Ok(Self { address, config, registry, tree, engine, probes, stop_http, exhausted, _lock: lock })
     }
 
     /// Where it listens.
@@ -170,6 +172,7 @@ impl App {
         let drain = async {
             tokio::time::sleep(Duration::from_millis(500)).await;
             self.stop_http.cancel();
+            self.engine.drain();
             self.tree.stop(self.config.server.shutdown_grace_seconds.duration()).await;
         };
         let is_hurried = tokio::select! {
