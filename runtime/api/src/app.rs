@@ -181,6 +181,7 @@ impl App {
         };
         if is_hurried {
             self.stop_http.cancel();
+            self.engine.drain();
             self.tree.stop(Duration::ZERO).await;
         }
         if let Err(error) = self.registry.downloads().flush(self.registry.db()).await {
