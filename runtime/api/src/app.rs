@@ -6,7 +6,7 @@ use axum::Router;
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret};
 use publaryn_config::{Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration};
-use publaryn_jobs::Jobs;
+use publaryn_jobs::Engine;
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_protocol::Adapter;
 use publaryn_publish::{PublishSettings, fold_name};
@@ -66,7 +66,7 @@ pub struct App {
     config: Config,
     registry: Registry,
     tree: Tree,
-    jobs: Jobs,
+    engine: Engine,
     probes: Probes,
     stop_http: CancellationToken,
     /// A vital part of the tree gave up; the process should end with exit code 70.
@@ -125,7 +125,7 @@ impl App {
             grace: config.server.shutdown_grace_seconds.duration(),
         };
         let address = listening.address;
-        let Standing { tree, jobs } = supervision::start(Parts {
+        let Standing { tree, engine } = supervision::start(Parts {
             config: &config,
             options,
             registry: registry.clone(),
@@ -138,7 +138,7 @@ impl App {
         })
         .await?;
         probes.watch(tree.clone());
-        Ok(Self { address, config, registry, tree, jobs, probes, stop_http, exhausted, _lock: lock })
+        Ok(Self { address, config, registry, tree, engine, probes, stop_http, exhausted, _lock: lock })
     }
 
     /// Where it listens.
@@ -172,9 +172,8 @@ impl App {
         let drain = async {
             tokio::time::sleep(Duration::from_millis(500)).await;
             self.stop_http.cancel();
-            let grace = self.config.server.shutdown_grace_seconds.duration();
-            self.jobs.begin_drain(grace.saturating_sub(GIVE_BACK));
-            self.tree.stop(grace).await;
+            self.engine.drain();
+            self.tree.stop(self.config.server.shutdown_grace_seconds.duration()).await;
         };
         let is_hurried = tokio::select! {
             () = drain => false,
@@ -182,7 +181,7 @@ impl App {
         };
         if is_hurried {
             self.stop_http.cancel();
-            self.jobs.drain(Duration::ZERO).await;
+            self.engine.drain();
             self.tree.stop(Duration::ZERO).await;
         }
         if let Err(error) = self.registry.downloads().flush(self.registry.db()).await {
@@ -194,9 +193,6 @@ impl App {
         self.registry.db().close().await;
     }
 }
-
-/// Kept of the shutdown's grace for storing what running jobs give back.
-const GIVE_BACK: Duration = Duration::from_secs(3);
 
 /// Documents kept in memory: enough for thousands of packages in use, small beside what an operating
 /// system's page cache takes.
@@ -317,8 +313,7 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
     };
     let mut router = Router::new().nest("/v1", v1::router().with_state(state)).merge(probes.router());
     for mount in adapters.iter().flat_map(|adapter| adapter.mounts()) {
-        // A service, not a nested router: an adapter answers everything below its mount, unknown routes too.
-        router = router.nest_service(mount.path, mount.router.with_state(registry.clone()));
+        router = router.nest(mount.path, mount.router.with_state(registry.clone()));
     }
     router.fallback(async || Problem::route_not_found())
 }
