@@ -77,6 +77,9 @@ pub async fn commit(
         Some(head) => existing(&mut tx, who, head, now).await?,
         None => create(&mut tx, settings, who, command, now).await?,
     };
+    if command.name.respells(&place.head.name) {
+        return Err(RegistryError::NameTaken { existing: Some(place.head.name.to_string()) });
+    }
     let package = place.head.id;
     let sequence = tx.next_sequence(package).await?;
     let metadata = command.metadata.to_string();

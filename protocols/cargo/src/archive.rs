@@ -19,6 +19,9 @@ const MAX_VCS_INFO_BYTES: u64 = 64 << 10;
 /// Unpacked bytes allowed per byte of the upload limit (cargo.md §6).
 pub const UNPACKED_PER_LIMIT: u64 = 20;
 
+/// Most files and directories of a crate, whatever the operator allows other archives (cargo.md §6).
+pub const MAX_ENTRIES: u64 = 50_000;
+
 /// Bounds of one archive.
 #[derive(Debug, Clone, Copy)]
 pub struct ArchiveLimits {

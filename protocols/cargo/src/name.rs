@@ -27,7 +27,7 @@ const TOOLCHAIN: [&str; 7] = ["alloc", "compiler_builtins", "core", "proc_macro"
 /// `Invalid` with the reason, as `invalid crate name ...`.
 pub fn parse_name(raw: &str) -> Result<PackageName, RegistryError> {
     match fault(raw) {
-        None => Ok(PackageName::accepted(raw, &collision_key(raw), &collision_key(raw))),
+        None => Ok(PackageName::accepted(raw, &collision_key(raw), &collision_key(raw)).keeping_spelling()),
         Some(reason) => {
             let shown: String = raw.chars().take(MAX_NAME_CHARS).collect();
             Err(RegistryError::invalid("invalid_name", format!("invalid crate name `{shown}`: {reason}")))

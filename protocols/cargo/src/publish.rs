@@ -17,7 +17,7 @@ use publaryn_scan::ArchiveError;
 use serde_json::json;
 
 use crate::{
-    archive::{ArchiveLimits, CrateArchive, UNPACKED_PER_LIMIT, read_crate},
+    archive::{ArchiveLimits, CrateArchive, MAX_ENTRIES, UNPACKED_PER_LIMIT, read_crate},
     call::{Answer, Call, json},
     download::archive_filename,
     error::CargoError,
@@ -109,7 +109,7 @@ fn refusal(error: RegistryError, name: &str) -> CargoError {
 async fn store(call: &Call, mut checked: CheckedCrate, framed: PublishBody, limit: u64) -> Answer {
     let settings = &call.registry.settings().limits;
     let limits = ArchiveLimits {
-        max_entries: settings.max_entries,
+        max_entries: settings.max_entries.min(MAX_ENTRIES),
         max_unpacked_bytes: settings.max_unpacked.min(limit.saturating_mul(UNPACKED_PER_LIMIT)),
         max_ratio: settings.max_ratio,
     };

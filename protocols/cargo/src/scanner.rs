@@ -12,14 +12,14 @@ use publaryn_core::{
 use publaryn_scan::{Findings, ScanError, ScanInput, ScanJob, Scanner};
 
 use crate::{
-    archive::{ArchiveLimits, read_crate},
+    archive::{ArchiveLimits, MAX_ENTRIES, read_crate},
     manifest::{Manifest, ManifestDependency},
     own_index::OwnIndexes,
     release::{CrateRelease, Dependency, DependencyKind, PUBLIC_INDEX, PUBLIC_SPARSE_INDEX},
 };
 
-/// The limits of scanning.md §4; the smaller ones of the operator were applied at upload.
-const LIMITS: ArchiveLimits = ArchiveLimits { max_entries: 50_000, max_unpacked_bytes: 2 << 30, max_ratio: 50 };
+/// Looser than at upload, where the operator's limits were applied to the same bytes.
+const LIMITS: ArchiveLimits = ArchiveLimits { max_entries: MAX_ENTRIES, max_unpacked_bytes: 8 << 30, max_ratio: 1000 };
 
 /// Agreement of the index line with the archive.
 pub struct CrateMetadata;

@@ -166,6 +166,11 @@ impl RegistryError {
         }
     }
 
+    /// A service that the registry stands on is away; the same request may work later.
+    pub const fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+
     /// Logs the cause chain of a failure once, where it is answered.
     pub fn cause_chain(&self) -> String {
         let mut text = self.to_string();

@@ -16,13 +16,27 @@ pub struct PackageName {
     display: SmolStr,
     canonical: SmolStr,
     collision: SmolStr,
+    keeps_spelling: bool,
 }
 
 impl PackageName {
     /// For adapters: `display` as published, `canonical` the normalised identity and
     /// `collision` the key under which two names may not both exist.
     pub fn accepted(display: &str, canonical: &str, collision: &str) -> Self {
-        Self { display: display.into(), canonical: canonical.into(), collision: collision.into() }
+        Self {
+            display: display.into(),
+            canonical: canonical.into(),
+            collision: collision.into(),
+            keeps_spelling: false,
+        }
+    }
+    /// For ecosystems whose clients look a package up by its published spelling: every release must repeat it.
+    pub fn keeping_spelling(self) -> Self {
+        Self { keeps_spelling: true, ..self }
+    }
+    /// Whether this is another spelling of a package published as `published`, where that matters.
+    pub fn respells(&self, published: &str) -> bool {
+        self.keeps_spelling && self.display != published
     }
     /// The spelling of the publisher.
     pub fn display(&self) -> &str {

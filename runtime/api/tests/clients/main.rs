@@ -3,6 +3,7 @@
 //! Every test starts its own `publaryn` process on a random port with a scratch data directory and
 //! stops it by process id. The external variants run when `make test` has started the services.
 
+mod cargo;
 mod npm;
 mod npm_upload;
 mod server;

@@ -179,6 +179,18 @@ impl Server {
         self.kill().await;
         self.launch().await;
     }
+    /// Starts again with these settings changed or added.
+    pub async fn restart_with(&mut self, settings: &[(&str, &str)]) {
+        for (key, value) in settings {
+            self.settings.retain(|(known, _)| known != key);
+            self.settings.push(((*key).to_owned(), (*value).to_owned()));
+        }
+        self.restart().await;
+    }
+    /// Whether everything lies in the data directory.
+    pub fn is_embedded(&self) -> bool {
+        self.settings.iter().all(|(key, _)| key != "database.url")
+    }
     pub fn pid(&self) -> u32 {
         self.child.as_ref().and_then(Child::id).expect("the server runs")
     }

@@ -1,0 +1,194 @@
+//! cargo itself against the server: both entry points, publishing, building, owners, search.
+//!
+//! Every test has a `CARGO_HOME` of its own in which `pub` is the anonymous entry point and `corp` the
+//! authenticated one. The public registry is replaced by the server under test, so nothing leaves the
+//! machine.
+
+mod access;
+mod consume;
+mod faults;
+mod owners;
+mod publish;
+mod raw;
+mod search;
+mod upload;
+
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use tokio::{io::AsyncWriteExt, process::Command};
+
+use crate::Server;
+
+/// A developer's machine: a `CARGO_HOME` and a place for projects.
+pub struct Machine {
+    home: PathBuf,
+    work: PathBuf,
+}
+
+/// What one run of cargo said.
+#[derive(Debug)]
+pub struct Said {
+    pub ok: bool,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    #[track_caller]
+    pub fn succeeds(self) -> Self {
+        assert!(self.ok, "cargo failed:\n{}\n{}", self.out, self.err);
+        self
+    }
+    #[track_caller]
+    pub fn fails_with(self, text: &str) -> Self {
+        assert!(!self.ok, "cargo succeeded:\n{}\n{}", self.out, self.err);
+        self.says(text)
+    }
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.err.contains(text) || self.out.contains(text), "no `{text}` in:\n{}\n{}", self.out, self.err);
+        self
+    }
+    #[track_caller]
+    pub fn never_says(self, text: &str) -> Self {
+        assert!(!self.err.contains(text) && !self.out.contains(text), "`{text}` in:\n{}\n{}", self.out, self.err);
+        self
+    }
+}
+
+impl Machine {
+    pub fn new(server: &Server, name: &str) -> Self {
+        let root = server.scratch(name);
+        let machine = Self { home: root.join("home"), work: root.join("work") };
+        std::fs::create_dir_all(&machine.home).unwrap();
+        std::fs::create_dir_all(&machine.work).unwrap();
+        let base = server.base_url();
+        let config = format!(
+            "[registries.pub]\nindex = \"sparse+{base}/cargo/index/\"\n\
+             [registries.corp]\nindex = \"sparse+{base}/cargo/index/auth/\"\ncredential-provider = [\"cargo:token\"]\n\
+             [registries.bare]\nindex = \"sparse+{base}/cargo/index/auth/\"\n\
+             [source.crates-io]\nreplace-with = \"mirror\"\n[source.mirror]\nregistry = \"sparse+{base}/cargo/index/\"\n\
+             [net]\nretry = 5\n[profile.dev]\ndebug = false\nincremental = false\n"
+        );
+        std::fs::write(machine.home.join("config.toml"), config).unwrap();
+        machine
+    }
+
+    /// Keeps a token for a registry, as `cargo login` does.
+    pub fn login(&self, registry: &str, token: &str) {
+        let path = self.home.join("credentials.toml");
+        let mut text = std::fs::read_to_string(&path).unwrap_or_default();
+        let section = format!("[registries.{registry}]\n");
+        if let Some(at) = text.find(&section) {
+            let end = text[at + section.len()..].find('[').map_or(text.len(), |end| at + section.len() + end);
+            text.replace_range(at..end, "");
+        }
+        write!(text, "{section}token = \"{token}\"\n").unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub fn logged_in(self, token: &str) -> Self {
+        self.login("pub", token);
+        self.login("corp", token);
+        self
+    }
+
+    /// A directory for a project.
+    pub fn dir(&self, name: &str) -> PathBuf {
+        let dir = self.work.join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    /// Drops every downloaded index file and archive.
+    pub fn empty_cache(&self) {
+        // Absent before the first use.
+        let _ = std::fs::remove_dir_all(self.home.join("registry"));
+    }
+
+    pub fn command(&self, program: &str, dir: &Path) -> Command {
+        let cargo = std::env::var_os("CARGO").map(PathBuf::from);
+        let mut path = std::env::var_os("PATH").unwrap_or_default();
+        if let Some(bin) = cargo.as_deref().and_then(Path::parent) {
+            let rest = std::env::split_paths(&path).collect::<Vec<_>>();
+            path = std::env::join_paths([bin.to_path_buf()].into_iter().chain(rest)).unwrap();
+        }
+        let mut command = Command::new(program);
+        command.env_clear().env("PATH", path).env("CARGO_HOME", &self.home).env("HOME", &self.home).env("TERM", "dumb");
+        for kept in ["RUSTUP_HOME", "RUSTUP_TOOLCHAIN"] {
+            if let Some(value) = std::env::var_os(kept) {
+                command.env(kept, value);
+            }
+        }
+        command.current_dir(dir).kill_on_drop(true);
+        command
+    }
+
+    /// Runs cargo in a project.
+    pub async fn cargo(&self, dir: &Path, line: &str) -> Said {
+        self.run(self.command("cargo", dir), line.split_whitespace(), "").await
+    }
+
+    pub async fn run<'a>(&self, mut command: Command, args: impl Iterator<Item = &'a str>, input: &str) -> Said {
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program is installed");
+        let mut stdin = child.stdin.take().expect("piped");
+        // A program that reads nothing closes its end.
+        let _ = stdin.write_all(input.as_bytes()).await;
+        drop(stdin);
+        let output = child.wait_with_output().await.expect("the child can be waited for");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Said { ok: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// Writes a library project; `tail` follows the `[package]` section of its manifest.
+    pub fn library(&self, name: &str, version: &str, tail: &str) -> PathBuf {
+        self.project(name, version, tail, "lib.rs", "pub fn answer() -> u32 { 42 }\n")
+    }
+
+    /// Writes a program that uses nothing of its dependencies.
+    pub fn program(&self, name: &str, tail: &str) -> PathBuf {
+        self.project(name, "0.1.0", tail, "main.rs", "fn main() {}\n")
+    }
+
+    pub fn project(&self, name: &str, version: &str, tail: &str, file: &str, source: &str) -> PathBuf {
+        let dir = self.dir(&format!("{name}-{version}"));
+        let manifest = format!(
+            "[package]\nname = \"{name}\"\nversion = \"{version}\"\nedition = \"2021\"\ndescription = \"a test\"\nlicense = \"MIT\"\n{tail}"
+        );
+        std::fs::write(dir.join("Cargo.toml"), manifest).unwrap();
+        std::fs::create_dir_all(dir.join("src")).unwrap();
+        std::fs::write(dir.join("src").join(file), source).unwrap();
+        dir
+    }
+
+    /// Publishes a library without building it first.
+    pub async fn publish(&self, registry: &str, name: &str, version: &str, tail: &str) -> Said {
+        let dir = self.library(name, version, tail);
+        self.cargo(&dir, &format!("publish --no-verify --registry {registry}")).await
+    }
+}
+
+/// `Authorization` as cargo sends it: the bare token.
+pub async fn fetch(server: &Server, path: &str, token: Option<&str>) -> (u16, String) {
+    let mut request = server.http.get(format!("{}{path}", server.base_url()));
+    if let Some(token) = token {
+        request = request.header("authorization", token);
+    }
+    let response = request.send().await.expect("the server answers");
+    (response.status().as_u16(), response.text().await.expect("a body"))
+}
+
+/// The versions that the index file of a crate lists.
+pub async fn versions(server: &Server, path: &str, token: Option<&str>) -> Vec<String> {
+    let (status, text) = fetch(server, path, token).await;
+    assert!(matches!(status, 200 | 404), "{path}: {status} {text}");
+    let lines = text.lines().filter(|_| status == 200);
+    lines
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["vers"].as_str().unwrap().to_owned())
+        .collect()
+}
