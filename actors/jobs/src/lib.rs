@@ -1,47 +1,18 @@
-//! PLACEHOLDER until branch `actors` lands: only the signatures that the publish pipeline calls.
+//! The durable queue's engine. The queue itself is SQL in the metadata database
+//! (`publaryn_metadata::jobs`); the actors here only execute it and hold no truth of their own.
+//!
+//! `root/jobs` has one pool per kind (`queue.<kind>`, so that no kind delays another), `acks` which
+//! stores results in batches, `dispatcher` which notices what no wake-up announced, and `node`, the
+//! heartbeat. `root/maintenance` recovers what died and ticks the schedules, on one node at a time.
 
-use publaryn_core::{BoxError, job::JobKind};
-use publaryn_metadata::Tx;
+mod acks;
+mod engine;
+mod handler;
+mod queue;
+mod schedule;
+mod upkeep;
 
-pub struct JobContext(());
-
-#[derive(Debug)]
-pub enum Outcome {
-    Done,
-    Committed,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum JobError {
-    #[error("{0}")]
-    Retry(BoxError),
-    #[error("{0}")]
-    Permanent(BoxError),
-}
-
-impl JobError {
-    pub fn retry(error: impl Into<BoxError>) -> Self {
-        Self::Retry(error.into())
-    }
-    pub fn permanent(error: impl Into<BoxError>) -> Self {
-        Self::Permanent(error.into())
-    }
-}
-
-#[async_trait::async_trait]
-pub trait Handler: Send + Sync + 'static {
-    fn kind(&self) -> JobKind;
-    async fn run(&self, job: &JobContext) -> Result<Outcome, JobError>;
-}
-
-impl JobContext {
-    pub fn payload<T: serde::de::DeserializeOwned>(&self) -> Result<T, JobError> {
-        Err(JobError::permanent("placeholder"))
-    }
-    pub async fn complete_in(&self, _tx: &mut Tx) -> Result<(), JobError> {
-        Ok(())
-    }
-    pub async fn progress(&self, _done: u64, _total: Option<u64>) -> Result<(), JobError> {
-        Ok(())
-    }
-}
+pub use engine::{Engine, EngineOptions, KindLimits, KindOverride};
+pub use handler::{Handler, JobContext, JobError, Outcome};
+pub use schedule::Schedule;
+pub use upkeep::PruneJobs;

@@ -44,7 +44,7 @@ pub(crate) async fn user(call: &Call, username: &str) -> Answer {
 
 /// `PUT /-/user/org.couchdb.user:U`: login, and registration when an address comes along. The request's own
 /// credential is ignored: npm sends the old, dead token while logging in.
-pub(crate) async fn login(call: &mut Call, username: &str) -> Answer {
+pub(crate) async fn login(call: &Call, username: &str) -> Answer {
     let body = call.object().await?;
     let text = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
     if text("name") != username || username.is_empty() {
@@ -143,7 +143,7 @@ fn key_of(id: TokenId) -> String {
 
 /// `POST /-/npm/v1/tokens`: the person proves the password again; a restriction that cannot be honoured is
 /// refused, never dropped.
-pub(crate) async fn create_token(call: &mut Call) -> Answer {
+pub(crate) async fn create_token(call: &Call) -> Answer {
     call.require_login()?;
     let body = call.object().await?;
     let Some(username) = call.who.user().map(|user| user.username.clone()) else {
@@ -298,7 +298,7 @@ pub(crate) async fn profile(call: &Call) -> Answer {
 }
 
 /// `POST /-/npm/v1/user`: full name, home page, password.
-pub(crate) async fn set_profile(call: &mut Call) -> Answer {
+pub(crate) async fn set_profile(call: &Call) -> Answer {
     call.require_login()?;
     let body = call.object().await?;
     let mut patch = ProfilePatch::default();

@@ -24,7 +24,7 @@ const MAX_TREE_DEPTH: usize = 64;
 const MAX_PATHS: usize = 100;
 
 /// `POST /-/npm/v1/security/advisories/bulk`.
-pub(crate) async fn bulk(call: &mut Call) -> Answer {
+pub(crate) async fn bulk(call: &Call) -> Answer {
     let body = read(call).await?;
     let mut installed: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (name, versions) in &body {
@@ -40,7 +40,7 @@ pub(crate) async fn bulk(call: &mut Call) -> Answer {
 }
 
 /// `POST /-/npm/v1/security/audits[/quick]`: the older form, with a tree instead of a list.
-pub(crate) async fn quick(call: &mut Call) -> Answer {
+pub(crate) async fn quick(call: &Call) -> Answer {
     let body = read(call).await?;
     let mut tree = Tree::default();
     if let Some(dependencies) = body.get("dependencies").and_then(Value::as_object) {
@@ -83,8 +83,8 @@ pub(crate) async fn quick(call: &mut Call) -> Answer {
     }))
 }
 
-async fn read(call: &mut Call) -> Result<Map<String, Value>, NpmError> {
-    let raw = std::mem::replace(&mut call.body, axum::body::Body::empty());
+async fn read(call: &Call) -> Result<Map<String, Value>, NpmError> {
+    let raw = call.take_body();
     let body = body::read_object(&call.parts.headers, raw, MAX_BODY_BYTES).await?;
     if body.len() > MAX_NAMES {
         return Err(NpmError::refused(

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use futures::StreamExt;
 use http::{HeaderMap, header};
-use publaryn_core::RegistryError;
+use publaryn_core::{BoxError, RegistryError};
 use publaryn_protocol::byte_stream;
 use publaryn_registry::ByteStream;
 use serde_json::{Map, Value};
@@ -40,6 +40,7 @@ fn inflated(body: ByteStream) -> ByteStream {
         let Some(mut decoder) = decoder else { return Ok(None) };
         match steps.next().await.transpose()? {
             Some(piece) => {
+                let piece: Bytes = piece;
                 decoder.write_all(&piece)?;
                 let out = Bytes::from(std::mem::take(decoder.get_mut()));
                 Ok(Some((out, (steps, Some(decoder)))))
@@ -78,7 +79,7 @@ pub(crate) async fn read_object(
         .map_err(|error| NpmError::bad_request(format!("the body cannot be read: {error}")))
 }
 
-pub(crate) fn broken(error: std::io::Error) -> NpmError {
+pub(crate) fn broken(error: BoxError) -> NpmError {
     NpmError::bad_request(format!("the request body broke off: {error}"))
 }
 

@@ -1,12 +1,12 @@
 //! One request on its way through this adapter: who asks, for what, and how the answer is sent.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use publaryn_core::{Ecosystem, Principal, RegistryError, audit::ClientOrigin};
 use publaryn_protocol::BaseUrl;
 use publaryn_registry::{PackageView, Registry};
@@ -46,16 +46,21 @@ pub(crate) struct Call {
     pub shared: Arc<Shared>,
     pub who: Principal,
     pub parts: Parts,
-    pub body: Body,
+    body: Mutex<Body>,
 }
 
 impl Call {
-    pub fn headers(&self) -> &HeaderMap {
-        &self.parts.headers
+    pub fn new(registry: Registry, shared: Arc<Shared>, who: Principal, parts: Parts, body: Body) -> Self {
+        Self { registry, shared, who, parts, body: Mutex::new(body) }
     }
 
-    pub fn is_write(&self) -> bool {
-        !matches!(self.parts.method, Method::GET | Method::HEAD)
+    /// The body; empty when it was taken before.
+    pub fn take_body(&self) -> Body {
+        std::mem::replace(&mut *self.body.lock().unwrap_or_else(PoisonError::into_inner), Body::empty())
+    }
+
+    pub fn headers(&self) -> &HeaderMap {
+        &self.parts.headers
     }
 
     /// The address of this registry as the client wrote it, without trailing slash.
@@ -94,9 +99,8 @@ impl Call {
     }
 
     /// The small JSON object in the body.
-    pub async fn object(&mut self) -> Result<Map<String, Value>, NpmError> {
-        let body = std::mem::replace(&mut self.body, Body::empty());
-        body::read_object(&self.parts.headers, body, SMALL_BODY_BYTES).await
+    pub async fn object(&self) -> Result<Map<String, Value>, NpmError> {
+        body::read_object(&self.parts.headers, self.take_body(), SMALL_BODY_BYTES).await
     }
 
     /// The values of a query parameter, decoded.

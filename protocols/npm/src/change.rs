@@ -64,9 +64,9 @@ async fn changed(call: &Call, name: &str) -> Answer {
 }
 
 /// `PUT /P/-rev/R`: owners, or the packument less the versions to unpublish.
-pub(crate) async fn revise(call: &mut Call, name: &str, rev: &str) -> Answer {
+pub(crate) async fn revise(call: &Call, name: &str, rev: &str) -> Answer {
     call.require_login()?;
-    let raw = std::mem::replace(&mut call.body, axum::body::Body::empty());
+    let raw = call.take_body();
     let body = body::read_object(&call.parts.headers, raw, MAX_DOCUMENT_BYTES).await?;
     let (_, document) = document_at(call, name, rev).await?;
     match (body.get("versions").and_then(Value::as_object), body.get("maintainers").and_then(Value::as_array)) {
@@ -163,9 +163,9 @@ pub(crate) async fn delete_tarball(call: &Call, name: &str, file: &str, rev: &st
 }
 
 /// `PUT /-/package/P/dist-tags/T`, the body being a JSON string.
-pub(crate) async fn put_tag(call: &mut Call, name: &str, tag: &str) -> Answer {
+pub(crate) async fn put_tag(call: &Call, name: &str, tag: &str) -> Answer {
     call.require_login()?;
-    let raw = std::mem::replace(&mut call.body, axum::body::Body::empty());
+    let raw = call.take_body();
     let bytes = body::read(&call.parts.headers, raw, 4096).await?;
     check_tag(tag).map_err(|error| NpmError::bad_request(error.to_string()))?;
     let version: String = serde_json::from_slice(&bytes)
@@ -192,7 +192,7 @@ pub(crate) async fn delete_tag(call: &Call, name: &str, tag: &str) -> Answer {
 }
 
 /// `POST /-/package/P/access`.
-pub(crate) async fn set_access(call: &mut Call, name: &str) -> Answer {
+pub(crate) async fn set_access(call: &Call, name: &str) -> Answer {
     call.require_login()?;
     let body = call.object().await?;
     let visibility = match body.get("access").and_then(Value::as_str) {

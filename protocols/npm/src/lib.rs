@@ -86,8 +86,8 @@ async fn answer(registry: Registry, shared: Arc<Shared>, request: Request<axum::
     };
     let answered = match caller {
         Ok(who) => {
-            let mut call = Call { registry, shared, who, parts, body };
-            dispatch(&mut call, route).await
+            let call = Call::new(registry, shared, who, parts, body);
+            dispatch(&call, route).await
         }
         Err(error) => Err(error.into()),
     };
@@ -103,7 +103,7 @@ fn ignores_credentials(route: &Route, method: &Method) -> bool {
     }
 }
 
-async fn dispatch(call: &mut Call, route: Route) -> Answer {
+async fn dispatch(call: &Call, route: Route) -> Answer {
     let is_open_to_all = ignores_credentials(&route, &call.parts.method);
     if call.registry.settings().require_login && !is_open_to_all {
         call.require_login()?;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::{HeaderValue, StatusCode};
 use publaryn_core::{
-    ArtifactKind, Ecosystem, PackageName, RegistryError,
+    ArtifactKind, BoxError, Ecosystem, PackageName, RegistryError,
     publish::{PublishCommand, PublishOutcome},
 };
 use publaryn_registry::{ByteStream, Published, StageRequest, StagedArtifact};
@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// `PUT /P`.
-pub(crate) async fn put(call: &mut Call, url_name: &str) -> Answer {
+pub(crate) async fn put(call: &Call, url_name: &str) -> Answer {
     call.require_login()?;
     let parsed =
         name::parse_name(url_name).map_err(|error| NpmError::bad_request(format!("invalid package name: {error}")))?;
@@ -48,7 +48,7 @@ pub(crate) async fn put(call: &mut Call, url_name: &str) -> Answer {
     if let Some(error) = refusal.take_if(|error| !matches!(error, RegistryError::Denied(_) | RegistryError::NotFound)) {
         return Err(error.into());
     }
-    let raw = std::mem::replace(&mut call.body, axum::body::Body::empty());
+    let raw = call.take_body();
     let upload = Arc::new(Mutex::new(Upload {
         input: request_body::stream(&call.parts.headers, raw)?,
         scanner: BodyScanner::new(MAX_DOCUMENT_BYTES),
@@ -158,7 +158,7 @@ impl Upload {
         Ok(())
     }
 
-    async fn next_tarball_bytes(&mut self) -> Option<io::Result<Bytes>> {
+    async fn next_tarball_bytes(&mut self) -> Option<Result<Bytes, BoxError>> {
         loop {
             if !self.decoded.is_empty() {
                 return Some(Ok(std::mem::take(&mut self.decoded).into()));
@@ -172,7 +172,7 @@ impl Upload {
                 Err(error) => error,
             };
             self.failure = Some(failure);
-            return Some(Err(io::ErrorKind::InvalidData.into()));
+            return Some(Err("the upload broke off".into()));
         }
     }
 }

@@ -6,6 +6,7 @@ use axum::Router;
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret};
 use publaryn_config::{Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration};
+use publaryn_jobs::Engine;
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_protocol::Adapter;
 use publaryn_publish::{PublishSettings, fold_name};
@@ -19,7 +20,7 @@ use crate::{
     backends,
     http::{Edge, HttpLimits, Probes, Surfaces, bind, install_recorder},
     protocols,
-    supervision::{self, Parts},
+    supervision::{self, Parts, Standing},
     v1::{self, ApiSettings, ApiState, problem::Problem},
 };
 
@@ -65,6 +66,7 @@ pub struct App {
     config: Config,
     registry: Registry,
     tree: Tree,
+    engine: Engine,
     probes: Probes,
     stop_http: CancellationToken,
     /// A vital part of the tree gave up; the process should end with exit code 70.
@@ -123,7 +125,7 @@ impl App {
             grace: config.server.shutdown_grace_seconds.duration(),
         };
         let address = listening.address;
-        let tree = supervision::start(Parts {
+        let Standing { tree, engine } = supervision::start(Parts {
             config: &config,
             options,
             registry: registry.clone(),
@@ -136,7 +138,7 @@ impl App {
         })
         .await?;
         probes.watch(tree.clone());
-        Ok(Self { address, config, registry, tree, probes, stop_http, exhausted, _lock: lock })
+        Ok(Self { address, config, registry, tree, engine, probes, stop_http, exhausted, _lock: lock })
     }
 
     /// Where it listens.
@@ -161,10 +163,26 @@ impl App {
 
     /// Drains and stops (configuration.md §7): readiness first, then new connections, then work.
     pub async fn shutdown(self) {
+        self.shutdown_unless(std::future::pending()).await;
+    }
+
+    /// [`App::shutdown`], with what is left cancelled at once when `hurry` ends (a second signal).
+    pub async fn shutdown_unless(self, hurry: impl Future<Output = ()>) {
         self.probes.drain();
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        self.stop_http.cancel();
-        self.tree.stop(self.config.server.shutdown_grace_seconds.duration()).await;
+        let drain = async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            self.stop_http.cancel();
+            self.engine.drain();
+            self.tree.stop(self.config.server.shutdown_grace_seconds.duration()).await;
+        };
+        let is_hurried = tokio::select! {
+            () = drain => false,
+            () = hurry => true,
+        };
+        if is_hurried {
+            self.stop_http.cancel();
+            self.tree.stop(Duration::ZERO).await;
+        }
         if let Err(error) = self.registry.downloads().flush(self.registry.db()).await {
             tracing::warn!(%error, "download counts of the last seconds are lost");
         }
@@ -179,7 +197,11 @@ impl App {
 /// system's page cache takes.
 const RENDERED_CACHE_BYTES: u64 = 128 << 20;
 
-fn identity(config: &Config, data_dir: &DataDir, db: &publaryn_metadata::Db) -> Result<Identity, StartError> {
+/// The identity service as the configuration wants it; commands beside the server use the same.
+///
+/// # Errors
+/// When there is no usable signing key.
+pub fn identity(config: &Config, data_dir: &DataDir, db: &publaryn_metadata::Db) -> Result<Identity, StartError> {
     let secret = |text: &str| SigningSecret::from_bytes(text.as_bytes()).map_err(StartError::internal);
     let current = match &config.auth.jwt_secret {
         Some(configured) => secret(configured.expose())?,
@@ -190,10 +212,7 @@ fn identity(config: &Config, data_dir: &DataDir, db: &publaryn_metadata::Db) -> 
     let auth = &config.auth;
     let settings = IdentitySettings {
         registration_is_open: auth.registration == Registration::Open,
-        rules: AccountRules {
-            password_min_chars: auth.password_min_length.as_usize(),
-            ..AccountRules::default()
-        },
+        rules: account_rules(config),
         hash_cost: HashCost {
             memory_kib: auth.argon2_memory_kib.as_u32(),
             iterations: auth.argon2_iterations.as_u32(),
@@ -208,6 +227,14 @@ fn identity(config: &Config, data_dir: &DataDir, db: &publaryn_metadata::Db) -> 
     };
     let keys = IdentityKeys { issuer: auth.issuer.clone(), current, previous };
     Identity::new(db.clone(), Arc::new(SystemClock), settings, &keys).map_err(StartError::internal)
+}
+
+/// The configured rules for names and passwords.
+pub fn account_rules(config: &Config) -> AccountRules {
+    AccountRules {
+        password_min_chars: config.auth.password_min_length.as_usize(),
+        extra_reserved: config.policy.extra_reserved_names.clone(),
+    }
 }
 
 /// Creates the configured first administrator, or says how to make one.

@@ -16,7 +16,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Tries until `startup.wait_seconds` is over; then the key whose service could not be reached is named.
-pub(crate) async fn reach<T, E: Into<BoxError>, F: Future<Output = Result<T, E>>>(
+pub async fn reach<T, E: Into<BoxError>, F: Future<Output = Result<T, E>>>(
     config: &Config,
     key: &'static str,
     attempt: impl Fn() -> F,
@@ -39,16 +39,21 @@ pub(crate) async fn reach<T, E: Into<BoxError>, F: Future<Output = Result<T, E>>
     }
 }
 
-pub(crate) async fn database(config: &Config) -> Result<Db, StartError> {
+pub async fn database(config: &Config) -> Result<Db, StartError> {
     let options = DbOptions {
         max_connections: config.database.max_connections.as_u32(),
         acquire_timeout: config.database.acquire_timeout_seconds.duration(),
     };
     let url = config.database.url.expose();
+    if config.is_embedded() {
+        // A local file does not come back by waiting.
+        let unreachable = |error| StartError::Unreachable { key: "database.url", source: BoxError::from(error) };
+        return Db::connect(&url, &options).await.map_err(unreachable);
+    }
     reach(config, "database.url", || Db::connect(&url, &options)).await
 }
 
-pub(crate) async fn migrate(config: &Config, db: &Db) -> Result<(), StartError> {
+pub async fn migrate(config: &Config, db: &Db) -> Result<(), StartError> {
     if config.database.auto_migrate {
         return db.migrate().await.map_err(StartError::internal);
     }
@@ -56,7 +61,7 @@ pub(crate) async fn migrate(config: &Config, db: &Db) -> Result<(), StartError> 
     if status.pending.is_empty() { Ok(()) } else { Err(StartError::PendingMigrations(status.pending.len())) }
 }
 
-pub(crate) async fn search(config: &Config) -> Result<Arc<dyn SearchIndex>, StartError> {
+pub async fn search(config: &Config) -> Result<Arc<dyn SearchIndex>, StartError> {
     Ok(match (config.search.backend, &config.search.url) {
         (SearchBackend::Meilisearch, Some(url)) => {
             let meili = MeilisearchConfig {
@@ -73,7 +78,7 @@ pub(crate) async fn search(config: &Config) -> Result<Arc<dyn SearchIndex>, Star
     })
 }
 
-pub(crate) fn cluster(config: &Config) -> Result<Arc<dyn Cluster>, StartError> {
+pub fn cluster(config: &Config) -> Result<Arc<dyn Cluster>, StartError> {
     Ok(match &config.redis.url {
         Some(url) => Arc::new(RedisCluster::new(url.expose()).map_err(StartError::internal)?),
         None => Arc::new(InProcess::new()),
@@ -83,7 +88,7 @@ pub(crate) fn cluster(config: &Config) -> Result<Arc<dyn Cluster>, StartError> {
 /// Small files kept in memory, so that hot downloads do not touch the disk or the network.
 const HOT_BLOB_BYTES: u64 = 64 << 20;
 
-pub(crate) async fn blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {
+pub async fn blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {
     let store = match config.storage.backend {
         StorageBackend::Fs => StoreConfig::Disk(DiskConfig { path: config.storage.fs.path.clone() }),
         StorageBackend::S3 => {

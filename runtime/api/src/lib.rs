@@ -4,11 +4,11 @@
 //! so integration tests run the same product as the binary.
 
 mod app;
-mod backends;
+pub mod backends;
 pub mod http;
 mod protocols;
 mod supervision;
 pub mod v1;
 
-pub use app::{App, AppOptions, StartError};
+pub use app::{App, AppOptions, StartError, account_rules, identity};
 pub use protocols::scanners;

@@ -4,8 +4,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use publaryn_actors::{ChildSpec, Strategy, SupervisorSpec, Tree, TreeOptions};
 use publaryn_config::Config;
+use publaryn_core::job::JobKind;
+use publaryn_jobs::{Engine, EngineOptions, Handler, KindOverride, PruneJobs, Schedule};
 use publaryn_publish::{FinalizeRelease, ReconcileReleases, ScanArtifact};
 use publaryn_registry::Registry;
+use publaryn_reindex::{IndexPackage, ReindexSearch};
 use publaryn_scan::{ScanLimits, ScanMode, ScannerPool};
 use tokio_util::sync::CancellationToken;
 
@@ -32,16 +35,114 @@ const FLUSH_EVERY: Duration = Duration::from_secs(5);
 /// How often the embedded server looks whether another process wrote to its database.
 const LOOK_FOR_STRANGERS: Duration = Duration::from_secs(1);
 
-pub(crate) async fn start(parts: Parts<'_>) -> Result<Tree, StartError> {
+/// The running tree, and what must be told before it stops.
+pub(crate) struct Standing {
+    pub tree: Tree,
+    pub engine: Engine,
+}
+
+pub(crate) async fn start(parts: Parts<'_>) -> Result<Standing, StartError> {
     let registry = parts.registry.clone();
+    let scanners = scanner_pool(parts.options.scanner_program.clone(), cpus());
+    let engine = engine(parts.config, &registry, scanners.clone()).await?;
     let root = SupervisorSpec::root(&["http", "auth"])
-        .child(http(&parts))
         .child(auth(&registry))
         .child(parts.turns.clone())
         .child(storage(&registry))
-        .child(events(&registry));
+        .child(search(&registry))
+        .child(events(&registry))
+        .child(engine.jobs())
+        .child(engine.maintenance())
+        .child(http(&parts));
     let exhausted = parts.exhausted.clone();
-    Ok(Tree::start(root, TreeOptions { on_exhausted: Some(Box::new(move |_| exhausted.cancel())) }).await)
+    let options = TreeOptions { on_exhausted: Some(Box::new(move |_| exhausted.cancel())) };
+    if let Err(error) = scanners.warm().await {
+        tracing::warn!(%error, "scanner processes do not start; releases wait in `scanning`");
+    }
+    Ok(Standing { tree: Tree::start(root, options).await, engine })
+}
+
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The job engine with every kind this server can run, and the schedules of jobs.md §4.
+async fn engine(config: &Config, registry: &Registry, scanners: ScannerPool) -> Result<Engine, StartError> {
+    let (db, index) = (registry.db().clone(), registry.search_index().clone());
+    let handlers: Vec<Arc<dyn Handler>> = vec![
+        Arc::new(ScanArtifact { db: db.clone(), blobs: registry.blobs().clone(), scanners }),
+        Arc::new(FinalizeRelease { db: db.clone() }),
+        Arc::new(ReconcileReleases { db: db.clone() }),
+        Arc::new(IndexPackage { db: db.clone(), index: index.clone() }),
+        Arc::new(ReindexSearch { db: db.clone(), index }),
+        Arc::new(PruneJobs {
+            db: db.clone(),
+            keep_completed: config.retention.jobs_completed_hours.duration(),
+            keep_dead: config.retention.jobs_dead_days.duration(),
+        }),
+    ];
+    let schedules = vec![
+        Schedule::cron("prune-jobs", JobKind::PruneJobs, "*/15 * * * *"),
+        Schedule::period("reconcile", JobKind::ReconcileReleases, Duration::from_secs(30), Duration::ZERO),
+    ];
+    let overrides = JobKind::ALL.iter().filter_map(|kind| {
+        let own = config.jobs.kinds.of(kind.as_str())?;
+        Some((*kind, KindOverride {
+            concurrency: own.concurrency.map(|n| n.as_usize()),
+            max_attempts: own.max_attempts.map(|n| i64::from(n.as_u32())),
+            timeout: own.timeout_seconds.map(|seconds| seconds.duration()),
+        }))
+    });
+    let options = EngineOptions {
+        node_id: node_id(config),
+        role: config.server.role.as_str().to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        lease: config.jobs.lease_seconds.duration(),
+        node_timeout: config.jobs.node_timeout_seconds.duration(),
+        poll_interval: config.jobs.poll_interval_ms.duration(),
+        cpu_concurrency: config.jobs.concurrency.as_usize(),
+        overrides: overrides.collect(),
+    };
+    Engine::register(db, options, handlers, schedules).await.map_err(StartError::internal)
+}
+
+/// A name that is stable across restarts: the data directory is locked to one process, so the
+/// directory names the node.
+fn node_id(config: &Config) -> String {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hash = DefaultHasher::new();
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    (host.trim(), std::path::absolute(&config.data_dir).unwrap_or_default()).hash(&mut hash);
+    format!("node-{:08x}", hash.finish() as u32)
+}
+
+/// The index owner, and the watch over a lost or outdated index.
+fn search(registry: &Registry) -> SupervisorSpec {
+    let (owner, watching) = (registry.search_index().clone(), registry.clone());
+    SupervisorSpec::new("search", Strategy::RestForOne)
+        .child(ChildSpec::service("index", move |context| {
+            let index = owner.clone();
+            async move {
+                tokio::select! {
+                    () = index.run() => {}
+                    () = context.stopping() => {}
+                }
+                Ok(())
+            }
+        }))
+        .child(every("rebuild", FLUSH_EVERY, move || {
+            let registry = watching.clone();
+            async move {
+                if registry.search_index().needs_rebuild().await? {
+                    let mut tx = registry.db().begin().await?;
+                    tx.enqueue(&ReindexSearch::job(None)).await?;
+                    tx.commit().await?;
+                }
+                let now = publaryn_core::Timestamp::now();
+                publaryn_reindex::report_lag(registry.db(), &**registry.search_index(), now).await?;
+                Ok(())
+            }
+        }))
 }
 
 fn http(parts: &Parts<'_>) -> SupervisorSpec {

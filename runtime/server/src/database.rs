@@ -1,42 +1,16 @@
 //! Reaching the metadata database from a command.
 
-use std::time::{Duration, Instant};
-
 use publaryn_config::{Config, DatabaseUrl};
-use publaryn_metadata::{Db, DbError, DbOptions};
+use publaryn_metadata::Db;
 
 use crate::exit::{Exit, Failure};
 
-/// Connects, and keeps trying for `startup.wait_seconds` while the server is unreachable.
+/// Connects; an unreachable server is tried again for `startup.wait_seconds`.
 ///
 /// # Errors
 /// Exit 69 naming `database.url`.
 pub async fn connect(config: &Config) -> Result<Db, Failure> {
-    let deadline = Instant::now() + config.startup.wait_seconds.duration();
-    let mut pause = Duration::from_millis(100);
-    loop {
-        match try_connect(config).await {
-            Ok(db) => return Ok(db),
-            Err(error) if is_worth_waiting(config, &error) && Instant::now() + pause < deadline => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the database is not reachable yet");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(2));
-            }
-            Err(error) => {
-                let text = format!("database.url: cannot reach {:?}", config.database.url);
-                return Err(Failure::new(Exit::Unreachable, text).because(error));
-            }
-        }
-    }
-}
-
-/// One attempt.
-pub async fn try_connect(config: &Config) -> Result<Db, DbError> {
-    let options = DbOptions {
-        max_connections: config.database.max_connections.as_u32(),
-        acquire_timeout: config.database.acquire_timeout_seconds.duration(),
-    };
-    Db::connect(&config.database.url.expose(), &options).await
+    Ok(publaryn_api::backends::database(config).await?)
 }
 
 /// [`connect`] for commands that work on what a server made: an SQLite file that is not there is
@@ -72,9 +46,4 @@ pub async fn connect_current(config: &Config) -> Result<Db, Failure> {
         return Err(Failure::new(Exit::Configuration, "migrations are pending: run `publaryn migrate` first"));
     }
     Ok(db)
-}
-
-/// A local file does not come back by waiting.
-fn is_worth_waiting(config: &Config, error: &DbError) -> bool {
-    error.is_unavailable() && !config.database.url.is_sqlite()
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, process::ExitCode};
 
+use publaryn_api::StartError;
 use publaryn_config::{ConfigFaults, DataDirError};
 use publaryn_core::BoxError;
 
@@ -93,5 +94,27 @@ impl From<DataDirError> for Failure {
             _ => None,
         };
         failure
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::DataDir(error) => error.into(),
+            StartError::Unreachable { key, source } => {
+                Self::new(Exit::Unreachable, format!("{key}: the service cannot be reached")).because(source)
+            }
+            StartError::PendingMigrations(count) => Self::new(
+                Exit::Configuration,
+                format!(
+                    "config error: database.auto_migrate: {count} migrations are pending, run `publaryn migrate` \
+                     (set PUBLARYN__DATABASE__AUTO_MIGRATE)"
+                ),
+            ),
+            StartError::Listen { address, source } => {
+                Self::failed(format!("server.listen: cannot listen on {address}"), source)
+            }
+            StartError::Internal(source) => Self::new(Exit::Internal, "cannot start").because(source),
+        }
     }
 }

@@ -6,7 +6,6 @@ mod commands;
 mod configuration;
 mod database;
 mod exit;
-mod identity;
 mod logging;
 mod password;
 
@@ -20,6 +19,9 @@ use exit::{Exit, Failure};
 fn main() -> ExitCode {
     // clap prints help, version and usage faults itself; a usage fault exits with 2.
     let cli = Cli::parse();
+    if matches!(cli.command, Some(Command::ScanWorker)) {
+        return publaryn_scan::child::main(publaryn_api::scanners());
+    }
     match run(cli) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -40,6 +42,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         },
     };
     match command {
+        Command::Serve(args) => commands::serve::run(&common, &args),
         Command::Migrate(args) => commands::migrate::run(&common, &args),
         Command::Admin(command) => commands::admin::run(&common, command),
         Command::Doctor(args) => commands::doctor::run(&common, &args),

@@ -170,7 +170,8 @@ impl BlobStore for S3Store {
 
     async fn probe(&self) -> Result<(), BlobError> {
         const CONTENT: &[u8] = b"publaryn storage probe";
-        let object = format!("{}probe/{}", self.0.prefix, Uuid::new_v4().simple());
+        // Named like a blob, so that gc finds it if we die before the delete.
+        let object = self.0.object(&Inner::fresh_key());
         upload::put(&self.0, &object, Bytes::from_static(CONTENT)).await?;
         let read = download::small_object(&self.0, &object).await;
         upload::delete_object(&self.0, &object).await?;

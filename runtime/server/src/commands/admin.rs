@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use publaryn_auth::{EmailAddress, NewPassword, Secret};
-use publaryn_config::Config;
+use publaryn_config::{Config, DataDir};
 use publaryn_core::RegistryError;
 use publaryn_registry::identity::{Identity, IdentityError, Lifetime, NewAccount, parse_scopes};
 
@@ -11,12 +11,12 @@ use crate::{
     cli::{AdminCommand, CommonArgs, PasswordArgs},
     configuration, database,
     exit::{Exit, Failure},
-    identity, password,
+    password,
 };
 
 pub fn run(common: &CommonArgs, command: AdminCommand) -> Result<Exit, Failure> {
     let config = configuration::load(common, Vec::new())?;
-    let rules = identity::rules(&config);
+    let rules = publaryn_api::account_rules(&config);
     match command {
         AdminCommand::CreateUser { username, email, password, admin } => {
             let username = rules.operator_username(&username).map_err(refused)?;
@@ -67,7 +67,7 @@ pub fn run(common: &CommonArgs, command: AdminCommand) -> Result<Exit, Failure> 
 
 fn new_password(config: &Config, args: &PasswordArgs) -> Result<NewPassword, Failure> {
     let text = password::read(args)?;
-    identity::rules(config).password(Secret::new(text.expose())).map_err(refused)
+    publaryn_api::account_rules(config).password(Secret::new(text.expose())).map_err(refused)
 }
 
 fn with_identity<F>(config: &Config, action: impl FnOnce(Identity) -> F) -> Result<Exit, Failure>
@@ -76,7 +76,7 @@ where
 {
     configuration::block_on(async {
         let db = database::connect_current(config).await?;
-        let identity = identity::open(config, db.clone())?;
+        let identity = publaryn_api::identity(config, &DataDir::create(&config.data_dir)?, &db)?;
         let result = action(identity).await;
         db.close().await;
         result.map(|()| Exit::Success).map_err(explain)
@@ -86,7 +86,7 @@ where
 fn explain(error: IdentityError) -> Failure {
     match error {
         IdentityError::Registry(RegistryError::NotFound) => Failure::new(Exit::Failed, "there is no such account"),
-        IdentityError::Registry(error) if error.is_unavailable() => {
+        IdentityError::Registry(error @ RegistryError::Unavailable { .. }) => {
             Failure::new(Exit::Unreachable, "database.url: the database does not answer").because(error)
         }
         other => Failure::new(Exit::Failed, "refused").because(other),

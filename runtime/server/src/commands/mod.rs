@@ -5,3 +5,4 @@ pub mod backup;
 pub mod doctor;
 pub mod migrate;
 pub mod restore;
+pub mod serve;

@@ -1,6 +1,6 @@
 //! Putting objects into the bucket and taking them out again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use aws_sdk_s3::{
     primitives::ByteStream as SdkBody,
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::{
     runtime::Handle,
     task::{JoinSet, spawn_blocking},
+    time::timeout,
 };
 
 use super::{
@@ -158,13 +159,11 @@ impl Multipart {
         Ok(())
     }
 
-    /// Stops sending and removes what was sent.
+    /// Removes what was sent.
     async fn abandon(&mut self) {
-        self.sending.shutdown().await;
-        if let Some(upload_id) = self.upload_id.take()
-            && let Err(error) = abort(&self.store, &self.object, &upload_id).await
-        {
-            tracing::warn!(error = %error, "multipart upload could not be aborted; gc will try again");
+        if let Some(upload_id) = self.upload_id.take() {
+            let sending = std::mem::take(&mut self.sending);
+            remove_unfinished(self.store.clone(), self.object.clone(), upload_id, sending).await;
         }
     }
 }
@@ -173,15 +172,30 @@ impl Drop for Multipart {
     fn drop(&mut self) {
         // Only when the uploading future itself was dropped; outside of a runtime gc does it.
         if let (Some(upload_id), Ok(runtime)) = (self.upload_id.take(), Handle::try_current()) {
-            let (store, object) = (self.store.clone(), std::mem::take(&mut self.object));
-            let mut sending = std::mem::take(&mut self.sending);
-            runtime.spawn(async move {
-                sending.shutdown().await;
-                if let Err(error) = abort(&store, &object, &upload_id).await {
-                    tracing::warn!(error = %error, "multipart upload could not be aborted; gc will try again");
-                }
-            });
+            let sending = std::mem::take(&mut self.sending);
+            runtime.spawn(remove_unfinished(self.store.clone(), self.object.clone(), upload_id, sending));
         }
+    }
+}
+
+/// How long parts under way may take to arrive before they are cut off.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Aborts a multipart upload once none of its parts is under way: a part that arrives during or
+/// after the abort would stay behind.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html>
+async fn remove_unfinished(
+    store: Arc<Inner>,
+    object: String,
+    upload_id: String,
+    mut sending: JoinSet<Result<CompletedPart, BlobError>>,
+) {
+    let drained = timeout(DRAIN_TIMEOUT, async { while sending.join_next().await.is_some() {} }).await;
+    if drained.is_err() {
+        sending.shutdown().await;
+    }
+    if let Err(error) = abort(&store, &object, &upload_id).await {
+        tracing::warn!(error = %error, "multipart upload could not be aborted; gc will try again");
     }
 }
 

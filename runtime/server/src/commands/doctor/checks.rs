@@ -2,13 +2,13 @@
 
 use std::{io, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use publaryn_blobs::{BlobStore, DiskConfig, DiskStore};
-use publaryn_config::{Config, DataDir, DatabaseUrl, Registration, StorageBackend};
+use publaryn_api::backends;
+use publaryn_config::{Config, DataDir, DatabaseUrl, Registration, SearchBackend, StorageBackend};
 use publaryn_metadata::Db;
 use url::Url;
 
 use super::Check;
-use crate::database;
+use crate::{database, exit::Failure};
 
 /// Longest time one network check may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,7 +17,9 @@ pub async fn all(config: &Config) -> Vec<Check> {
     let mut checks = vec![configuration(config)];
     checks.extend(data_dir(config));
     checks.extend(database_checks(config).await);
-    checks.extend(storage(config).await);
+    checks.extend(redis(config).await);
+    checks.push(storage(config).await);
+    checks.push(search(config).await);
     checks.push(base_url(config).await);
     checks.push(registration(config));
     checks
@@ -89,9 +91,11 @@ async fn database_checks(config: &Config) -> Vec<Check> {
         let text = format!("{} does not exist yet, the first start creates it", path.display());
         return vec![Check::warn("database", text)];
     }
-    match database::try_connect(config).await {
-        Err(error) => vec![Check::fail("database", format!("{:?}: {}", config.database.url, chain(&error)))],
-        Ok(db) => {
+    let connected = tokio::time::timeout(PATIENCE, backends::database(config)).await;
+    match connected {
+        Err(_) => vec![Check::fail("database", format!("{:?}: no answer", config.database.url))],
+        Ok(Err(error)) => vec![Check::fail("database", format!("{:?}: {}", config.database.url, describe(error)))],
+        Ok(Ok(db)) => {
             let checks = vec![answers(config, &db).await, migrations(config, &db).await];
             db.close().await;
             checks
@@ -127,24 +131,58 @@ async fn migrations(config: &Config, db: &Db) -> Check {
     }
 }
 
-async fn storage(config: &Config) -> Option<Check> {
-    if config.storage.backend != StorageBackend::Fs {
-        return None;
-    }
-    let path = &config.storage.fs.path;
-    if !path.exists() {
-        let text = format!("{} does not exist yet, the first start creates it", path.display());
-        return Some(Check::warn("storage", text));
-    }
-    let probed = async {
-        let store = DiskStore::open(DiskConfig { path: path.clone() }).await?;
-        store.probe().await
+async fn storage(config: &Config) -> Check {
+    let place = match config.storage.backend {
+        StorageBackend::Fs => config.storage.fs.path.display().to_string(),
+        StorageBackend::S3 => format!("bucket {}", config.storage.s3.bucket.as_deref().unwrap_or_default()),
     };
-    Some(match tokio::time::timeout(PATIENCE, probed).await {
-        Ok(Ok(())) => Check::ok("storage", format!("{}: written, read and deleted a probe", path.display())),
-        Ok(Err(error)) => Check::fail("storage", chain(&error)),
-        Err(_) => Check::fail("storage", format!("no answer within {} s", PATIENCE.as_secs())),
+    if config.storage.backend == StorageBackend::Fs && !config.storage.fs.path.exists() {
+        return Check::warn("storage", format!("{place} does not exist yet, the first start creates it"));
+    }
+    let text = format!("{place}: a probe was written, read and deleted");
+    within_patience("storage", text, async {
+        let store = backends::blobs(config).await.map_err(describe)?;
+        store.probe().await.map_err(|error| chain(&error))
     })
+    .await
+}
+
+async fn redis(config: &Config) -> Option<Check> {
+    let url = config.redis.url.as_ref()?;
+    let text = format!("{url:?} answers");
+    let probed = async {
+        let cluster = backends::cluster(config).map_err(describe)?;
+        // The connection is made by its own task, in a server as here.
+        tokio::select! {
+            answer = cluster.probe() => answer.map_err(|error| chain(&error)),
+            () = cluster.run() => Err("the connection ended".to_owned()),
+        }
+    };
+    Some(within_patience("redis", text, probed).await)
+}
+
+/// Meilisearch only: the embedded index belongs to the running server and is rebuilt when missing.
+async fn search(config: &Config) -> Check {
+    let Some(url) = config.search.url.as_ref().filter(|_| config.search.backend == SearchBackend::Meilisearch) else {
+        return Check::ok("search", "embedded");
+    };
+    within_patience("search", format!("{url:?} answers"), async {
+        let index = backends::search(config).await.map_err(describe)?;
+        index.probe().await.map_err(|error| chain(&error))
+    })
+    .await
+}
+
+async fn within_patience(name: &'static str, text: String, check: impl Future<Output = Result<(), String>>) -> Check {
+    match tokio::time::timeout(PATIENCE, check).await {
+        Ok(Ok(())) => Check::ok(name, text),
+        Ok(Err(error)) => Check::fail(name, error),
+        Err(_) => Check::fail(name, format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+fn describe(error: publaryn_api::StartError) -> String {
+    Failure::from(error).to_string()
 }
 
 /// Whether the public address leads anywhere from here.
