@@ -1,6 +1,6 @@
 //! Private crates and the two entry points.
 
-use super::{Machine, fetch};
+use super::{Machine, fetch, upload::Upload};
 use crate::{Server, on_backends};
 
 /// Later first publishes make private repositories.
@@ -74,7 +74,7 @@ on_backends!(
         server.restart_with(PRIVATE).await;
         let ada = server.new_user("ada").await;
         // The raw request: cargo itself would poll for a minute.
-        let (status, body) = super::upload::Upload::new("quiet", "1.0.0").send(&server, &ada.token).await;
+        let (status, body) = Upload::new("quiet", "1.0.0").send(&server, &ada.token).await;
         assert_eq!(status, 200);
         let warnings: serde_json::Value = serde_json::from_str(&body).unwrap();
         let other: Vec<&str> =
