@@ -5,10 +5,12 @@ use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time:
 use axum::Router;
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret};
-use publaryn_config::{Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration};
-use publaryn_jobs::Engine;
+use publaryn_config::{
+    Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration,
+};
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
-use publaryn_protocol::Adapter;
+use publaryn_jobs::Jobs;
+use publaryn_protocol::{Adapter, Mount};
 use publaryn_publish::{PublishSettings, fold_name};
 use publaryn_registry::{
     Identity, Limits, Registry, Services, Settings,
@@ -66,7 +68,7 @@ pub struct App {
     config: Config,
     registry: Registry,
     tree: Tree,
-    engine: Engine,
+    jobs: Jobs,
     probes: Probes,
     stop_http: CancellationToken,
     /// A vital part of the tree gave up; the process should end with exit code 70.
@@ -125,7 +127,7 @@ impl App {
             grace: config.server.shutdown_grace_seconds.duration(),
         };
         let address = listening.address;
-        let Standing { tree, engine } = supervision::start(Parts {
+        let Standing { tree, jobs } = supervision::start(Parts {
             config: &config,
             options,
             registry: registry.clone(),
@@ -138,7 +140,7 @@ impl App {
         })
         .await?;
         probes.watch(tree.clone());
-        Ok(Self { address, config, registry, tree, engine, probes, stop_http, exhausted, _lock: lock })
+        Ok(Self { address, config, registry, tree, jobs, probes, stop_http, exhausted, _lock: lock })
     }
 
     /// Where it listens.
@@ -172,8 +174,9 @@ impl App {
         let drain = async {
             tokio::time::sleep(Duration::from_millis(500)).await;
             self.stop_http.cancel();
-            self.engine.drain();
-            self.tree.stop(self.config.server.shutdown_grace_seconds.duration()).await;
+            let grace = self.config.server.shutdown_grace_seconds.duration();
+            self.jobs.begin_drain(grace.saturating_sub(GIVE_BACK));
+            self.tree.stop(grace).await;
         };
         let is_hurried = tokio::select! {
             () = drain => false,
@@ -181,7 +184,7 @@ impl App {
         };
         if is_hurried {
             self.stop_http.cancel();
-            self.engine.drain();
+            self.jobs.drain(Duration::ZERO).await;
             self.tree.stop(Duration::ZERO).await;
         }
         if let Err(error) = self.registry.downloads().flush(self.registry.db()).await {
@@ -193,6 +196,9 @@ impl App {
         self.registry.db().close().await;
     }
 }
+
+/// Kept of the shutdown's grace for storing what running jobs give back.
+const GIVE_BACK: Duration = Duration::from_secs(3);
 
 /// Documents kept in memory: enough for thousands of packages in use, small beside what an operating
 /// system's page cache takes.
@@ -284,7 +290,11 @@ fn settings(config: &Config) -> Settings {
             DeleteWindow::Never => Some(Duration::ZERO),
             DeleteWindow::Within(window) => Some(window),
         },
-        redirect_downloads: config.storage.s3.redirect_downloads.then(|| config.storage.s3.presign_ttl_seconds.duration()),
+        redirect_downloads: config
+            .storage
+            .s3
+            .redirect_downloads
+            .then(|| config.storage.s3.presign_ttl_seconds.duration()),
         limits: Limits {
             tarball: config.limits.artifact.of(ArtifactKind::Tarball).bytes(),
             krate: config.limits.artifact.of(ArtifactKind::Crate).bytes(),
@@ -313,7 +323,13 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
     };
     let mut router = Router::new().nest("/v1", v1::router().with_state(state)).merge(probes.router());
     for mount in adapters.iter().flat_map(|adapter| adapter.mounts()) {
-        router = router.nest(mount.path, mount.router.with_state(registry.clone()));
+        router = mounted(router, mount, registry);
     }
     router.fallback(async || Problem::route_not_found())
+}
+
+/// Hands everything at and below a mount to its adapter, unknown routes included: a nested router's
+/// own fallback would be overruled by the server's.
+fn mounted(router: Router, mount: Mount, registry: &Registry) -> Router {
+    router.nest_service(mount.path, mount.router.with_state(registry.clone()))
 }

@@ -19,8 +19,7 @@ impl Db {
     pub async fn web_login_waits(&self, id_hash: &[u8; 32], now: Timestamp) -> DbResult<bool> {
         const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM web_logins \
              WHERE id_hash = $1 AND user_id IS NULL AND expires_at > $2";
-        let count: i64 =
-            on_db!(self, |c| sqlx::query_scalar(SQL).bind(&id_hash[..]).bind(now).fetch_one(c).await)?;
+        let count: i64 = on_db!(self, |c| sqlx::query_scalar(SQL).bind(&id_hash[..]).bind(now).fetch_one(c).await)?;
         Ok(count > 0)
     }
 }

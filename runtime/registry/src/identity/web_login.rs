@@ -64,8 +64,10 @@ impl Identity {
         if !tx.confirm_web_login(&hash(id), account.user.id, now).await? {
             return Err(RegistryError::NotFound.into());
         }
-        let mut entry =
-            AuditEntry::system(AuditAction::UserLogin).user(account.user.id).with("method", "web_login").from_client(origin);
+        let mut entry = AuditEntry::system(AuditAction::UserLogin)
+            .user(account.user.id)
+            .with("method", "web_login")
+            .from_client(origin);
         entry.actor_user = Some(account.user.id);
         tx.commit_audited(&entry, now).await?;
         Ok(())
