@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Desk;
+use super::{Client, Desk};
 use crate::{Backend, Server, on_backends};
 
 on_backends!(packuments_are_revalidated_and_tarballs_kept, async |server: Server| {
@@ -60,7 +60,7 @@ on_backends!(hidden_and_missing_look_the_same, async |server: Server| {
     let user = server.new_user("ada").await;
     let desk = Desk::new(&server, "author", Some(&user.token));
     desk.publish("@h/lib", "1.0.0").await;
-    desk.run(super::Client::Npm10, desk.home(), &["access", "set", "status=private", "@h/lib"]).await.ok();
+    desk.run(Client::Npm10, desk.home(), &["access", "set", "status=private", "@h/lib"]).await.ok();
     let stranger = server.new_user("mallory").await;
     for token in [None, Some(stranger.token.as_str())] {
         for suffix in ["", "/1.0.0", "/-/lib-1.0.0.tgz"] {
