@@ -18,6 +18,9 @@ pub struct Published {
     pub new_repository: Option<String>,
 }
 
+/// How often a publish that loses a deadlock is tried before its client is told to come back.
+const MAX_ATTEMPTS: u32 = 5;
+
 impl Registry {
     /// Whether `who` may publish under that name, as far as can be said before the body is read.
     /// The publish itself decides again, against the locked row.
@@ -58,8 +61,16 @@ impl Registry {
         let release = ReleaseId::new();
         let waiter = self.0.outcomes.expect(release);
         let turn = self.0.turns.take(command.ecosystem, command.name.canonical()).await?;
-        let committed =
-            publaryn_publish::commit(&self.0.db, &self.0.settings.publishing, who, release, &command, &files).await;
+        // A lost deadlock left nothing behind, so the same transaction may simply run again.
+        let mut attempts = 0;
+        let committed = loop {
+            attempts += 1;
+            let settings = &self.0.settings.publishing;
+            match publaryn_publish::commit(&self.0.db, settings, who, release, &command, &files).await {
+                Err(RegistryError::Overloaded { .. }) if attempts < MAX_ATTEMPTS => {}
+                outcome => break outcome,
+            }
+        };
         drop(turn);
         let committed = committed.inspect_err(|_| {
             metrics::counter!("publaryn_publishes_total", "outcome" => "rejected").increment(1);

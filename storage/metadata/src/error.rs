@@ -10,6 +10,9 @@ pub enum DbError {
     /// The server or file cannot be reached now; trying later may help.
     #[error("database is unavailable")]
     Unavailable(#[source] sqlx::Error),
+    /// The database chose this transaction to end a deadlock; nothing of it was kept, it may run again.
+    #[error("transaction lost against another one")]
+    Contended(#[source] sqlx::Error),
     /// A unique or foreign key constraint refused the statement.
     #[error("constraint violated")]
     Constraint(#[source] sqlx::Error),
@@ -53,11 +56,13 @@ impl From<sqlx::Error> for DbError {
             | sqlx::Error::WorkerCrashed => Self::Unavailable(error),
             sqlx::Error::Database(db) => match db.kind() {
                 ErrorKind::UniqueViolation | ErrorKind::ForeignKeyViolation => Self::Constraint(error),
+                // PostgreSQL class 40: transaction rollback (deadlock, serialization).
+                _ if db.code().is_some_and(|code| code.len() == 5 && code.starts_with("40")) => Self::Contended(error),
                 _ => {
-                    // PostgreSQL class 57 (operator intervention), 53 (out of resources), 08 (connection);
-                    // 40 (serialization, deadlock) may be retried too. SQLite: BUSY 5, LOCKED 6, FULL 13, IOERR 10.
+                    // PostgreSQL class 57 (operator intervention), 53 (out of resources), 08 (connection).
+                    // SQLite: BUSY 5, LOCKED 6, FULL 13, IOERR 10.
                     let transient = db.code().is_some_and(|code| {
-                        ["57", "53", "08", "40"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                        ["57", "53", "08"].iter().any(|class| code.len() == 5 && code.starts_with(class))
                             || code.parse::<u32>().is_ok_and(|n| code.len() != 5 && matches!(n & 0xff, 5 | 6 | 10 | 13))
                     });
                     if transient { Self::Unavailable(error) } else { Self::Other(error) }
@@ -72,6 +77,7 @@ impl From<DbError> for RegistryError {
     fn from(error: DbError) -> Self {
         match error {
             DbError::Unavailable(_) | DbError::CommitFailed(_) => Self::unavailable("the database", error),
+            DbError::Contended(_) => Self::Overloaded { retry_after: std::time::Duration::from_secs(1) },
             other => Self::internal(other),
         }
     }
