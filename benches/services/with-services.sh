@@ -42,9 +42,10 @@ redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no --d
   >"$scratch/redis/log" 2>&1 &
 pids+=($!)
 
+bash "$here/s3.sh" install
 s3_port=$(free_port)
 mkdir "$scratch/s3"
-bash "$here/s3.sh" "$s3_port" "$scratch/s3" publaryn publaryn-secret >"$scratch/s3.log" 2>&1 &
+bash "$here/s3.sh" start "$s3_port" "$scratch/s3" publaryn publaryn-secret >"$scratch/s3.log" 2>&1 &
 pids+=($!)
 
 wait_for 30 "$pg_bin/pg_isready" -h 127.0.0.1 -p "$pg_port"

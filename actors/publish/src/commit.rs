@@ -207,7 +207,8 @@ async fn create(
             None => Err(RegistryError::NameTaken { existing: None }),
         };
     }
-    let head = tx.lock_package_by_id(new.id).await?.ok_or_else(|| RegistryError::internal("a package just inserted"))?;
+    let head =
+        tx.lock_package_by_id(new.id).await?.ok_or_else(|| RegistryError::internal("a package just inserted"))?;
     Ok(Place { head, is_first: true, new_repository: is_new.then_some(repository) })
 }
 

@@ -88,7 +88,12 @@ fn default_tag(ecosystem: Ecosystem) -> Option<&'static str> {
 
 /// After a release went away (unpublished, yanked, blocked): drops its tags and lets the default
 /// tag fall back to the highest remaining stable version, else the highest pre-release.
-pub async fn settle_tags(tx: &mut Tx, head: &PackageHead, gone: ReleaseId, now: Timestamp) -> Result<(), RegistryError> {
+pub async fn settle_tags(
+    tx: &mut Tx,
+    head: &PackageHead,
+    gone: ReleaseId,
+    now: Timestamp,
+) -> Result<(), RegistryError> {
     tx.delete_tags_of(gone).await?;
     let Some(default) = default_tag(head.ecosystem) else { return Ok(()) };
     if let Some(next) = tx.highest_release(head.id).await? {

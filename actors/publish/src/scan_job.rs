@@ -83,8 +83,7 @@ impl ScanArtifact {
     ) -> Result<(), JobError> {
         let now = Timestamp::now();
         let mut tx = self.db.begin().await.map_err(JobError::retry)?;
-        let first_time =
-            tx.mark_artifact_scanned(target.artifact_id, ruleset).await.map_err(JobError::retry)?;
+        let first_time = tx.mark_artifact_scanned(target.artifact_id, ruleset).await.map_err(JobError::retry)?;
         for finding in findings {
             let artifact = Some((target.artifact_id, target.sha256));
             tx.upsert_finding(target.release_id, artifact, finding, now).await.map_err(JobError::retry)?;

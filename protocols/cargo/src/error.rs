@@ -12,7 +12,7 @@ use serde_json::json;
 /// One body for missing and hidden crates: it must not depend on what exists.
 #[derive(Debug)]
 pub struct CargoError {
-    status: StatusCode,
+    pub(crate) status: StatusCode,
     detail: String,
     /// What the registry said; logged when it is a failure of ours.
     cause: RegistryError,
@@ -29,9 +29,6 @@ impl CargoError {
         RegistryError::NotFound.into()
     }
 
-    pub fn status(&self) -> StatusCode {
-        self.status
-    }
 
     /// Says what a registry error means for one crate.
     pub fn about(error: RegistryError, crate_name: &str) -> Self {

@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn logins_are_users_and_teams_are_told_apart() {
         let of =
-            |names: &[&str]| logins(names.iter().map(|n| (*n).to_owned()).collect()).map_err(|e| e.status().as_u16());
+            |names: &[&str]| logins(names.iter().map(|n| (*n).to_owned()).collect()).map_err(|e| e.status.as_u16());
         assert_eq!(of(&["alice", "Alice", " bob "]), Ok(vec!["alice".into(), "bob".into()]));
         assert_eq!(of(&[]), Err(400));
         assert_eq!(of(&[""]), Err(400));

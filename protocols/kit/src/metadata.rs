@@ -72,7 +72,8 @@ fn accepts_gzip(request: &HeaderMap) -> bool {
             let mut parts = item.split(';').map(str::trim);
             let coding = parts.next().unwrap_or_default();
             let refused = parts.any(|p| {
-                p.strip_prefix("q=").is_some_and(|q| q.trim_end_matches('0').trim_end_matches('.').is_empty() || q == "0")
+                p.strip_prefix("q=")
+                    .is_some_and(|q| q.trim_end_matches('0').trim_end_matches('.').is_empty() || q == "0")
             });
             if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") {
                 return !refused;
@@ -111,7 +112,9 @@ mod tests {
 
     #[test]
     fn validators_match_in_lists_weakly_and_by_star() {
-        for (value, wanted) in [("\"a\"", true), ("W/\"a\"", true), ("\"x\", \"a\"", true), ("*", true), ("\"x\"", false)] {
+        for (value, wanted) in
+            [("\"a\"", true), ("W/\"a\"", true), ("\"x\", \"a\"", true), ("*", true), ("\"x\"", false)]
+        {
             assert_eq!(matches_etag(&with(header::IF_NONE_MATCH, value), &["\"a\""]), wanted, "{value}");
         }
     }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What the npm client does with the token of a login: publish, manage packages, tokens and the profile.
-fn login_scopes() -> ScopeSet {
+pub(crate) fn login_scopes() -> ScopeSet {
     [Scope::PackagesWrite, Scope::TokensWrite, Scope::ProfileWrite].into_iter().collect()
 }
 

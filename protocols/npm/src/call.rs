@@ -103,14 +103,18 @@ impl Call {
         body::read_object(&self.parts.headers, self.take_body(), SMALL_BODY_BYTES).await
     }
 
-    /// The values of a query parameter, decoded.
+    /// The value of a query parameter, decoded.
     pub fn query(&self, key: &str) -> Option<String> {
-        let query = self.parts.uri.query().unwrap_or_default();
-        query.split('&').find_map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode_query(name) == key).then(|| decode_query(value))
-        })
+        form_value(self.parts.uri.query().unwrap_or_default(), key)
     }
+}
+
+/// The first value of that name in `a=1&b=2`, decoded.
+pub(crate) fn form_value(form: &str, key: &str) -> Option<String> {
+    form.split('&').find_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode_query(name) == key).then(|| decode_query(value))
+    })
 }
 
 fn decode_query(text: &str) -> String {

@@ -21,6 +21,7 @@ mod search;
 pub mod signature;
 pub mod strict_json;
 pub mod version;
+mod web_login;
 
 use std::sync::Arc;
 
@@ -97,7 +98,7 @@ async fn answer(registry: Registry, shared: Arc<Shared>, request: Request<axum::
 /// Logging in must work with the old, dead token still in the client's configuration.
 fn ignores_credentials(route: &Route, method: &Method) -> bool {
     match route {
-        Route::Ping | Route::Login | Route::LoginStatus(_) => true,
+        Route::Ping | Route::Login | Route::LoginPage(_) | Route::LoginStatus(_) => true,
         Route::User(_) => method == Method::PUT,
         _ => false,
     }
@@ -148,10 +149,11 @@ async fn dispatch(call: &Call, route: Route) -> Answer {
         ("POST", Route::BulkAudit) => audit::bulk(call).await,
         ("POST", Route::QuickAudit) => audit::quick(call).await,
 
-        // Any 4xx here makes clients fall back to the login they type into the terminal.
-        ("POST", Route::Login) => {
-            Err(NpmError::refused(StatusCode::NOT_FOUND, "login in the browser is not available"))
-        }
+        ("POST", Route::Login) => web_login::start(call).await,
+        ("GET", Route::LoginStatus(id)) => web_login::poll(call, &id).await,
+        ("GET", Route::LoginPage(id)) => web_login::page(call, &id).await,
+        ("POST", Route::LoginPage(id)) => web_login::confirm(call, &id).await,
+
         ("POST", Route::OidcExchange(_)) => {
             Err(NpmError::refused(StatusCode::NOT_FOUND, "trusted publishing is not available on this server"))
         }

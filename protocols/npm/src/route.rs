@@ -16,6 +16,8 @@ pub enum Route {
     Attestations(String),
     Search,
     Login,
+    /// The `loginUrl` of a web login.
+    LoginPage(String),
     /// The `doneUrl` of a web login.
     LoginStatus(String),
     /// `/-/user/org.couchdb.user:NAME`, with or without `/-rev/R`.
@@ -92,11 +94,6 @@ impl Route {
             _ => None,
         }
     }
-
-    /// A path that is safe to log: `Logout` carries a token.
-    pub fn log_form<'a>(&self, raw: &'a str) -> &'a str {
-        if matches!(self, Self::Logout(_) | Self::Token(_) | Self::LoginStatus(_)) { "[redacted]" } else { raw }
-    }
 }
 
 /// The decoded segments; an encoded slash splits only where it separates scope and name.
@@ -159,6 +156,7 @@ fn special(parts: &[&str]) -> Route {
         ["whoami"] => Route::Whoami,
         ["v1", "search"] => Route::Search,
         ["v1", "login"] => Route::Login,
+        ["v1", "login", id] => Route::LoginPage(own(id)),
         ["v1", "done", id] => Route::LoginStatus(own(id)),
         ["npm", "v1", "keys"] => Route::Keys,
         ["npm", "v1", "tokens"] => Route::Tokens,
@@ -256,6 +254,7 @@ mod tests {
             ("/-/whoami", Route::Whoami),
             ("/-/v1/search", Route::Search),
             ("/-/v1/login", Route::Login),
+            ("/-/v1/login/abc", Route::LoginPage(s("abc"))),
             ("/-/v1/done/abc", Route::LoginStatus(s("abc"))),
             ("/-/npm/v1/keys", Route::Keys),
             ("/-/npm/v1/tokens", Route::Tokens),

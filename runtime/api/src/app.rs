@@ -5,10 +5,12 @@ use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time:
 use axum::Router;
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret};
-use publaryn_config::{Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration};
-use publaryn_jobs::Jobs;
+use publaryn_config::{
+    Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration,
+};
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
-use publaryn_protocol::Adapter;
+use publaryn_jobs::Jobs;
+use publaryn_protocol::{Adapter, Mount};
 use publaryn_publish::{PublishSettings, fold_name};
 use publaryn_registry::{
     Identity, Limits, Registry, Services, Settings,
@@ -288,7 +290,11 @@ fn settings(config: &Config) -> Settings {
             DeleteWindow::Never => Some(Duration::ZERO),
             DeleteWindow::Within(window) => Some(window),
         },
-        redirect_downloads: config.storage.s3.redirect_downloads.then(|| config.storage.s3.presign_ttl_seconds.duration()),
+        redirect_downloads: config
+            .storage
+            .s3
+            .redirect_downloads
+            .then(|| config.storage.s3.presign_ttl_seconds.duration()),
         limits: Limits {
             tarball: config.limits.artifact.of(ArtifactKind::Tarball).bytes(),
             krate: config.limits.artifact.of(ArtifactKind::Crate).bytes(),
@@ -317,7 +323,13 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
     };
     let mut router = Router::new().nest("/v1", v1::router().with_state(state)).merge(probes.router());
     for mount in adapters.iter().flat_map(|adapter| adapter.mounts()) {
-        router = router.nest(mount.path, mount.router.with_state(registry.clone()));
+        router = mounted(router, mount, registry);
     }
     router.fallback(async || Problem::route_not_found())
+}
+
+/// Hands everything at and below a mount to its adapter, unknown routes included: a nested router's
+/// own fallback would be overruled by the server's.
+fn mounted(router: Router, mount: Mount, registry: &Registry) -> Router {
+    router.nest_service(mount.path, mount.router.with_state(registry.clone()))
 }

@@ -86,11 +86,14 @@ async fn jobs(config: &Config, registry: &Registry, scanners: ScannerPool) -> Re
         .collect();
     let overrides = JobKind::ALL.iter().filter_map(|kind| {
         let own = config.jobs.kinds.of(kind.as_str())?;
-        Some((*kind, KindOverride {
-            concurrency: own.concurrency.map(|n| n.as_usize()),
-            max_attempts: own.max_attempts.map(|n| i64::from(n.as_u32())),
-            timeout: own.timeout_seconds.map(|seconds| seconds.duration()),
-        }))
+        Some((
+            *kind,
+            KindOverride {
+                concurrency: own.concurrency.map(|n| n.as_usize()),
+                max_attempts: own.max_attempts.map(|n| i64::from(n.as_u32())),
+                timeout: own.timeout_seconds.map(|seconds| seconds.duration()),
+            },
+        ))
     });
     let options = JobsOptions {
         role: config.server.role.as_str().to_owned(),
@@ -163,20 +166,18 @@ fn http(parts: &Parts<'_>) -> SupervisorSpec {
 
 fn auth(registry: &Registry) -> SupervisorSpec {
     let registry = registry.clone();
-    SupervisorSpec::new("auth", Strategy::OneForOne)
-        .child(every("last_use", FLUSH_EVERY, move || {
-            let registry = registry.clone();
-            async move { Ok(registry.identity().flush_last_use().await?) }
-        }))
+    SupervisorSpec::new("auth", Strategy::OneForOne).child(every("last_use", FLUSH_EVERY, move || {
+        let registry = registry.clone();
+        async move { Ok(registry.identity().flush_last_use().await?) }
+    }))
 }
 
 fn storage(registry: &Registry) -> SupervisorSpec {
     let registry = registry.clone();
-    SupervisorSpec::new("storage", Strategy::OneForOne)
-        .child(every("downloads", FLUSH_EVERY, move || {
-            let registry = registry.clone();
-            async move { Ok(registry.downloads().flush(registry.db()).await.map(drop)?) }
-        }))
+    SupervisorSpec::new("storage", Strategy::OneForOne).child(every("downloads", FLUSH_EVERY, move || {
+        let registry = registry.clone();
+        async move { Ok(registry.downloads().flush(registry.db()).await.map(drop)?) }
+    }))
 }
 
 fn events(registry: &Registry) -> SupervisorSpec {

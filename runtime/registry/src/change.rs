@@ -183,7 +183,8 @@ impl Registry {
         let release = change.live_release(version_key).await?;
         let sequence = change.tx.next_sequence(change.head.id).await?;
         change.tx.set_tag(change.head.id, tag, release.id, sequence, change.now).await?;
-        let entry = change.audit(AuditAction::TagUpdate).release(release.id).with("tag", tag).with("version", version_key);
+        let entry =
+            change.audit(AuditAction::TagUpdate).release(release.id).with("tag", tag).with("version", version_key);
         change.commit(entry).await
     }
 
@@ -365,7 +366,9 @@ impl Registry {
         let (add, remove) = (self.user_ids(&owners.add).await?, self.user_ids(&owners.remove).await?);
         let mut entries = Vec::new();
         for user in add {
-            if user != primary && change.tx.add_package_owner(change.head.id, user, who.acting_user(), change.now).await? {
+            if user != primary
+                && change.tx.add_package_owner(change.head.id, user, who.acting_user(), change.now).await?
+            {
                 entries.push(change.audit(AuditAction::PackageOwnerAdd).user(user));
             }
         }

@@ -33,11 +33,11 @@ pub use change::{OwnerChange, Turns, Unpublished, package_turns};
 pub use downloads::Downloads;
 pub use identity::Identity;
 pub use lookup::{SearchHit, SearchResults};
-pub use publishing::Published;
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
 pub use publaryn_metadata::packages::{OwnerRow, PackageRow};
 pub use publaryn_search::{SearchQuery, SearchText};
+pub use publishing::Published;
 pub use rendered::Rendered;
 pub use staging::{Inspector, StageRequest, StagedArtifact};
 pub use view::{PackageView, ServableArtifact};
@@ -187,7 +187,11 @@ impl Registry {
 
     /// The refusal of a caller that had to be somebody: 401 in each ecosystem's words.
     pub fn broken_credential(&self, who: &Principal) -> RegistryError {
-        if who.is_invalid() { RegistryError::BadCredential(CredentialProblem::Invalid) } else { RegistryError::Unauthenticated }
+        if who.is_invalid() {
+            RegistryError::BadCredential(CredentialProblem::Invalid)
+        } else {
+            RegistryError::Unauthenticated
+        }
     }
 
     /// The visibility of a personal repository made by a first publish.

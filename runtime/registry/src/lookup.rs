@@ -26,12 +26,8 @@ impl Registry {
     pub async fn search(&self, who: &Principal, query: &SearchQuery) -> Result<SearchResults, RegistryError> {
         let audience = self.audience(who);
         let started = std::time::Instant::now();
-        let page = self
-            .0
-            .search
-            .query(query, &audience)
-            .await
-            .map_err(|error| RegistryError::unavailable("search", error))?;
+        let page =
+            self.0.search.query(query, &audience).await.map_err(|error| RegistryError::unavailable("search", error))?;
         let backend = self.0.search.backend();
         metrics::counter!("publaryn_search_queries_total", "backend" => backend).increment(1);
         metrics::histogram!("publaryn_search_duration_seconds", "backend" => backend).record(started.elapsed());
@@ -48,7 +44,9 @@ impl Registry {
 
     fn audience(&self, who: &Principal) -> Audience {
         match &who.who {
-            Who::User(user) if who.allows(publaryn_core::Scope::PackagesRead) => Audience::of([AudienceTag::User(user.id)]),
+            Who::User(user) if who.allows(publaryn_core::Scope::PackagesRead) => {
+                Audience::of([AudienceTag::User(user.id)])
+            }
             _ => Audience::public(),
         }
     }

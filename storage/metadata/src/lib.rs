@@ -27,6 +27,7 @@ mod tags;
 pub mod tokens;
 mod tx;
 pub mod users;
+pub mod web_logins;
 
 #[cfg(feature = "testing")]
 pub mod testing;

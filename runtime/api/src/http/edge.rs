@@ -94,7 +94,8 @@ impl Service<Request<Incoming>> for Edge {
         let has_body = request.headers().contains_key(header::CONTENT_LENGTH)
             || request.headers().contains_key(header::TRANSFER_ENCODING)
             || version == Version::HTTP_2;
-        let mut request = request.map(|body| if has_body { Body::new(TimeoutBody::new(idle, body)) } else { Body::empty() });
+        let mut request =
+            request.map(|body| if has_body { Body::new(TimeoutBody::new(idle, body)) } else { Body::empty() });
         request.extensions_mut().insert(RequestId(id.clone()));
         request.extensions_mut().insert(ClientIp(client));
         let shared = self.shared.clone();

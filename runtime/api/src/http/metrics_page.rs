@@ -7,8 +7,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
 /// Upper bounds of latency buckets, in seconds.
-const SECONDS: [f64; 14] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+const SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 
 /// Installs the process-wide recorder once and hands out its page. `None` when another recorder is there.
 pub fn install_recorder() -> Option<PrometheusHandle> {

@@ -110,7 +110,9 @@ impl Probes {
             async { within(tokio::time::timeout(PATIENCE, async { registry.db().probe().await.is_ok() }).await) },
             async { within(tokio::time::timeout(PATIENCE, async { registry.cluster().probe().await.is_ok() }).await) },
             async { within(tokio::time::timeout(PATIENCE, async { registry.blobs().probe().await.is_ok() }).await) },
-            async { within(tokio::time::timeout(PATIENCE, async { registry.search_index().probe().await.is_ok() }).await) },
+            async {
+                within(tokio::time::timeout(PATIENCE, async { registry.search_index().probe().await.is_ok() }).await)
+            },
         );
         let word = |ok: bool| if ok { "ok" } else { "error" };
         let tree = self.0.tree.get();
@@ -155,7 +157,8 @@ async fn metrics_page(State(probes): State<Probes>, request: Request) -> Respons
     let Some(page) = &probes.0.metrics else { return Problem::not_found().into_response() };
     let headers = request.headers();
     let presented = Presented::from_header(headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes));
-    let token = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let token =
+        headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
     let by_token = match (&probes.0.metrics_token, token) {
         (Some(wanted), Some(given)) => publaryn_auth::Secret::new(wanted.as_str()).matches(given),
         _ => false,

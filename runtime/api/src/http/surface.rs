@@ -37,7 +37,10 @@ impl Surfaces {
     pub fn label(&self, path: &str) -> &'static str {
         match self.find(path) {
             Some(surface) => surface.label,
-            None if ["/v1", "/health", "/readiness", "/metrics", "/api-docs", "/_/"].iter().any(|p| path.starts_with(p)) => {
+            None if ["/v1", "/health", "/readiness", "/metrics", "/api-docs", "/_/"]
+                .iter()
+                .any(|p| path.starts_with(p)) =>
+            {
                 "control"
             }
             None => "portal",

@@ -70,7 +70,6 @@ impl Machine {
         let config = format!(
             "[registries.pub]\nindex = \"sparse+{base}/cargo/index/\"\n\
              [registries.corp]\nindex = \"sparse+{base}/cargo/index/auth/\"\ncredential-provider = [\"cargo:token\"]\n\
-             [registries.bare]\nindex = \"sparse+{base}/cargo/index/auth/\"\n\
              [source.crates-io]\nreplace-with = \"mirror\"\n[source.mirror]\nregistry = \"sparse+{base}/cargo/index/\"\n\
              [net]\nretry = 5\n[profile.dev]\ndebug = false\nincremental = false\n"
         );
@@ -95,6 +94,14 @@ impl Machine {
         self.login("pub", token);
         self.login("corp", token);
         self
+    }
+
+    /// Forgets how to give a token to a registry that asks for one.
+    pub fn drop_credential_provider(&self) {
+        let path = self.home.join("config.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        let kept = config.lines().filter(|line| !line.starts_with("credential-provider"));
+        std::fs::write(path, kept.collect::<Vec<_>>().join("\n")).unwrap();
     }
 
     /// A directory for a project.

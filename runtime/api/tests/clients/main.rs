@@ -4,6 +4,7 @@
 //! stops it by process id. The external variants run when `make test` has started the services.
 
 mod cargo;
+mod npm;
 mod npm_upload;
 mod server;
 

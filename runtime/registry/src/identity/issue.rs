@@ -196,7 +196,7 @@ impl Identity {
     }
 
     /// Refuses scopes beyond the account, the creating credential or the kind.
-    fn require_grantable(
+    pub(super) fn require_grantable(
         &self,
         request: &TokenRequest,
         user: &UserRow,
@@ -216,7 +216,7 @@ impl Identity {
     }
 
     /// When the token ends; a default never outlives the creating token, a wish for more is refused.
-    fn expiry(
+    pub(super) fn expiry(
         &self,
         request: &TokenRequest,
         creator_expires_at: Option<Timestamp>,
@@ -252,7 +252,7 @@ impl Identity {
         }
     }
 
-    async fn insert_token(
+    pub(super) async fn insert_token(
         &self,
         user: &UserRow,
         request: TokenRequest,
@@ -313,7 +313,7 @@ struct CreatorLimits {
     expires_at: Option<Timestamp>,
 }
 
-fn personal(name: &str, scopes: ScopeSet, lifetime: Lifetime) -> TokenRequest {
+pub(super) fn personal(name: &str, scopes: ScopeSet, lifetime: Lifetime) -> TokenRequest {
     TokenRequest { name: name.to_owned(), kind: TokenKind::Personal, scopes, lifetime, binding: RequestedBinding::None }
 }
 

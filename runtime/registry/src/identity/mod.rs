@@ -12,6 +12,7 @@ mod last_use;
 mod login;
 mod sessions;
 mod tokens;
+mod web_login;
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,6 +34,7 @@ pub use error::IdentityError;
 pub use issue::{IssuedToken, Lifetime, RequestedBinding, TokenRequest, UnknownScopes, parse_scopes};
 pub use login::SessionGrant;
 pub use tokens::CurrentCredential;
+pub use web_login::WebLoginProgress;
 
 /// Accounts, sessions and tokens; cheap to clone.
 #[derive(Clone)]

@@ -436,7 +436,9 @@ async fn a_password_buys_a_token_as_npm_login_does() {
         let wanted = scopes(&[Scope::PackagesWrite]);
         let login = |password: &str| {
             let (identity, password) = (world.identity.clone(), Secret::new(password));
-            async move { identity.login_for_token("alice", &password, "npm login", wanted, Lifetime::Default, &origin()).await }
+            async move {
+                identity.login_for_token("alice", &password, "npm login", wanted, Lifetime::Default, &origin()).await
+            }
         };
         let issued = login(world::PASSWORD).await.unwrap();
         assert_eq!(world.who_has(&issued.secret).await.unwrap().scopes, wanted);

@@ -1,6 +1,6 @@
 //! Private crates and the two entry points.
 
-use super::{Machine, fetch};
+use super::{Machine, fetch, upload::Upload};
 use crate::{Server, on_backends};
 
 /// Later first publishes make private repositories.
@@ -57,8 +57,9 @@ on_backends!(private_crates_are_for_members_only, async |mut server: Server| {
     assert!(revoked.send().await.unwrap().status().is_success());
     ada_machine.empty_cache();
     ada_machine.cargo(&member, "fetch").await.fails_with("token rejected for `corp`");
-    let bare = ada_machine.program("bare", "[dependencies]\nsecret-lib = { version = \"1\", registry = \"bare\" }\n");
-    ada_machine.cargo(&bare, "fetch").await.fails_with("authenticated registries require a credential-provider");
+    ada_machine.drop_credential_provider();
+    let hint = "authenticated registries require a credential-provider";
+    ada_machine.cargo(&member, "fetch").await.fails_with(hint);
     // A stale token does not break what anybody may have.
     let stale = fetch(&server, "/cargo/api/v1/crates/common/1.0.0/download", Some(&ada.token)).await.0;
     assert_eq!(stale, 200);
@@ -74,7 +75,7 @@ on_backends!(
         server.restart_with(PRIVATE).await;
         let ada = server.new_user("ada").await;
         // The raw request: cargo itself would poll for a minute.
-        let (status, body) = super::upload::Upload::new("quiet", "1.0.0").send(&server, &ada.token).await;
+        let (status, body) = Upload::new("quiet", "1.0.0").send(&server, &ada.token).await;
         assert_eq!(status, 200);
         let warnings: serde_json::Value = serde_json::from_str(&body).unwrap();
         let other: Vec<&str> =

@@ -32,8 +32,10 @@ on_backends!(publish_says_what_happened, async |server: Server| {
     assert_eq!(versions(&server, "/cargo/index/fo/o-/foo-bar", None).await, ["1.0.0+b1"]);
 
     // The client itself knows of a version it can see.
-    machine.publish("pub", "foo-bar", "1.0.0+b1", "").await.fails_with("already exists on registry `pub`");
-    machine.publish("pub", "foo-bar", "1.0.0+b2", "").await.fails_with("crate version `1.0.0+b1` is already uploaded");
+    machine.publish("pub", "foo-bar", "1.0.0+b1", "").await.fails_with("already exists on `pub` index");
+    machine.publish("pub", "foo-bar", "1.0.0+b2", "").await.fails_with("already exists on `pub` index");
+    let (status, body) = Upload::new("foo-bar", "1.0.0+b2").send(&server, &ada.token).await;
+    assert!(status == 409 && body.contains("crate version `1.0.0+b1` is already uploaded"), "{status} {body}");
     machine.publish("pub", "foo_bar", "2.0.0", "").await.fails_with("crate was previously named `foo-bar`");
     machine.publish("pub", "FOO-bar", "2.0.0", "").await.fails_with("crate was previously named `foo-bar`");
 

@@ -78,12 +78,16 @@ on_backends!(broken_bodies_are_refused_and_leave_nothing, async |mut server: Ser
         assert!(detail.contains(text), "{case}: {detail}");
     }
     assert_eq!(versions(&server, "/cargo/index/1/x", Some(&user.token)).await, [] as [&str; 0]);
+    let blobs = server.data_dir().join("blobs");
     if server.is_embedded() {
-        assert_eq!(files_below(&server.data_dir().join("blobs")), [] as [std::path::PathBuf; 0]);
+        assert_eq!(files_below(&blobs), [] as [std::path::PathBuf; 0]);
     }
     // The name is still free: none of the attempts made a package.
     let eve = server.new_user("eve").await;
     assert_eq!(good.send(&server, &eve.token).await.0, 200);
+    if server.is_embedded() {
+        assert_eq!(files_below(&blobs).len(), 1);
+    }
 });
 
 fn files_below(dir: &std::path::Path) -> Vec<std::path::PathBuf> {

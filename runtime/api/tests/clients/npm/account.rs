@@ -49,10 +49,14 @@ on_backends!(tokens_are_listed_created_and_revoked, async |server: Server| {
         let home = desk.home();
         let created = match client {
             Client::Npm10 => desk.type_into(client, home, &["token", "create", "--read-only"], &[&user.password]).await,
-            _ => desk.run(client, home, &["token", "create", "--name=ro", &format!("--password={}", user.password)]).await,
+            _ => {
+                desk.run(client, home, &["token", "create", "--name=ro", &format!("--password={}", user.password)])
+                    .await
+            }
         };
         let created = created.ok();
-        let secret: String = created.text.split("pub_").nth(1).unwrap().chars().take_while(char::is_ascii_alphanumeric).collect();
+        let secret: String =
+            created.text.split("pub_").nth(1).unwrap().chars().take_while(char::is_ascii_alphanumeric).collect();
         let secret = format!("pub_{secret}");
         let (status, who) = server.get("/npm/-/whoami", Some(&secret)).await;
         assert_eq!((status, who.as_str()), (200, r#"{"username":"ada"}"#));

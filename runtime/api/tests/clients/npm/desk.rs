@@ -52,7 +52,8 @@ fn clients() -> &'static Path {
     static CLIENTS: OnceLock<PathBuf> = OnceLock::new();
     CLIENTS.get_or_init(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../benches/services/npm-clients.sh");
-        let out = std::process::Command::new(script).stderr(Stdio::inherit()).output().expect("the install script runs");
+        let out =
+            std::process::Command::new(script).stderr(Stdio::inherit()).output().expect("the install script runs");
         assert!(out.status.success(), "the npm clients cannot be installed");
         PathBuf::from(String::from_utf8(out.stdout).expect("a path").trim())
     })
@@ -163,7 +164,8 @@ impl Desk {
     pub fn project(&self, name: &str, package_json: &Value) -> PathBuf {
         let dir = self.home.join("work").join(name);
         std::fs::create_dir_all(&dir).expect("the scratch directory is writable");
-        std::fs::write(dir.join("package.json"), format!("{package_json:#}\n")).expect("the scratch directory is writable");
+        std::fs::write(dir.join("package.json"), format!("{package_json:#}\n"))
+            .expect("the scratch directory is writable");
         dir
     }
 

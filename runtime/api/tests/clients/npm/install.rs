@@ -62,7 +62,9 @@ on_backends!(every_client_installs_from_empty_caches, async |server: Server| {
     }
     author.publish_json(&json!({ "name": "@deep/inner", "version": "1.0.0" })).await;
     author
-        .publish_json(&json!({ "name": "@deep/outer", "version": "1.0.0", "dependencies": { "@deep/inner": "^1.0.0" } }))
+        .publish_json(
+            &json!({ "name": "@deep/outer", "version": "1.0.0", "dependencies": { "@deep/inner": "^1.0.0" } }),
+        )
         .await;
     let beta = author.package(&json!({ "name": "@deep/tagged", "version": "3.0.0-beta.1" }));
     author.run(Client::Npm10, &beta, &["publish", "--tag", "beta"]).await.ok();
@@ -73,8 +75,8 @@ on_backends!(every_client_installs_from_empty_caches, async |server: Server| {
             if linker == "pnp" && client != Client::Berry {
                 continue;
             }
-            let desk = Desk::new(&server, &format!("{}-{linker}", client.name()), None)
-                .with_env("YARN_NODE_LINKER", linker);
+            let desk =
+                Desk::new(&server, &format!("{}-{linker}", client.name()), None).with_env("YARN_NODE_LINKER", linker);
             let dir = desk.consumer("app", &dependencies);
             install(&desk, client, &dir, &[]).await.ok();
             assert_works(&desk, client, &dir, &wanted).await;

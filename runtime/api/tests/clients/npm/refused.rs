@@ -57,13 +57,27 @@ on_backends!(bad_uploads_are_refused_and_leave_nothing, async |server: Server| {
     let other_bytes = |bytes: &[u8]| document("bad", "1.0.0", bytes);
     let file = "bad-1.0.0.tgz";
     let cases: Vec<(&str, u16, Value)> = vec![
-        ("a path that climbs out", 422, other_bytes(&tarball_with("bad", "package/../../evil", tar::EntryType::Regular, None))),
+        (
+            "a path that climbs out",
+            422,
+            other_bytes(&tarball_with("bad", "package/../../evil", tar::EntryType::Regular, None)),
+        ),
         ("an absolute path", 422, other_bytes(&tarball_with("bad", "/etc/evil", tar::EntryType::Regular, None))),
-        ("a symlink", 422, other_bytes(&tarball_with("bad", "package/l", tar::EntryType::Symlink, Some("/etc/passwd")))),
+        (
+            "a symlink",
+            422,
+            other_bytes(&tarball_with("bad", "package/l", tar::EntryType::Symlink, Some("/etc/passwd"))),
+        ),
         ("another package inside", 422, other_bytes(&tarball("other", "1.0.0", b"x"))),
         ("another version inside", 422, other_bytes(&tarball("bad", "1.0.1", b"x"))),
         ("no gzip", 422, other_bytes(b"plain text")),
-        ("a wrong integrity", 400, edited(&|b| b["versions"]["1.0.0"]["dist"]["integrity"] = json!(format!("sha512-{}", STANDARD.encode([0; 64]))))),
+        (
+            "a wrong integrity",
+            400,
+            edited(&|b| {
+                b["versions"]["1.0.0"]["dist"]["integrity"] = json!(format!("sha512-{}", STANDARD.encode([0; 64])))
+            }),
+        ),
         ("a wrong shasum", 400, edited(&|b| b["versions"]["1.0.0"]["dist"]["shasum"] = json!("00".repeat(20)))),
         ("a wrong length", 400, edited(&|b| b["_attachments"][file]["length"] = json!(1))),
         ("two versions", 400, edited(&|b| b["versions"]["2.0.0"] = json!({ "name": "bad", "version": "2.0.0" }))),
@@ -77,7 +91,10 @@ on_backends!(bad_uploads_are_refused_and_leave_nothing, async |server: Server| {
         let (status, text) = put(&server, &user, "bad", &body).await;
         assert_eq!(status, wanted, "{what}: {text}");
         let answer: Value = serde_json::from_str(&text).unwrap();
-        assert!(answer["error"].as_str().is_some_and(|e| !e.is_empty()) && answer["error"] == answer["message"], "{text}");
+        assert!(
+            answer["error"].as_str().is_some_and(|e| !e.is_empty()) && answer["error"] == answer["message"],
+            "{text}"
+        );
     }
     for name in ["Upper", "fs", "node_modules", ".dot", "_under", "a~b", "@s"] {
         let (status, text) = put(&server, &user, name, &document(name, "1.0.0", &good)).await;
@@ -87,7 +104,8 @@ on_backends!(bad_uploads_are_refused_and_leave_nothing, async |server: Server| {
     // The number is still free: nothing of the refused uploads took it.
     assert_eq!(put(&server, &user, "bad", &document("bad", "1.0.0", &good)).await.0, 201);
     // Separators make no new name.
-    let (status, text) = put(&server, &user, "b-a.d", &document("b-a.d", "1.0.0", &tarball("b-a.d", "1.0.0", b"x"))).await;
+    let (status, text) =
+        put(&server, &user, "b-a.d", &document("b-a.d", "1.0.0", &tarball("b-a.d", "1.0.0", b"x"))).await;
     assert_eq!(status, 403, "{text}");
 });
 

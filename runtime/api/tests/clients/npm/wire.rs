@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Desk;
+use super::{Client, Desk};
 use crate::{Backend, Server, on_backends};
 
 on_backends!(packuments_are_revalidated_and_tarballs_kept, async |server: Server| {
@@ -33,13 +33,23 @@ on_backends!(packuments_are_revalidated_and_tarballs_kept, async |server: Server
     let length: u64 = bytes.headers()["content-length"].to_str().unwrap().parse().unwrap();
     assert_eq!(bytes.bytes().await.unwrap().len() as u64, length);
     let head = server.http.head(tarball).send().await.unwrap();
-    assert_eq!((head.status().as_u16(), head.headers()["content-length"].to_str().unwrap()), (200, length.to_string().as_str()));
+    assert_eq!(
+        (head.status().as_u16(), head.headers()["content-length"].to_str().unwrap()),
+        (200, length.to_string().as_str())
+    );
     let part = server.http.get(tarball).header("range", "bytes=0-9").send().await.unwrap();
     assert_eq!((part.status().as_u16(), part.bytes().await.unwrap().len()), (206, 10));
     for spelling in ["/@w%2flib/-/lib-1.0.0.tgz", "/@w/lib/-/@w/lib-1.0.0.tgz", "//@w/lib/-/lib-1.0.0.tgz"] {
         assert_eq!(get(spelling).send().await.unwrap().status().as_u16(), 200, "{spelling}");
     }
-    for (path, wanted) in [("/@w/lib/latest", 200), ("/@w%2flib/1.0.0", 200), ("/@w/lib/9.9.9", 404), ("/-/all", 404), ("/", 200), ("/-/ping", 200)] {
+    for (path, wanted) in [
+        ("/@w/lib/latest", 200),
+        ("/@w%2flib/1.0.0", 200),
+        ("/@w/lib/9.9.9", 404),
+        ("/-/all", 404),
+        ("/", 200),
+        ("/-/ping", 200),
+    ] {
         let answer = get(path).send().await.unwrap();
         assert_eq!(answer.status().as_u16(), wanted, "{path}");
         assert_eq!(answer.headers()["content-type"], "application/json", "{path}");
@@ -50,7 +60,7 @@ on_backends!(hidden_and_missing_look_the_same, async |server: Server| {
     let user = server.new_user("ada").await;
     let desk = Desk::new(&server, "author", Some(&user.token));
     desk.publish("@h/lib", "1.0.0").await;
-    desk.run(super::Client::Npm10, desk.home(), &["access", "set", "status=private", "@h/lib"]).await.ok();
+    desk.run(Client::Npm10, desk.home(), &["access", "set", "status=private", "@h/lib"]).await.ok();
     let stranger = server.new_user("mallory").await;
     for token in [None, Some(stranger.token.as_str())] {
         for suffix in ["", "/1.0.0", "/-/lib-1.0.0.tgz"] {
