@@ -24,7 +24,9 @@ test: tools ## Everything: units, both databases, real clients, faults; installs
 test-all:
 	cargo fmt --all -- --check
 	cargo build -p publaryn
-	cargo test --workspace --no-fail-fast
+	cargo test --workspace --no-fail-fast --exclude publaryn-api
+	cargo test -p publaryn-api --lib --test integration_tests --test v1_identity --no-fail-fast
+	cargo test -p publaryn-api --test clients --no-fail-fast -- --test-threads=4
 
 .PHONY: test-fast
 test-fast: tools ## Units and the embedded integration tests: minutes, no services, no foreign clients
@@ -34,10 +36,6 @@ test-fast: tools ## Units and the embedded integration tests: minutes, no servic
 lint: tools ## Formatting and clippy, as the release contract asks
 	cargo fmt --all -- --check
 	cargo clippy --all-targets --all-features -- -D warnings
-
-.PHONY: bench
-bench: tools ## Ratios against nginx and verdaccio, measured side by side in one run
-	bash benches/run.sh
 
 .PHONY: fuzz
 fuzz: ## Fuzz the parsers of foreign bytes (needs cargo-fuzz and a nightly toolchain)

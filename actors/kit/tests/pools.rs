@@ -57,7 +57,7 @@ async fn rig(workers: usize, queue: usize) -> Rig {
         },
     );
     let tree = Tree::start(SupervisorSpec::root(&[]).child(child), TreeOptions::default()).await;
-    until("pool is up", || find(&tree, "root/packages").children_total == workers).await;
+    until("pool is up", || !pool.is_shut() && find(&tree, "root/packages").children_total == workers).await;
     Rig { tree, pool, gate, running, order }
 }
 

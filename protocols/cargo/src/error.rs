@@ -29,7 +29,6 @@ impl CargoError {
         RegistryError::NotFound.into()
     }
 
-
     /// Says what a registry error means for one crate.
     pub fn about(error: RegistryError, crate_name: &str) -> Self {
         let detail = match &error {
