@@ -62,7 +62,7 @@ CREATE TABLE job_counts (
     PRIMARY KEY (kind, state)
 ) STRICT;
 CREATE TABLE job_deltas (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY NOT NULL,
     kind TEXT NOT NULL,
     state TEXT NOT NULL,
     n INTEGER NOT NULL

@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::{Duration, Instant},
 };
@@ -84,11 +84,15 @@ pub(crate) struct Queue {
     pub(crate) kind: JobKind,
     pub(crate) concurrency: usize,
     pub(crate) timeout: Duration,
+    /// There may be something to claim.
     pub(crate) wake: Notify,
+    /// There may be room to start what is claimed, or to claim more.
+    pub(crate) slot_freed: Notify,
     pub(crate) is_paused: AtomicBool,
+    /// Jobs in slots.
     pub(crate) running: AtomicUsize,
-    /// There may be more to claim than there was room for.
-    pub(crate) is_hungry: AtomicBool,
+    /// Moving average of the time a job takes, in microseconds.
+    run_micros: AtomicU64,
     pub(crate) recorder: KindRecorder,
 }
 
@@ -276,11 +280,43 @@ impl Queue {
             concurrency: options.concurrency_of(kind),
             timeout: options.timeout_of(kind),
             wake: Notify::new(),
+            slot_freed: Notify::new(),
             is_paused: AtomicBool::new(false),
             running: AtomicUsize::new(0),
-            is_hungry: AtomicBool::new(true),
+            run_micros: AtomicU64::new(SLOW_MICROS),
             recorder: KindRecorder::default(),
         }
+    }
+}
+
+/// Jobs that take longer are claimed only when there is a free slot.
+const SLOW_MICROS: u64 = 5_000;
+/// How much work may be claimed ahead of the slots.
+const AHEAD_MICROS: u64 = 20_000;
+const MAX_AHEAD: u64 = 250;
+
+impl Queue {
+    pub(crate) fn note_run(&self, ran: Duration) {
+        let ran = u64::try_from(ran.as_micros()).unwrap_or(u64::MAX).min(1_000_000);
+        // Lost updates of a race only slow the average down.
+        let known = self.run_micros.load(SeqCst);
+        self.run_micros.store((known * 7 + ran) / 8, SeqCst);
+    }
+
+    /// The jobs running now turned out to be slow.
+    pub(crate) fn claim_no_more_ahead(&self) {
+        self.run_micros.store(SLOW_MICROS, SeqCst);
+    }
+
+    /// How many jobs to hold claimed beyond the free slots: some milliseconds' worth when a commit per
+    /// handful of jobs would cost more than the jobs themselves, else none.
+    pub(crate) fn prefetch(&self) -> usize {
+        let average = self.run_micros.load(SeqCst);
+        if average >= SLOW_MICROS {
+            return 0;
+        }
+        let per_slot = AHEAD_MICROS / average.max(1);
+        usize::try_from(per_slot.saturating_mul(self.concurrency as u64).min(MAX_AHEAD)).unwrap_or(0)
     }
 }
 
@@ -322,35 +358,36 @@ impl Engine {
         }
     }
 
-    /// Reserves room for as many jobs of this kind as may start now, at most `limit`: bounded by the
-    /// kind and by the process, but never none for a kind that has nothing running, so that no other
-    /// kind's backlog holds it up (J10).
+    /// How many more jobs of this kind may start now: bounded by the kind and by the process, but never
+    /// none for a kind that has nothing running, so that no other kind's backlog holds it up (J10).
+    pub(crate) fn room(&self, queue: &Queue) -> usize {
+        self.room_beside(queue, self.busy.load(SeqCst))
+    }
+
+    fn room_beside(&self, queue: &Queue, busy: usize) -> usize {
+        let running = queue.running.load(SeqCst);
+        let total = self.options.concurrency.saturating_sub(busy).max(usize::from(running == 0));
+        queue.concurrency.saturating_sub(running).min(total)
+    }
+
+    /// Takes room for at most `limit` jobs.
     pub(crate) fn reserve(&self, queue: &Queue, limit: usize) -> usize {
         let mut room = 0;
         // The closure always returns `Some`, so there is nothing to handle.
         let _ = self.busy.fetch_update(SeqCst, SeqCst, |busy| {
-            let running = queue.running.load(SeqCst);
-            let total = self.options.concurrency.saturating_sub(busy).max(usize::from(running == 0));
-            room = queue.concurrency.saturating_sub(running).min(total).min(limit);
+            room = self.room_beside(queue, busy).min(limit);
             Some(busy + room)
         });
         queue.running.fetch_add(room, SeqCst);
         room
     }
 
-    /// Gives back reserved room that was not used.
-    pub(crate) fn release(&self, queue: &Queue, count: usize) {
-        queue.running.fetch_sub(count, SeqCst);
-        self.busy.fetch_sub(count, SeqCst);
-    }
-
-    /// A slot is free again: whoever wanted more may claim.
+    /// A slot is free again: any kind may use it.
     pub(crate) fn ended(&self, queue: &Queue) {
-        self.release(queue, 1);
+        queue.running.fetch_sub(1, SeqCst);
+        self.busy.fetch_sub(1, SeqCst);
         for queue in self.queues.values() {
-            if queue.is_hungry.load(SeqCst) {
-                queue.wake.notify_one();
-            }
+            queue.slot_freed.notify_one();
         }
     }
 
@@ -370,8 +407,8 @@ impl Engine {
         ends.drain(..count);
         drop(ends);
         // Queues that stopped claiming because too many ends waited go on.
-        for queue in self.queues.values().filter(|queue| queue.is_hungry.load(SeqCst)) {
-            queue.wake.notify_one();
+        for queue in self.queues.values() {
+            queue.slot_freed.notify_one();
         }
     }
 

@@ -1,9 +1,11 @@
 //! The queue of one kind: claims as many jobs as have room, runs each in a temporary worker.
 //!
-//! Owns its slots. Bounded by the kind's concurrency: the database is the queue. What it loses in a crash
-//! is given back by the guard of each run.
+//! Owns its slots. Bounded by the kind's concurrency: the database is the queue, and only kinds whose jobs
+//! take next to no time are claimed some milliseconds ahead. What it loses in a crash is given back by the
+//! guard of each run.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, atomic::Ordering::SeqCst},
     time::{Duration, Instant},
 };
@@ -19,6 +21,8 @@ use publaryn_metadata::{
 };
 use rand::Rng;
 use serde_json::json;
+use smol_str::SmolStr;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -30,6 +34,8 @@ use crate::{
 const MAX_UNSTORED: usize = 2000;
 /// Largest claim at once.
 const MAX_CLAIM: usize = 500;
+/// A claimed job that could not start for so long goes back: its fellows turned out to be slow.
+const BACKLOG_PATIENCE: Duration = Duration::from_secs(1);
 /// After the drain's deadline: time to store what was given back.
 const GIVE_BACK: Duration = Duration::from_secs(3);
 
@@ -39,119 +45,159 @@ pub(crate) fn service(engine: Arc<Engine>, queue: Arc<Queue>) -> ChildSpec {
     ChildSpec::pool(name, move |context| serve(engine.clone(), queue.clone(), context)).shutdown_within(shutdown)
 }
 
+type Claiming = JoinHandle<(usize, DbResult<Vec<Guard>>)>;
+
 async fn serve(engine: Arc<Engine>, queue: Arc<Queue>, context: Context) -> Result<(), BoxError> {
     let slots = context.slots(queue.concurrency);
     // What became due before this incarnation must not wait for a wake-up.
     queue.wake.notify_one();
-    let mut after = String::new();
+    let mut claimer =
+        Claimer { after: String::new(), may_have_work: false, was_woken: false, backlog: VecDeque::new() };
+    let mut claiming: Option<Claiming> = None;
     loop {
+        claimer.start_jobs(&engine, &slots);
+        if claiming.is_none() {
+            let wanted = claimer.wanted(&engine, &queue);
+            if wanted > 0 {
+                claimer.was_woken = false;
+                // On its own: when this actor dies, what was claimed must be given back, not forgotten.
+                let claim = claim(engine.clone(), queue.clone(), wanted, claimer.after.clone());
+                claiming = Some(tokio::spawn(claim));
+            }
+        }
+        let began = Instant::now();
         tokio::select! {
             () = context.stopping() => break,
             () = engine.draining.cancelled() => break,
-            () = queue.wake.notified() => {}
-        }
-        let began = Instant::now();
-        if let Err(error) = claim_all(&engine, &queue, &slots, &mut after).await {
-            engine.note_outage();
-            tracing::warn!(job.kind = %queue.kind, %error, "claiming failed");
-            let pause = Duration::from_millis(rand::rng().random_range(200..1000));
-            tokio::select! {
-                () = tokio::time::sleep(pause) => queue.wake.notify_one(),
-                () = context.stopping() => {}
+            (wanted, claimed) = in_flight(&mut claiming) => {
+                claiming = None;
+                claimer.claimed(&engine, &queue, wanted, claimed);
+                context.worked(began);
+            }
+            () = queue.wake.notified() => (claimer.may_have_work, claimer.was_woken) = (true, true),
+            () = queue.slot_freed.notified() => {}
+            () = tokio::time::sleep(BACKLOG_PATIENCE), if !claimer.backlog.is_empty() => {
+                queue.claim_no_more_ahead();
+                claimer.backlog.clear();
             }
         }
-        context.worked(began);
         context.set_state(json!({
             "running": queue.running.load(SeqCst),
             "concurrency": queue.concurrency,
+            "claimed": claimer.backlog.len(),
             "paused": queue.is_paused.load(SeqCst),
         }));
     }
+    // A claim under way is finished, so that its leases are known and can be given back.
+    if let Some(claiming) = claiming {
+        // Dropping its guards gives the jobs back; a failed claim claimed nothing.
+        drop(claiming.await);
+    }
+    drop(claimer);
     give_back(&engine, &queue, &context).await;
     Ok(())
 }
 
-/// Claims until there is no room or no work.
-async fn claim_all(engine: &Arc<Engine>, queue: &Arc<Queue>, slots: &Slots, after: &mut String) -> DbResult<()> {
-    loop {
+async fn in_flight(claiming: &mut Option<Claiming>) -> (usize, DbResult<Vec<Guard>>) {
+    match claiming {
+        Some(claiming) => claiming.await.expect("claiming does not panic, and nobody aborts it"),
+        None => std::future::pending().await,
+    }
+}
+
+/// What the queue knows between claims.
+struct Claimer {
+    /// The partition served last.
+    after: String,
+    /// The table may hold claimable jobs that this node has not seen.
+    may_have_work: bool,
+    /// A wake-up came after the claim under way began.
+    was_woken: bool,
+    /// Claimed, not started: only kinds whose jobs take next to no time have one. Dropping a guard gives
+    /// its job back.
+    backlog: VecDeque<Guard>,
+}
+
+impl Claimer {
+    fn start_jobs(&mut self, engine: &Engine, slots: &Slots) {
+        while let Some(guard) = self.backlog.pop_front() {
+            match slots.free() > 0 && engine.reserve(guard.queue(), 1) == 1 {
+                true => guard.start(slots),
+                false => return self.backlog.push_front(guard),
+            }
+        }
+    }
+
+    /// How many jobs to ask for now.
+    fn wanted(&self, engine: &Engine, queue: &Queue) -> usize {
         let is_held = queue.is_paused.load(SeqCst) || engine.is_superseded.load(SeqCst);
-        if is_held || engine.draining.is_cancelled() {
-            return Ok(());
+        if !self.may_have_work || is_held || engine.ends_waiting() > MAX_UNSTORED {
+            return 0;
         }
-        // Set first: a slot freed from here on wakes this queue again.
-        queue.is_hungry.store(true, SeqCst);
-        if engine.ends_waiting() > MAX_UNSTORED {
-            return Ok(());
+        let ahead = queue.prefetch();
+        let free = engine.room(queue);
+        let wanted = match self.backlog.len() {
+            0 => free + ahead,
+            n if n * 2 < ahead => ahead - n,
+            _ => 0,
+        };
+        wanted.min(MAX_CLAIM)
+    }
+
+    fn claimed(&mut self, engine: &Engine, queue: &Arc<Queue>, wanted: usize, claimed: DbResult<Vec<Guard>>) {
+        let guards = match claimed {
+            Ok(guards) => guards,
+            Err(error) => {
+                engine.note_outage();
+                tracing::warn!(job.kind = %queue.kind, %error, "claiming failed");
+                self.may_have_work = false;
+                let (queue, pause) = (queue.clone(), Duration::from_millis(rand::rng().random_range(200..1000)));
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    queue.wake.notify_one();
+                });
+                return;
+            }
+        };
+        // Only a look at all partitions that finds nothing proves that there is nothing.
+        if guards.is_empty() && self.after.is_empty() && !self.was_woken {
+            self.may_have_work = false;
         }
-        let reserved = Reserved::new(engine, queue, slots.free().min(MAX_CLAIM));
-        let room = reserved.room;
-        if room == 0 {
-            return Ok(());
-        }
-        let from_start = after.is_empty();
-        let jobs = claim(engine, queue, room, after).await?;
-        let claimed = jobs.len();
-        reserved.keep(claimed);
-        *after = match jobs.iter().map(|job| &job.partition).max() {
-            Some(last) if claimed == room => last.clone(),
+        self.after = match guards.iter().filter_map(Guard::partition).max() {
+            Some(last) if guards.len() == wanted => last.to_string(),
             _ => String::new(),
         };
-        for job in jobs {
-            start(engine, queue, slots, job);
-        }
-        if claimed == 0 && from_start {
-            queue.is_hungry.store(false, SeqCst);
-            return Ok(());
-        }
+        self.backlog.extend(guards);
     }
 }
 
-/// Room taken before a claim, so that kinds claiming at once do not exceed the process's limit.
-/// What is not kept is given back, also when the claim fails or is dropped.
-struct Reserved<'a> {
-    engine: &'a Engine,
-    queue: &'a Queue,
-    room: usize,
-}
-
-impl<'a> Reserved<'a> {
-    fn new(engine: &'a Engine, queue: &'a Queue, limit: usize) -> Self {
-        Self { engine, queue, room: engine.reserve(queue, limit) }
-    }
-
-    fn keep(mut self, used: usize) {
-        self.room -= used.min(self.room);
-    }
-}
-
-impl Drop for Reserved<'_> {
-    fn drop(&mut self) {
-        self.engine.release(self.queue, self.room);
-    }
-}
-
-async fn claim(engine: &Engine, queue: &Queue, room: usize, after: &str) -> DbResult<Vec<ClaimedJob>> {
+async fn claim(engine: Arc<Engine>, queue: Arc<Queue>, wanted: usize, after: String) -> (usize, DbResult<Vec<Guard>>) {
     let began = Instant::now();
     let request = ClaimRequest {
         kind: queue.kind,
-        limit: room as i64,
+        limit: wanted as i64,
         node_id: &engine.options.node_id,
         incarnation: engine.incarnation,
         lease: engine.options.lease,
         max_attempts: engine.options.max_attempts_of(queue.kind),
-        after_partition: after,
-        partitions: (room + queue.concurrency.min(64) + 8) as i64,
+        after_partition: &after,
+        partitions: (wanted + queue.concurrency.min(64) + 8) as i64,
     };
-    let mut tx = engine.db.begin().await?;
-    let jobs = tx.claim_jobs(&request).await?;
-    if jobs.is_empty() {
-        tx.rollback().await?;
-    } else {
-        tx.commit().await?;
-        engine.counts_changed.store(true, SeqCst);
-    }
+    let claimed = async {
+        let mut tx = engine.db.begin().await?;
+        let jobs = tx.claim_jobs(&request).await?;
+        if jobs.is_empty() {
+            tx.rollback().await?;
+        } else {
+            tx.commit().await?;
+            engine.counts_changed.store(true, SeqCst);
+        }
+        Ok(jobs)
+    };
+    let claimed = claimed.await;
     metrics::histogram!("publaryn_job_claim_seconds").record(began.elapsed().as_secs_f64());
-    Ok(jobs)
+    let guards = |jobs: Vec<_>| jobs.into_iter().map(|job| Guard::new(&engine, &queue, job)).collect();
+    (wanted, claimed.map(guards))
 }
 
 /// One run: the job, its lease, and the engine it reports to.
@@ -161,43 +207,6 @@ pub(crate) struct Run {
     pub(crate) running: Arc<Running>,
     pub(crate) payload: String,
     pub(crate) request_id: Option<String>,
-}
-
-fn start(engine: &Arc<Engine>, queue: &Arc<Queue>, slots: &Slots, job: ClaimedJob) {
-    let wait = job.started_at.since(job.scheduled_at);
-    queue.recorder.waited(wait);
-    metrics::histogram!("publaryn_jobs_wait_seconds", "kind" => queue.kind.as_str()).record(wait.as_secs_f64());
-    let running = Arc::new(Running {
-        kind: queue.kind,
-        partition: job.partition.as_str().into(),
-        facts: RunFacts {
-            id: job.id,
-            lease_id: job.lease_id,
-            attempts: job.attempts,
-            max_attempts: job.max_attempts,
-            crashes: job.crashes,
-            attempts_log: job.attempts_log,
-            started_at: job.started_at,
-            node_id: engine.options.node_id.clone(),
-            cancel_requested: false,
-        },
-        told: CancellationToken::new(),
-        abort: CancellationToken::new(),
-        stop: std::sync::OnceLock::new(),
-    });
-    engine.running.insert(job.id, running.clone());
-    engine.event(&running, JobState::Running, Some(job.previous_state), None);
-    let run = Arc::new(Run {
-        engine: engine.clone(),
-        queue: queue.clone(),
-        running,
-        payload: job.payload,
-        request_id: job.request_id,
-    });
-    let guard = Guard { run: Some(run.clone()), began: Instant::now() };
-    let state = json!({"job_id": job.id, "kind": queue.kind, "attempt": job.attempts});
-    // A slot that is not free after all drops the guard, which gives the job back.
-    slots.start(state, execute(run), move |outcome| guard.report(outcome));
 }
 
 /// How a run ended.
@@ -263,41 +272,98 @@ async fn execute(run: Arc<Run>) -> Ended {
     }
 }
 
-/// Reports the end of a run, whatever it is: a worker that is dropped with its pool gives its job back.
+/// A claimed job on its way: whatever happens to it is reported, and when it is dropped (its worker ended
+/// with its pool, it never started) the job is given back with its attempt.
 struct Guard {
     run: Option<Arc<Run>>,
-    began: Instant,
+    queue: Arc<Queue>,
+    /// When its handler started; until then it occupies no slot.
+    began: Option<Instant>,
 }
 
 impl Guard {
+    fn new(engine: &Arc<Engine>, queue: &Arc<Queue>, job: ClaimedJob) -> Self {
+        let wait = job.started_at.since(job.scheduled_at);
+        queue.recorder.waited(wait);
+        metrics::histogram!("publaryn_jobs_wait_seconds", "kind" => queue.kind.as_str()).record(wait.as_secs_f64());
+        let running = Arc::new(Running {
+            kind: queue.kind,
+            partition: job.partition.as_str().into(),
+            facts: RunFacts {
+                id: job.id,
+                lease_id: job.lease_id,
+                attempts: job.attempts,
+                max_attempts: job.max_attempts,
+                crashes: job.crashes,
+                attempts_log: job.attempts_log,
+                started_at: job.started_at,
+                node_id: engine.options.node_id.clone(),
+                cancel_requested: false,
+            },
+            told: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            stop: std::sync::OnceLock::new(),
+        });
+        engine.running.insert(job.id, running.clone());
+        engine.event(&running, JobState::Running, Some(job.previous_state), None);
+        let run = Run {
+            engine: engine.clone(),
+            queue: queue.clone(),
+            running,
+            payload: job.payload,
+            request_id: job.request_id,
+        };
+        Self { run: Some(Arc::new(run)), queue: queue.clone(), began: None }
+    }
+
+    fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    fn partition(&self) -> Option<&SmolStr> {
+        self.run.as_ref().map(|run| &run.running.partition)
+    }
+
+    /// Starts the handler in a free slot; the caller has reserved room for it.
+    fn start(mut self, slots: &Slots) {
+        let Some(run) = self.run.clone() else { return };
+        self.began = Some(Instant::now());
+        let facts = &run.running.facts;
+        let state = json!({"job_id": facts.id, "kind": run.queue.kind, "attempt": facts.attempts});
+        slots.start(state, execute(run), move |outcome| self.report(outcome));
+    }
+
     fn report(mut self, outcome: Result<Ended, Crash>) {
         let Some(run) = self.run.take() else { return };
-        let end = match outcome {
-            Ok(ended) => ended,
-            Err(Crash(error)) => Ended::As(JobEnd::Crashed { error, delay: backoff(run.running.facts.attempts) }),
-        };
-        run.end(end, self.began.elapsed());
+        let end = outcome.unwrap_or_else(|Crash(error)| {
+            Ended::As(JobEnd::Crashed { error, delay: backoff(run.running.facts.attempts) })
+        });
+        run.end(end, self.began);
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(run) = self.run.take() {
-            run.end(Ended::As(JobEnd::Interrupted), self.began.elapsed());
+            run.end(Ended::As(JobEnd::Interrupted), self.began);
         }
     }
 }
 
 impl Run {
-    fn end(&self, ended: Ended, ran: Duration) {
+    /// `began` is `None` when the handler never started.
+    fn end(&self, ended: Ended, began: Option<Instant>) {
         let Self { engine, queue, running, .. } = self;
         let kind = queue.kind.as_str();
         let is_error = match &ended {
             Ended::As(end) => !matches!(end, JobEnd::Completed | JobEnd::Snoozed { .. } | JobEnd::Interrupted),
             Ended::Committed | Ended::Lost => false,
         };
-        queue.recorder.ran(ran, is_error);
-        metrics::histogram!("publaryn_jobs_run_seconds", "kind" => kind).record(ran.as_secs_f64());
+        if let Some(ran) = began.map(|began| began.elapsed()) {
+            queue.recorder.ran(ran, is_error);
+            queue.note_run(ran);
+            metrics::histogram!("publaryn_jobs_run_seconds", "kind" => kind).record(ran.as_secs_f64());
+        }
         match ended {
             Ended::As(end) => {
                 let error = match &end {
@@ -322,7 +388,9 @@ impl Run {
                 engine.forget_run(running);
             }
         }
-        engine.ended(queue);
+        if began.is_some() {
+            engine.ended(queue);
+        }
     }
 }
 
