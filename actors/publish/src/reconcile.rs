@@ -40,9 +40,14 @@ impl Handler for FinalizeRelease {
 
     async fn run(&self, job: &JobContext) -> Result<Outcome, JobError> {
         let Payload { release_id } = job.payload()?;
+        let known = self.db.release_progress(release_id).await.map_err(JobError::retry)?;
         let mut tx = self.db.begin().await.map_err(JobError::retry)?;
-        if let Some(release) = tx.lock_release(release_id).await.map_err(JobError::retry)? {
-            finalize(&mut tx, &release, Timestamp::now()).await.map_err(JobError::retry)?;
+        if let Some(known) = known {
+            // The package first, as every writer does.
+            tx.lock_package_by_id(known.package_id).await.map_err(JobError::retry)?;
+            if let Some(release) = tx.lock_release(release_id).await.map_err(JobError::retry)? {
+                finalize(&mut tx, &release, Timestamp::now()).await.map_err(JobError::retry)?;
+            }
         }
         job.complete_in(&mut tx).await?;
         tx.commit().await.map_err(JobError::retry)?;
@@ -101,6 +106,7 @@ impl ReconcileReleases {
         }
         let Some(reason) = failure else { return Ok(()) };
         let now = Timestamp::now();
+        tx.lock_package_by_id(release.package_id).await?;
         let Some(current) = tx.lock_release(release.id).await? else { return Ok(()) };
         if current.status != ReleaseState::Scanning {
             return Ok(());

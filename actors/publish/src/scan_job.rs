@@ -83,6 +83,9 @@ impl ScanArtifact {
     ) -> Result<(), JobError> {
         let now = Timestamp::now();
         let mut tx = self.db.begin().await.map_err(JobError::retry)?;
+        // Every writer locks the package before its releases: publishers of further versions would
+        // otherwise wait for us while we wait for them.
+        tx.lock_package_by_id(target.package_id).await.map_err(JobError::retry)?;
         let first_time = tx.mark_artifact_scanned(target.artifact_id, ruleset).await.map_err(JobError::retry)?;
         for finding in findings {
             let artifact = Some((target.artifact_id, target.sha256));
