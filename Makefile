@@ -27,7 +27,7 @@ test-all:
 	cargo test -p publaryn-api --lib --test integration_tests --test v1_identity --no-fail-fast
 
 .PHONY: test-clients
-test-clients: tools ## Real clients (npm, pnpm, yarn, bun, cargo) and kill -9, on both back ends; not all pass yet, see CHANGELOG
+test-clients: tools ## Real clients (npm, pnpm, yarn, bun, cargo) and faults, on both back ends; not all pass yet, see CHANGELOG
 	$(services)/npm-clients.sh
 	cargo build -p publaryn
 	$(services)/count.sh $(services)/with-services.sh cargo test -p publaryn-api --test clients --no-fail-fast -- --test-threads=4
@@ -41,6 +41,15 @@ lint: tools ## Formatting and clippy, as the release contract asks
 	cargo fmt --all -- --check
 	cargo clippy --all-targets --all-features -- -D warnings
 
+.PHONY: chaos
+chaos: tools ## Faults against real servers: kill -9 at every step of a publish, lost services, full disk, races
+	cargo build -p publaryn
+	$(services)/count.sh $(services)/with-services.sh cargo test -p publaryn-api --test clients --no-fail-fast faults:: -- --test-threads=4
+
 .PHONY: fuzz
 fuzz: ## Fuzz the parsers of foreign bytes (needs cargo-fuzz and a nightly toolchain)
-	cd actors/scan/fuzz && cargo +nightly fuzz run walk_targz -- -max_total_time=$${SECONDS_PER_TARGET:-60}
+	for crate in actors/scan protocols/cargo; do \
+	  for target in $$(cd $$crate && cargo +nightly fuzz list); do \
+	    (cd $$crate && cargo +nightly fuzz run $$target -- -max_total_time=$${SECONDS_PER_TARGET:-60}) || exit 1; \
+	  done; \
+	done
