@@ -10,7 +10,7 @@ mod crash_points;
 mod database;
 mod full_disk;
 mod kill_sweep;
-mod packages;
+pub mod packages;
 mod postgres;
 mod proxy;
 mod races;
