@@ -346,6 +346,48 @@ async fn another_owners_first_job_starts_within_the_next_round() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn owners_take_turns_even_when_jobs_are_claimed_ahead() {
+    for test in testing::each().await {
+        let db = &test.db;
+        let order: Arc<Mutex<Vec<String>>> = Arc::default();
+        let log = order.clone();
+        let handler = does(KIND, move |job| {
+            let log = log.clone();
+            Box::pin(async move {
+                let payload: serde_json::Value = job.payload()?;
+                log.lock().unwrap().push(payload["owner"].as_str().unwrap().to_owned());
+                Ok(Outcome::Done)
+            })
+        });
+        let of = |owner: &str, count: usize| {
+            (0..count).map(|_| (json!({"owner": owner}), Some(owner.to_owned()))).collect::<Vec<_>>()
+        };
+        let mut options = quick("n1");
+        options.kinds.insert(KIND, KindOverride { concurrency: Some(1), ..Default::default() });
+        let node = Node::start(db, options, vec![handler]).await;
+        // Jobs that take no time: from now on hundreds are claimed at once.
+        let mut tx = db.begin().await.unwrap();
+        tx.enqueue_many(KIND, &of("warm-up", 300)).await.unwrap();
+        tx.commit().await.unwrap();
+        until_completed(db, 300).await;
+        let mut tx = db.begin().await.unwrap();
+        for (owner, count) in [("big", 400), ("small", 5), ("tiny", 1)] {
+            tx.enqueue_many(KIND, &of(owner, count)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        until_completed(db, 706).await;
+        let order = order.lock().unwrap()[300..].to_vec();
+        for owner in ["big", "small", "tiny"] {
+            let first = order.iter().position(|o| o == owner).unwrap();
+            assert!(first < 3, "{owner} had to wait for {first} jobs");
+        }
+        let last_of_small = order.iter().rposition(|o| o == "small").unwrap();
+        assert!(last_of_small < 20, "the fifth of `small` was number {last_of_small}");
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn paused_queues_rest_and_unknown_kinds_are_left_alone() {
     for test in testing::each().await {
         let db = &test.db;

@@ -48,6 +48,8 @@ pub struct Committed {
     pub is_first: bool,
     pub visibility: Visibility,
     pub repository_slug: Option<String>,
+    /// Keys of uploads whose content was in the store already: nothing will ever refer to them.
+    pub unused: Vec<BlobKey>,
 }
 
 /// How long the name of an unpublished package stays closed even to its owner.
@@ -98,9 +100,13 @@ pub async fn commit(
     if !tx.insert_release(&release, now).await? {
         return Err(RegistryError::VersionExists(command.version.to_string()));
     }
+    let mut unused = Vec::new();
     for file in files {
         let NewArtifact { digests, size_bytes, .. } = &file.artifact;
-        tx.upsert_blob(digests.sha256, file.location.as_str(), *size_bytes, now).await?;
+        let kept = tx.upsert_blob(digests.sha256, file.location.as_str(), *size_bytes, now).await?;
+        if kept != file.location.as_str() {
+            unused.push(file.location.clone());
+        }
         let artifact = tx.insert_artifact(id, &file.artifact, now).await?;
         tx.enqueue(&ScanArtifact::job(artifact, place.head.owner)).await?;
     }
@@ -133,6 +139,7 @@ pub async fn commit(
         is_first: place.is_first,
         visibility: place.head.effective,
         repository_slug: place.new_repository.map(|r| r.slug),
+        unused,
     })
 }
 

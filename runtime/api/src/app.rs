@@ -6,7 +6,7 @@ use axum::Router;
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret};
 use publaryn_config::{
-    Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration,
+    Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration, Role,
 };
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_jobs::Jobs;
@@ -131,6 +131,7 @@ impl App {
             config: &config,
             options,
             registry: registry.clone(),
+            stored: backends::stored_blobs(&config).await?,
             listening: Arc::new(listening),
             edge,
             limits,
@@ -309,6 +310,9 @@ fn settings(config: &Config) -> Settings {
 }
 
 fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], probes: &Probes) -> Router {
+    if config.server.role == Role::Worker {
+        return probes.router().fallback(async || Problem::route_not_found());
+    }
     let names: Arc<[Arc<dyn Adapter>]> = adapters.into();
     let state = ApiState {
         identity: registry.identity().clone(),

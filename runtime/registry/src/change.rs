@@ -11,6 +11,7 @@ use publaryn_core::{
     decide,
     principal::Who,
 };
+use publaryn_gc::CleanupBlobs;
 use publaryn_metadata::{Engine, Tx, packages::PackageHead, releases::ReleaseProgress};
 use publaryn_publish::settle_tags;
 use serde_json::json;
@@ -319,6 +320,9 @@ impl Registry {
         if whole {
             change.tx.set_package_deleted(change.head.id, Some(change.now)).await?;
             entries.push(change.audit(AuditAction::PackageDelete).with("mode", "unpublish"));
+        }
+        if !going.is_empty() {
+            change.tx.enqueue(&CleanupBlobs::job()).await?;
         }
         let Some(last) = entries.pop() else { return Ok(Unpublished::default()) };
         for entry in entries {

@@ -1,5 +1,6 @@
 //! Publishing, as adapters ask for it.
 
+use publaryn_blobs::BlobKey;
 use publaryn_core::{
     Decision, Ecosystem, Operation, PackageName, Principal, RegistryError, ReleaseId,
     access::{Resource, refuse_before_lookup},
@@ -72,11 +73,36 @@ impl Registry {
             }
         };
         drop(turn);
-        let committed = committed.inspect_err(|_| {
-            metrics::counter!("publaryn_publishes_total", "outcome" => "rejected").increment(1);
-        })?;
+        let committed = match committed {
+            Ok(committed) => committed,
+            Err(error) => {
+                metrics::counter!("publaryn_publishes_total", "outcome" => "rejected").increment(1);
+                if error.is_final() {
+                    self.forget_bytes(files.into_iter().map(|file| file.location));
+                }
+                return Err(error);
+            }
+        };
+        self.forget_bytes(committed.unused);
         metrics::histogram!("publaryn_publish_stage_seconds", "stage" => "queue").record(started.elapsed());
         let outcome = waiter.outcome(self.0.settings.publish_wait).await?;
         Ok(Published { outcome, is_open: committed.visibility.is_open(), new_repository: committed.repository_slug })
+    }
+
+    /// Deletes bytes that were promoted and that no row will ever name. In the background and as well as
+    /// it goes: what is left, the collector finds.
+    fn forget_bytes(&self, keys: impl IntoIterator<Item = BlobKey>) {
+        let keys: Vec<_> = keys.into_iter().collect();
+        if keys.is_empty() {
+            return;
+        }
+        let blobs = self.0.blobs.clone();
+        tokio::spawn(async move {
+            for key in keys {
+                if let Err(error) = blobs.delete(&key).await {
+                    tracing::debug!(%error, "unused bytes are left to the collector");
+                }
+            }
+        });
     }
 }
