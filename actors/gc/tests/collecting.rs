@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use publaryn_blobs::{
     BlobBody, BlobError, BlobKey, BlobMeta, BlobStore, ByteStream, StagePlan, Staged, StaleUpload,
 };
-use publaryn_core::{ArtifactId, Timestamp, job::JobKind};
+use publaryn_core::{ArtifactId, ReleaseState, Timestamp, job::JobKind};
 use publaryn_gc::{CleanupBlobs, CleanupOciBlobs, Collector, Extent, GcError, GcOptions, LetGo, Tally, Unwatched};
 use publaryn_jobs::{JobContext, JobError, testing::run_to_end};
 use publaryn_metadata::DbError;
@@ -93,15 +93,16 @@ async fn a_doomed_key_cannot_be_committed_and_a_committed_one_not_doomed() {
         let (key, artifact) = world.promoted(b"in time").await.unwrap();
         tokio::time::sleep(Duration::from_millis(1100)).await;
         let mut tx = world.db.begin().await.unwrap();
-        tx.upsert_blob(artifact.digests.sha256, key.as_str(), artifact.size_bytes, Timestamp::now()).await.unwrap();
+        let publish = world.package.write_release(&mut tx, ReleaseState::Published, &artifact, key.as_str());
+        let (_, open) = publish.await.unwrap();
         let collecting = tokio::spawn({
             let collector = world.collector();
             async move { collector.run(&at_once(), &Unwatched).await }
         });
         tokio::time::sleep(Duration::from_millis(300)).await;
         tx.commit().await.unwrap();
-        assert_eq!(collecting.await.unwrap().unwrap().strays.objects, 0);
-        assert!(world.store.stat(&key).await.unwrap().is_some());
+        assert_eq!(collecting.await.unwrap().unwrap().total(), Tally::default());
+        assert_eq!(world.read(open).await.unwrap().unwrap(), "in time");
         // Committed twice with one key, as a repeated push does: still one row, one key.
         let (_, first) = world.commit(&key, &artifact).await.unwrap();
         let (_, second) = world.commit(&key, &artifact).await.unwrap();

@@ -197,6 +197,7 @@ async fn missed_ticks_are_caught_up_with_once() {
         let counts = db.job_counts().await.unwrap();
         assert_eq!(counts.of_kind(missed.as_str()), 1, "five days of missed ticks are one run");
         assert_eq!(counts.of_kind(held.as_str()), 1, "a run was waiting already");
+        assert_eq!(counts.of(held.as_str(), JobState::Pending), 1, "a pause holds from a node's start on");
         let row = db.schedules().await.unwrap().into_iter().find(|row| row.name == "held").unwrap();
         assert_eq!(row.last_job_id, Some(waiting.id));
         node.stop().await;

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::{
-    Db, DbOptions, DbResult, packages::NewPackage, releases::NewRelease, repositories::RepositoryRow, users::NewUser,
+    Db, DbOptions, DbResult, Tx, packages::NewPackage, releases::NewRelease, repositories::RepositoryRow, users::NewUser,
 };
 
 /// Names the URL of an administrative PostgreSQL database; without it only SQLite is tested.
@@ -101,7 +101,7 @@ impl SamplePackage {
         Self { user, id: package.id }
     }
 
-    /// Adds a release with one file, in the order of a publish; each gets the next version.
+    /// Adds a release with one file; each gets the next version.
     pub async fn add_release(
         &self,
         db: &Db,
@@ -109,8 +109,21 @@ impl SamplePackage {
         artifact: &NewArtifact,
         location: &str,
     ) -> DbResult<(ReleaseId, ArtifactId)> {
-        let (id, now) = (ReleaseId::new(), Timestamp::now());
         let mut tx = db.begin().await?;
+        let added = self.write_release(&mut tx, status, artifact, location).await?;
+        tx.commit().await?;
+        Ok(added)
+    }
+
+    /// [`Self::add_release`] in the order of a publish, inside a transaction of the caller's.
+    pub async fn write_release(
+        &self,
+        tx: &mut Tx,
+        status: ReleaseState,
+        artifact: &NewArtifact,
+        location: &str,
+    ) -> DbResult<(ReleaseId, ArtifactId)> {
+        let (id, now) = (ReleaseId::new(), Timestamp::now());
         tx.lock_package_by_id(self.id).await?;
         let sequence = tx.next_sequence(self.id).await?;
         let release = NewRelease {
@@ -127,9 +140,7 @@ impl SamplePackage {
         };
         assert!(tx.insert_release(&release, now).await?, "every release has a version of its own");
         tx.upsert_blob(artifact.digests.sha256, location, artifact.size_bytes, now).await?;
-        let artifact = tx.insert_artifact(id, artifact, now).await?;
-        tx.commit().await?;
-        Ok((id, artifact))
+        Ok((id, tx.insert_artifact(id, artifact, now).await?))
     }
 }
 
