@@ -21,3 +21,11 @@ pub fn install_recorder() -> Option<PrometheusHandle> {
         })
         .clone()
 }
+
+/// Folds the samples of histograms into their buckets. The recorder keeps every single sample until
+/// this is called or the page is read: without it, a server that nobody scrapes would grow for ever.
+pub fn fold_samples() {
+    if let Some(Some(recorder)) = RECORDER.get() {
+        recorder.run_upkeep();
+    }
+}
