@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backends,
-    http::{Edge, HttpLimits, Probes, Surfaces, bind, install_recorder},
+    http::{Edge, HttpLimits, MetricsPage, Probes, Surfaces, bind},
     protocols,
     supervision::{self, Parts, Standing},
     v1::{self, ApiSettings, ApiState, problem::Problem},
@@ -105,12 +105,13 @@ impl App {
         };
         let registry = Registry::new(services, settings(&config));
         let adapters: Vec<Arc<dyn Adapter>> = protocols::all().into_iter().map(Arc::from).collect();
-        let recorder = if config.metrics.enabled { install_recorder() } else { None };
+        let mode = if config.is_embedded() { "embedded" } else { "external" };
+        let page = if config.metrics.enabled { MetricsPage::install(mode) } else { None };
         let probes = Probes::new(
             registry.clone(),
             config.redis.url.is_some(),
-            config.is_embedded(),
-            recorder,
+            mode,
+            page,
             config.metrics.token.as_ref().map(|t| t.expose().to_owned()),
         );
         let edge = Edge::new(

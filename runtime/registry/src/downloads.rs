@@ -1,7 +1,7 @@
 //! Download counts: summed in memory, written in batches.
 
 use dashmap::DashMap;
-use publaryn_core::{PackageId, RegistryError};
+use publaryn_core::{Ecosystem, PackageId, RegistryError};
 use publaryn_metadata::Db;
 
 /// Complete downloads since the last flush. Bounded by the number of packages downloaded meanwhile.
@@ -9,7 +9,8 @@ use publaryn_metadata::Db;
 pub struct Downloads(DashMap<PackageId, i64>);
 
 impl Downloads {
-    pub fn count(&self, package: PackageId) {
+    pub fn count(&self, ecosystem: Ecosystem, package: PackageId) {
+        metrics::counter!("publaryn_downloads_total", "ecosystem" => ecosystem.as_str()).increment(1);
         *self.0.entry(package).or_insert(0) += 1;
     }
 

@@ -7,7 +7,7 @@ use publaryn_core::{
     publish::{PublishCommand, PublishOutcome},
 };
 
-use crate::{Registry, StagedArtifact};
+use crate::{Registry, StagedArtifact, read::count_bytes};
 
 /// A release that was accepted, and what became of it while the client waited.
 #[derive(Debug)]
@@ -55,6 +55,7 @@ impl Registry {
         let started = std::time::Instant::now();
         let mut files = Vec::with_capacity(artifacts.len());
         for artifact in &artifacts {
+            count_bytes("in", command.ecosystem, artifact.size_bytes());
             files.push(artifact.promote(self).await?);
         }
         metrics::histogram!("publaryn_publish_stage_seconds", "stage" => "store").record(started.elapsed());
@@ -73,7 +74,8 @@ impl Registry {
         };
         drop(turn);
         let committed = committed.inspect_err(|_| {
-            metrics::counter!("publaryn_publishes_total", "outcome" => "rejected").increment(1);
+            let ecosystem = command.ecosystem.as_str();
+            metrics::counter!("publaryn_publishes_total", "ecosystem" => ecosystem, "outcome" => "rejected").increment(1);
         })?;
         metrics::histogram!("publaryn_publish_stage_seconds", "stage" => "queue").record(started.elapsed());
         let outcome = waiter.outcome(self.0.settings.publish_wait).await?;

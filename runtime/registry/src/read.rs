@@ -116,7 +116,9 @@ impl Registry {
         range: Option<Range<u64>>,
     ) -> Result<BlobBody, RegistryError> {
         let key: BlobKey = artifact.location.location.parse().map_err(RegistryError::internal)?;
-        self.0.blobs.open(&key, range).await.map_err(blob_error)
+        let body = self.0.blobs.open(&key, range).await.map_err(blob_error)?;
+        count_bytes("out", artifact.ecosystem(), body.len());
+        Ok(body)
     }
 
     /// A signed address to download from, where the store has one and the operator wants it.
@@ -130,7 +132,7 @@ impl Registry {
 
     /// Counts one complete download; summed in memory and written in batches.
     pub fn count_download(&self, artifact: &ServableArtifact) {
-        self.0.downloads.count(artifact.package.id);
+        self.0.downloads.count(artifact.ecosystem(), artifact.package.id);
     }
 
     /// The packages of a user that `who` may see, as heads.
@@ -183,6 +185,12 @@ impl Registry {
         views.sort_by_key(|v| ids.iter().position(|id| *id == v.id()));
         Ok(views)
     }
+}
+
+/// Artifact bytes that came in with publishes or were opened for downloads.
+pub(crate) fn count_bytes(direction: &'static str, ecosystem: Ecosystem, bytes: u64) {
+    metrics::counter!("publaryn_artifact_bytes_total", "direction" => direction, "ecosystem" => ecosystem.as_str())
+        .increment(bytes);
 }
 
 pub(crate) fn blob_error(error: BlobError) -> RegistryError {
