@@ -44,3 +44,11 @@ lint: tools ## Formatting and clippy, as the release contract asks
 .PHONY: fuzz
 fuzz: ## Fuzz the parsers of foreign bytes (needs cargo-fuzz and a nightly toolchain)
 	cd actors/scan/fuzz && cargo +nightly fuzz run walk_targz -- -max_total_time=$${SECONDS_PER_TARGET:-60}
+
+.PHONY: bench
+bench: tools ## Measure beside nginx and verdaccio, on both back ends (docs/benchmarks.md)
+	$(services)/bench.sh
+
+.PHONY: bench-reads bench-downloads bench-publish bench-start bench-jobs
+bench-reads bench-downloads bench-publish bench-start bench-jobs: bench-%: tools
+	$(services)/bench.sh $*

@@ -2,7 +2,7 @@
 # Runs a command with a PostgreSQL, a Redis and an S3 server of its own on random loopback ports:
 #   benches/services/with-services.sh cargo test
 # Installs what is missing (Debian packages), keeps everything in a scratch directory, and stops
-# what it started, by process id.
+# what it started, by process id. PUBLARYN_SERVICES_DURABLE=1 lets PostgreSQL sync, for measurements.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
@@ -31,9 +31,11 @@ fi
 mkdir "$scratch/pg"
 [ "$(id -u)" = 0 ] && chown postgres "$scratch/pg"
 pg_port=$(free_port)
+fast=(-c fsync=off -c full_page_writes=off)
+[ -n "${PUBLARYN_SERVICES_DURABLE:-}" ] && fast=()
 run_pg "$pg_bin/initdb" -D "$scratch/pg/data" -U postgres -A trust --no-sync >/dev/null
 run_pg "$pg_bin/postgres" -D "$scratch/pg/data" -p "$pg_port" -h 127.0.0.1 -k "$scratch/pg" \
-  -c max_connections=400 -c fsync=off -c full_page_writes=off >"$scratch/pg/log" 2>&1 &
+  -c max_connections=400 "${fast[@]}" >"$scratch/pg/log" 2>&1 &
 pids+=($!)
 
 redis_port=$(free_port)

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     AppOptions, StartError,
-    http::{Edge, HttpLimits, Listening, serve},
+    http::{Edge, HttpLimits, Listening, fold_samples, serve},
     protocols,
 };
 
@@ -36,6 +36,8 @@ pub(crate) struct Parts<'a> {
 
 /// How often sums kept in memory are written.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
+/// How often the samples of histograms are folded: 16 bytes each until then.
+const FOLD_METRICS: Duration = Duration::from_secs(1);
 /// How often the embedded server looks whether another process wrote to its database.
 const LOOK_FOR_STRANGERS: Duration = Duration::from_secs(1);
 /// How long one run of `verify_blobs` reads, of the hour its kind may take.
@@ -177,7 +179,7 @@ fn search(registry: &Registry) -> SupervisorSpec {
 fn http(parts: &Parts<'_>) -> SupervisorSpec {
     let (listening, edge, limits, stop) =
         (parts.listening.clone(), parts.edge.clone(), parts.limits, parts.stop_http.clone());
-    SupervisorSpec::new("http", Strategy::OneForOne).child(ChildSpec::service("listener", move |context| {
+    let listener = ChildSpec::service("listener", move |context| {
         let (listening, edge, stop) = (listening.clone(), edge.clone(), stop.clone());
         async move {
             let both = stop.child_token();
@@ -187,7 +189,12 @@ fn http(parts: &Parts<'_>) -> SupervisorSpec {
             }
             Ok(())
         }
-    }))
+    });
+    let metrics = every("metrics", FOLD_METRICS, || async {
+        fold_samples();
+        Ok(())
+    });
+    SupervisorSpec::new("http", Strategy::OneForOne).child(listener).child(metrics)
 }
 
 fn auth(registry: &Registry) -> SupervisorSpec {
