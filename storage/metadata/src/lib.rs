@@ -10,6 +10,7 @@ mod dispatch;
 pub mod advisories;
 mod audit;
 mod db;
+mod dependencies;
 pub mod documents;
 mod error;
 pub mod findings;
