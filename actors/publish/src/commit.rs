@@ -55,6 +55,9 @@ pub struct Committed {
 /// How long the name of an unpublished package stays closed even to its owner.
 const RECREATE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Dependencies remembered of one release; the largest honest packages have some hundred.
+const MAX_DEPENDENCIES: usize = 2_000;
+
 /// Case and separators do not make a reserved name another one.
 pub fn fold_name(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_' | '.')).flat_map(char::to_lowercase).collect()
@@ -110,6 +113,8 @@ pub async fn commit(
         let artifact = tx.insert_artifact(id, &file.artifact, now).await?;
         tx.enqueue(&ScanArtifact::job(artifact, place.head.owner)).await?;
     }
+    let dependencies: Vec<&str> = command.dependencies().take(MAX_DEPENDENCIES).collect();
+    tx.record_dependencies(package, &dependencies).await?;
     if let Credential::Token(token, TokenKind::Publish) = who.credential {
         tx.use_up_token(token, now).await?;
     }

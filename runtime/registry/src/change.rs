@@ -128,6 +128,27 @@ impl Change<'_> {
     }
 }
 
+/// Open packages that others here ask for are not taken from under them.
+async fn refuse_with_dependents(change: &mut Change<'_>) -> Result<(), RegistryError> {
+    let is_admin = matches!(&change.who.who, Who::User(user) if user.is_admin);
+    if is_admin || !change.head.effective.is_open() {
+        return Ok(());
+    }
+    let head = &change.head;
+    let dependent = change.tx.dependent_of(head.ecosystem, head.id, &head.normalized_name).await?;
+    if dependent.is_none() {
+        return Ok(());
+    }
+    // Not by name: the caller may not be allowed to see it.
+    Err(RegistryError::Denied(Denial::Rule {
+        code: "has_dependents",
+        message: format!(
+            "other packages depend on `{}`, so it can no longer be unpublished; deprecate it instead",
+            head.name
+        ),
+    }))
+}
+
 impl Registry {
     pub(crate) fn allow(&self, who: &Principal, decision: Decision) -> Result<(), RegistryError> {
         match decision {
@@ -309,6 +330,9 @@ impl Registry {
     ) -> Result<Unpublished, RegistryError> {
         for release in &going {
             self.check_delete_window(&change, release)?;
+        }
+        if !going.is_empty() {
+            refuse_with_dependents(&mut change).await?;
         }
         let mut entries = Vec::new();
         for release in &going {

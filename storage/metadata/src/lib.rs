@@ -11,6 +11,7 @@ pub mod advisories;
 mod audit;
 pub mod blobs;
 mod db;
+mod dependencies;
 pub mod documents;
 mod error;
 pub mod findings;

@@ -97,7 +97,11 @@ impl Server {
             set(key, value);
         }
         let data = tempfile::tempdir().expect("a scratch directory");
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client without TLS");
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(60))
+            .build()
+            .expect("a client without TLS");
         let mut server = Self { child: None, data, settings: all, address: String::new(), http };
         server.launch().await;
         server
@@ -195,6 +199,28 @@ impl Server {
         self.child.as_ref().and_then(Child::id).expect("the server runs")
     }
 
+    /// The server's database, for what only somebody with a database shell can do.
+    pub async fn database(&self) -> publaryn_metadata::Db {
+        let configured = self.settings.iter().find(|(key, _)| key == "database.url").map(|(_, url)| url.clone());
+        let url = configured.unwrap_or_else(|| format!("sqlite://{}", self.data_dir().join("publaryn.db").display()));
+        let options = publaryn_metadata::DbOptions::default();
+        publaryn_metadata::Db::connect(&url, &options).await.expect("the server's database opens")
+    }
+
+    /// Stops the scanner processes where they are, so that releases stay unjudged until the answer is dropped.
+    pub fn pause_scanners(&self) -> Paused {
+        let children = format!("/proc/{0}/task", self.pid());
+        let mut pids = Vec::new();
+        for task in std::fs::read_dir(children).expect("the server runs").flatten() {
+            let children = read(&task.path().join("children"));
+            pids.extend(children.split_whitespace().map(str::to_owned));
+        }
+        pids.retain(|pid| read(Path::new(&format!("/proc/{pid}/cmdline"))).contains("scan-worker"));
+        assert!(!pids.is_empty(), "the server has no scanner processes");
+        assert!(signal("-STOP", &pids), "no such processes: {pids:?}");
+        Paused { pids }
+    }
+
     /// Registers an account and gives it a token for everything a user may do with packages.
     pub async fn new_user(&self, name: &str) -> User {
         self.new_user_with(name, &["packages:write", "repositories:write", "tokens:write", "profile:write"]).await
@@ -238,6 +264,22 @@ impl Server {
         let response = request.send().await.expect("the server answers");
         (response.status().as_u16(), response.text().await.expect("a body"))
     }
+}
+
+/// Scanner processes that stand still; they go on when this is dropped.
+pub struct Paused {
+    pids: Vec<String>,
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        // The server may have replaced one of them meanwhile.
+        signal("-CONT", &self.pids);
+    }
+}
+
+fn signal(signal: &str, pids: &[String]) -> bool {
+    std::process::Command::new("kill").arg(signal).args(pids).status().is_ok_and(|status| status.success())
 }
 
 fn read(path: &Path) -> String {
