@@ -90,8 +90,9 @@ pub enum GcError {
     Database(#[from] DbError),
     #[error(transparent)]
     Store(#[from] BlobError),
-    #[error("the run was cancelled")]
-    Cancelled,
+    /// Whoever looks on wanted it.
+    #[error("the run was stopped")]
+    Stopped,
     #[error("another worker runs this job")]
     LeaseLost,
 }

@@ -28,7 +28,7 @@ impl Handler for FlushDownloads {
             let folded = tx.fold_downloads(BATCH).await.map_err(JobError::retry)?;
             tx.commit().await.map_err(JobError::retry)?;
             summed += folded;
-            if folded < BATCH.unsigned_abs() || job.is_cancelled() {
+            if folded < BATCH.unsigned_abs() || job.should_stop() {
                 return Ok(Outcome::Done);
             }
             job.progress(summed, None).await?;

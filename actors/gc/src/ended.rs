@@ -31,7 +31,7 @@ impl Handler for CleanupExpiredTokens {
             let (tokens, sessions) = self.forget(now).await.map_err(JobError::retry)?;
             forgotten += tokens + sessions;
             job.progress(forgotten, None).await?;
-            if tokens.max(sessions) < BATCH.unsigned_abs() || job.is_cancelled() {
+            if tokens.max(sessions) < BATCH.unsigned_abs() || job.should_stop() {
                 return Ok(Outcome::Done);
             }
         }

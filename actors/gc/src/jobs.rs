@@ -45,10 +45,12 @@ impl Handler for CleanupBlobs {
             extent: if rows_only { Extent::Rows } else { Extent::Everything },
             is_dry_run: false,
         };
-        let report = self.collector.run(&options, &ByJob(job)).await.map_err(|error| match error {
-            GcError::LeaseLost => JobError::LeaseLost,
-            other => JobError::retry(other),
-        })?;
+        let report = match self.collector.run(&options, &ByJob(job)).await {
+            Ok(report) => report,
+            Err(GcError::Stopped) => return Ok(Outcome::Snooze(Duration::ZERO)),
+            Err(GcError::LeaseLost) => return Err(JobError::LeaseLost),
+            Err(other) => return Err(JobError::retry(other)),
+        };
         let total = report.total();
         if total.objects > 0 {
             tracing::info!(objects = total.objects, size_bytes = total.bytes, ?report, "collected blobs");
@@ -57,14 +59,14 @@ impl Handler for CleanupBlobs {
     }
 }
 
-/// A job looks on: it reports progress and hears when it is cancelled.
+/// A job looks on: it reports progress and hears when it is to stop.
 struct ByJob<'a>(&'a JobContext);
 
 #[async_trait]
 impl Watch for ByJob<'_> {
     async fn step(&self, so_far: &GcReport) -> Result<(), GcError> {
-        if self.0.is_cancelled() {
-            return Err(GcError::Cancelled);
+        if self.0.should_stop() {
+            return Err(GcError::Stopped);
         }
         match self.0.progress(so_far.total().objects, None).await {
             Err(JobError::LeaseLost) => Err(GcError::LeaseLost),

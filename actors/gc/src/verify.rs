@@ -42,7 +42,7 @@ impl Handler for VerifyBlobs {
         let began = Instant::now();
         let mut after = self.db.instance_setting(CURSOR).await.map_err(JobError::retry)?.unwrap_or_default();
         let mut verified = 0;
-        while began.elapsed() < self.read_for && !job.is_cancelled() {
+        while began.elapsed() < self.read_for && !job.should_stop() {
             let slice = self.db.blobs_to_verify(&after, SLICE).await.map_err(JobError::retry)?;
             if slice.is_empty() {
                 // The next run begins anew.
@@ -54,7 +54,7 @@ impl Handler for VerifyBlobs {
                 let took = self.verify(&blob).await?;
                 verified += 1;
                 after = blob.digest.to_string();
-                if began.elapsed() >= self.read_for || job.is_cancelled() {
+                if began.elapsed() >= self.read_for || job.should_stop() {
                     break;
                 }
                 tokio::time::sleep(took.min(LONGEST_PAUSE)).await;
@@ -65,7 +65,7 @@ impl Handler for VerifyBlobs {
         let (_, damaged) = self.db.damaged_blobs(0).await.map_err(JobError::retry)?;
         metrics::gauge!("publaryn_storage_damaged_objects").set(damaged as f64);
         tracing::info!(blobs = verified, damaged, is_through = after.is_empty(), "verified blobs");
-        Ok(Outcome::Done)
+        Ok(if job.should_stop() { Outcome::Snooze(Duration::ZERO) } else { Outcome::Done })
     }
 }
 

@@ -364,6 +364,12 @@ impl Engine {
         }
     }
 
+    /// Whether jobs of a kind given as text run here, now.
+    pub(crate) fn may_claim(&self, kind: &str) -> bool {
+        let queue = kind.parse().ok().and_then(|kind: JobKind| self.queues.get(&kind));
+        queue.is_some_and(|queue| !queue.is_paused.load(SeqCst))
+    }
+
     /// How many more jobs of this kind may start now: bounded by the kind and by the process, but never
     /// none for a kind that has nothing running, so that no other kind's backlog holds it up (J10).
     pub(crate) fn room(&self, queue: &Queue) -> usize {

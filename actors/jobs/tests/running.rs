@@ -271,6 +271,30 @@ async fn drain_gives_unfinished_jobs_back_with_their_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn long_jobs_that_listen_do_not_hold_up_a_drain() {
+    for test in testing::each().await {
+        let db = &test.db;
+        let handler = does(KIND, |job| {
+            Box::pin(async move {
+                while !job.should_stop() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Ok(Outcome::Snooze(Duration::ZERO))
+            })
+        });
+        let node = Node::start(db, quick("n1"), vec![handler]).await;
+        let id = enqueue(db, job(1)).await;
+        until_state(db, id, JobState::Running).await;
+        let began = std::time::Instant::now();
+        node.jobs.drain(MINUTE).await;
+        assert!(began.elapsed() < Duration::from_secs(20), "the drain waited {:?}", began.elapsed());
+        let back = view(db, id).await;
+        assert_eq!((back.status, back.attempts), (JobState::Pending, 0));
+        node.tree.stop(Duration::from_secs(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopping_the_tree_alone_gives_jobs_back_too() {
     for test in testing::each().await {
         let db = &test.db;

@@ -8,6 +8,7 @@ mod npm;
 mod npm_upload;
 mod server;
 
+mod collecting;
 mod crashes;
 
 pub use server::{Backend, Server, User};

@@ -118,10 +118,7 @@ impl Server {
             .open(self.data.path().join("log"))
             .expect("the scratch directory is writable");
         let mut command = Command::new(program());
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        for (key, value) in &self.settings {
-            command.env(format!("PUBLARYN__{}", key.replace('.', "__").to_uppercase()), value);
-        }
+        self.configure(&mut command);
         command
             .args(["serve", "--listen", listen, "--log-format", "json"])
             .arg("--data-dir")
@@ -148,6 +145,24 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.child = Some(child);
+    }
+
+    /// Runs a command of the program beside the server, on the same data; what it printed, as JSON.
+    pub async fn run(&self, args: &[&str]) -> Value {
+        let mut command = Command::new(program());
+        self.configure(&mut command);
+        let output = command.args(args).arg("--data-dir").arg(self.data_dir()).output().await;
+        let output = output.expect("the program starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code().is_some_and(|code| code < 2), "{args:?}: {} {said}", output.status);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {said}"))
+    }
+
+    fn configure(&self, command: &mut Command) {
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        for (key, value) in &self.settings {
+            command.env(format!("PUBLARYN__{}", key.replace('.', "__").to_uppercase()), value);
+        }
     }
 
     /// `http://127.0.0.1:PORT`
