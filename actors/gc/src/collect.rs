@@ -128,7 +128,8 @@ impl Collector {
     /// `Database` and `Store` when they fail; what was done until then stays done, the rest is for the next run.
     pub async fn run(&self, options: &GcOptions, watch: &dyn Watch) -> Result<GcReport, GcError> {
         let began = Timestamp::now();
-        let mut run = Run { collector: self, options, watch, before: began - options.grace, report: GcReport::default() };
+        let mut run =
+            Run { collector: self, options, watch, before: began - options.grace, report: GcReport::default() };
         run.finish_doomed().await?;
         run.let_go_of_deleted().await?;
         run.unreferenced().await?;

@@ -12,9 +12,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use publaryn_blobs::{
-    BlobBody, BlobError, BlobKey, BlobMeta, BlobStore, ByteStream, StagePlan, Staged, StaleUpload,
-};
+use publaryn_blobs::{BlobBody, BlobError, BlobKey, BlobMeta, BlobStore, ByteStream, StagePlan, Staged, StaleUpload};
 use publaryn_core::{ArtifactId, ReleaseState, Timestamp, job::JobKind};
 use publaryn_gc::{CleanupBlobs, CleanupOciBlobs, Collector, Extent, GcError, GcOptions, LetGo, Tally, Unwatched};
 use publaryn_jobs::{JobContext, JobError, testing::run_to_end};
@@ -74,7 +72,11 @@ async fn leftovers_of_crashes_are_found_in_the_store() {
         assert_eq!(young.total(), Tally::default());
         let report = world.collect(at_once()).await;
         assert_eq!(report.total(), Tally { objects: 2, bytes: 44 });
-        assert_eq!(report.unfinished_uploads.objects, u64::from(world.disk.is_some()), "S3 has staged objects in place");
+        assert_eq!(
+            report.unfinished_uploads.objects,
+            u64::from(world.disk.is_some()),
+            "S3 has staged objects in place"
+        );
         assert_eq!((world.stored().await, world.unfinished().await), (vec![], 0));
     }
 }
@@ -147,10 +149,7 @@ impl BlobStore for Unwilling {
     fn list(&self) -> futures::stream::BoxStream<'static, Result<BlobMeta, BlobError>> {
         self.inner.list()
     }
-    fn stale_uploads(
-        &self,
-        before: Timestamp,
-    ) -> futures::stream::BoxStream<'static, Result<StaleUpload, BlobError>> {
+    fn stale_uploads(&self, before: Timestamp) -> futures::stream::BoxStream<'static, Result<StaleUpload, BlobError>> {
         self.inner.stale_uploads(before)
     }
     async fn remove_stale(&self, upload: &StaleUpload) -> Result<(), BlobError> {
@@ -237,7 +236,10 @@ async fn what_was_answered_stays_readable_beside_a_collector_without_grace() {
                             }
                             // Without any grace an upload may be collected under its publisher's hands: it is
                             // told so and nothing is stored.
-                            Err(Refused::Database(DbError::BlobCollected(_)) | Refused::Store(BlobError::Missing { .. })) => {
+                            Err(
+                                Refused::Database(DbError::BlobCollected(_))
+                                | Refused::Store(BlobError::Missing { .. }),
+                            ) => {
                                 early.fetch_add(1, SeqCst);
                             }
                             Err(other) => panic!("{other:?}"),

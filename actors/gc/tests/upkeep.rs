@@ -4,9 +4,7 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use publaryn_core::{
-    BlobDamage, PackageId, ScopeSet, SessionId, Timestamp, TokenId, TokenKind, job::JobKind,
-};
+use publaryn_core::{BlobDamage, PackageId, ScopeSet, SessionId, Timestamp, TokenId, TokenKind, job::JobKind};
 use publaryn_gc::{CleanupExpiredTokens, FlushDownloads, VerifyBlobs};
 use publaryn_metadata::{sessions::SessionRow, tokens::TokenRow};
 use support::*;
@@ -43,7 +41,11 @@ async fn damage_is_found_shown_and_mended_by_a_publish() {
         assert!(damaged.iter().all(|blob| blob.used_by.as_deref().unwrap().starts_with("npm left-pad ")));
         let since = damaged[0].since;
         run_job(&world.db, Arc::new(verifier(&world))).await;
-        assert_eq!(world.db.damaged_blobs(10).await.unwrap().0[0].since, since, "seen again, known since the first time");
+        assert_eq!(
+            world.db.damaged_blobs(10).await.unwrap().0[0].since,
+            since,
+            "seen again, known since the first time"
+        );
 
         // The same content, published again, takes the place of what was lost, for every release that has it.
         world.publish(b"lost").await.unwrap();

@@ -125,11 +125,7 @@ fn handlers(parts: &Parts<'_>, scanners: ScannerPool) -> Vec<Arc<dyn Handler>> {
             keep_completed: config.retention.jobs_completed_hours.duration(),
             keep_dead: config.retention.jobs_dead_days.duration(),
         }),
-        Arc::new(CleanupBlobs {
-            collector: Collector { db: db.clone(), blobs: blobs.clone() },
-            grace,
-            upload_ttl,
-        }),
+        Arc::new(CleanupBlobs { collector: Collector { db: db.clone(), blobs: blobs.clone() }, grace, upload_ttl }),
         Arc::new(CleanupOciBlobs { db: db.clone(), grace, parts: Vec::new() }),
         Arc::new(VerifyBlobs { db: db.clone(), blobs: parts.stored.clone(), read_for: VERIFY_FOR }),
         Arc::new(CleanupExpiredTokens { db: db.clone(), keep: config.retention.sessions_days.duration() }),

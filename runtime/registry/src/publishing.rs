@@ -78,7 +78,8 @@ impl Registry {
             Ok(committed) => committed,
             Err(error) => {
                 let ecosystem = command.ecosystem.as_str();
-                metrics::counter!("publaryn_publishes_total", "ecosystem" => ecosystem, "outcome" => "rejected").increment(1);
+                metrics::counter!("publaryn_publishes_total", "ecosystem" => ecosystem, "outcome" => "rejected")
+                    .increment(1);
                 if error.is_final() {
                     self.forget_bytes(files.into_iter().map(|file| file.location));
                 }

@@ -224,7 +224,10 @@ fn a_worker_serves_probes_only_and_an_api_node_runs_no_jobs() {
         until("schedules are entered", async || db.schedules().await.unwrap().len() == 7).await;
     });
     let lines = text(&program.run(&["doctor"]).stdout);
-    assert!(lines.lines().any(|line| line.starts_with("warn  workers") && line.contains("nobody runs jobs")), "{lines}");
+    assert!(
+        lines.lines().any(|line| line.starts_with("warn  workers") && line.contains("nobody runs jobs")),
+        "{lines}"
+    );
     assert_eq!(exit(&server.stop()), 0);
 }
 

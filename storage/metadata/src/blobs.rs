@@ -255,15 +255,15 @@ impl Db {
     /// Looks at the next `limit` blobs after digest `after` for those older than `before` that nobody
     /// refers to, or only releases deleted before `before`.
     pub async fn unreferenced_blobs(&self, after: &str, before: Timestamp, limit: i64) -> DbResult<UnreferencedSlice> {
-        const END: &str = "SELECT MAX(digest) FROM (SELECT digest FROM blobs WHERE digest > $1 ORDER BY digest LIMIT $2) s";
+        const END: &str =
+            "SELECT MAX(digest) FROM (SELECT digest FROM blobs WHERE digest > $1 ORDER BY digest LIMIT $2) s";
         const FIND: &str = concat!(
             "SELECT b.digest, b.size_bytes FROM blobs b WHERE b.digest > $1 AND b.digest <= $2 AND b.created_at < $3 ",
             "AND b.state IN ('kept', 'missing', 'corrupt') AND NOT ",
             is_wanted!(),
             " ORDER BY b.digest"
         );
-        let end: Option<String> =
-            on_db!(self, |c| sqlx::query_scalar(END).bind(after).bind(limit).fetch_one(c).await)?;
+        let end: Option<String> = on_db!(self, |c| sqlx::query_scalar(END).bind(after).bind(limit).fetch_one(c).await)?;
         let Some(end) = end else { return Ok(UnreferencedSlice::default()) };
         let blobs = on_db!(self, |c| sqlx::query_as(FIND).bind(after).bind(&end).bind(before).fetch_all(c).await)?;
         Ok(UnreferencedSlice { blobs, next: Some(end) })
@@ -276,8 +276,7 @@ impl Db {
             postgres: concat!("SELECT location FROM blobs WHERE location ", one_of!(postgres "$1")),
         };
         let sql = self.sql(SQL);
-        let known: Vec<String> =
-            on_db!(self, |c| sqlx::query_scalar(sql).bind(json(locations)).fetch_all(c).await)?;
+        let known: Vec<String> = on_db!(self, |c| sqlx::query_scalar(sql).bind(json(locations)).fetch_all(c).await)?;
         Ok(known.into_iter().collect())
     }
 

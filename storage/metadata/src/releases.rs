@@ -70,9 +70,11 @@ macro_rules! progress_columns {
 macro_rules! is_abandoned {
     ($before:literal) => {
         concat!(
-            "status = 'quarantine' AND is_native AND blocked_by = '[]' AND updated_at < ", $before,
+            "status = 'quarantine' AND is_native AND blocked_by = '[]' AND updated_at < ",
+            $before,
             " AND NOT EXISTS (SELECT 1 FROM findings f WHERE f.release_id = releases.id) ",
-            "AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.release_id = releases.id AND a.uploaded_at >= ", $before,
+            "AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.release_id = releases.id AND a.uploaded_at >= ",
+            $before,
             ")"
         )
     };
@@ -99,8 +101,7 @@ impl Db {
 
     /// Uploads by native clients that were begun and neither submitted nor continued since `before`.
     pub async fn abandoned_uploads(&self, before: Timestamp, limit: i64) -> DbResult<Vec<ReleaseProgress>> {
-        const SQL: &str =
-            progress_columns!("WHERE ", is_abandoned!("$1"), " ORDER BY updated_at LIMIT $2");
+        const SQL: &str = progress_columns!("WHERE ", is_abandoned!("$1"), " ORDER BY updated_at LIMIT $2");
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(before).bind(limit).fetch_all(c).await)?)
     }
 }

@@ -10,7 +10,8 @@ use sha2::{Digest as _, Sha256, Sha512};
 use sqlx::{Connection, Executor, PgConnection};
 
 use crate::{
-    Db, DbOptions, DbResult, Tx, packages::NewPackage, releases::NewRelease, repositories::RepositoryRow, users::NewUser,
+    Db, DbOptions, DbResult, Tx, packages::NewPackage, releases::NewRelease, repositories::RepositoryRow,
+    users::NewUser,
 };
 
 /// Names the URL of an administrative PostgreSQL database; without it only SQLite is tested.

@@ -10,6 +10,9 @@ async fn every_table_that_refers_to_blobs_is_known_to_the_collector() {
     let tables = test.db.tables_referring_to("blobs").await.unwrap();
     assert!(tables.contains(&"artifacts".to_owned()), "the schema was read: {tables:?}");
     for table in tables {
-        assert!(REFERENCES.contains(&format!("FROM {table} ")), "`{table}` is missing in storage/metadata/src/blobs.rs");
+        assert!(
+            REFERENCES.contains(&format!("FROM {table} ")),
+            "`{table}` is missing in storage/metadata/src/blobs.rs"
+        );
     }
 }

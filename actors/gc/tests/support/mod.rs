@@ -5,9 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use publaryn_blobs::{
-    BlobError, BlobKey, BlobStore, DiskConfig, DiskStore, S3Config, S3Store, StagePlan, StaticKeys,
-};
+use publaryn_blobs::{BlobError, BlobKey, BlobStore, DiskConfig, DiskStore, S3Config, S3Store, StagePlan, StaticKeys};
 use publaryn_core::{
     ArtifactId, ReleaseId, ReleaseState, Timestamp,
     job::{JobKind, JobState},

@@ -102,7 +102,10 @@ fn workers(config: &Config, facts: &Facts) -> Check {
         };
     }
     if facts.handled().is_empty() {
-        return Check::warn("workers", format!("{alive} nodes are alive, but all have the role `api`: nobody runs jobs"));
+        return Check::warn(
+            "workers",
+            format!("{alive} nodes are alive, but all have the role `api`: nobody runs jobs"),
+        );
     }
     match &facts.leader {
         Some(leader) => Check::ok("workers", format!("{alive} nodes alive, {leader} leads")),
@@ -116,7 +119,8 @@ fn jobs(facts: &Facts) -> Check {
         (of(JobState::Pending), of(JobState::Running), of(JobState::Failed), of(JobState::Dead));
     let mut problems = Vec::new();
     if dead > 0 {
-        problems.push(format!("{dead} dead ({}), see docs/operator/job-queue-recovery.md", facts.by_kind(JobState::Dead)));
+        problems
+            .push(format!("{dead} dead ({}), see docs/operator/job-queue-recovery.md", facts.by_kind(JobState::Dead)));
     }
     if facts.stale > 0 {
         problems.push(format!("{} running without a living worker", facts.stale));
