@@ -328,7 +328,9 @@ pub(crate) async fn set_profile(call: &Call) -> Answer {
         let part = |key: &str| Secret::new(change.get(key).and_then(Value::as_str).unwrap_or_default());
         let new =
             identity.rules().password(part("new")).map_err(|e| NpmError::bad_request(format!("password: {e}")))?;
-        identity.change_password(&call.who, &part("old"), &new, &origin).await.map_err(identity_error)?;
+        let old = part("old");
+        let proof = PasswordProof { password: &old, code: call.one_time_password() };
+        identity.change_password_by_login(&call.who, proof, &new, &origin).await.map_err(identity_error)?;
     }
     if patch != ProfilePatch::default() {
         let patch = patch.checked().map_err(|problems| identity_error(IdentityError::Invalid(problems)))?;

@@ -59,7 +59,7 @@ mod tests {
         ) {
             let cleaned = clean(&text);
             if let Some(once) = &cleaned {
-                prop_assert_eq!(clean(once).as_ref(), Some(once));
+                prop_assert_eq!(clean(once), Some(once.clone()));
             }
             if let Some(version) = parse_version(&text) {
                 prop_assert_eq!(version.as_str(), &text);

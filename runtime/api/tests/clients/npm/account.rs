@@ -2,8 +2,12 @@
 
 use serde_json::json;
 
-use super::{Client, Desk, desk::secrets, packument};
-use crate::{Server, on_backends};
+use super::{Client, Desk, desk::secrets, packument, publish};
+use crate::{
+    Server,
+    npm_upload::{document, put, tarball},
+    on_backends,
+};
 
 const LEGACY: [&str; 2] = ["login", "--auth-type=legacy"];
 
@@ -30,6 +34,13 @@ on_backends!(login_at_the_terminal_and_logout, async |server: Server| {
     desk.run(client, home, &["whoami"]).await.fails().says("E401");
     desk.type_into(client, home, &LEGACY, &right).await.ok().says("Logged in");
     desk.run(client, home, &["whoami"]).await.ok().says("ada");
+    let answers =
+        [("Current password:", &*user.password), ("New password:", "a better one"), ("Again", "a better one")];
+    desk.type_into(client, home, &["profile", "set", "password"], &answers).await.ok();
+    desk.run(client, home, &["profile", "set", "twitter", "ada"]).await.fails().says("cannot be changed here");
+    let old = format!("--password={}", user.password);
+    desk.run(Client::Npm11, home, &["token", "create", "--name=x", &old]).await.fails().says("E401");
+    desk.run(Client::Npm11, home, &["token", "create", "--name=x", "--password=a better one"]).await.ok();
     assert!(!server.log().contains("/-/user/token/pub_"), "a token reached the log");
 });
 
@@ -124,6 +135,41 @@ on_backends!(tokens_are_listed_created_and_revoked, async |server: Server| {
         let list = desk.run(client, home, &["token", "list", "--json"]).await.ok().json();
         assert!(list.as_array().unwrap().iter().all(|token| token["key"].as_str().unwrap().len() >= 12), "{list}");
     }
+    // Restrictions are kept, or the token is refused.
+    for name in ["mine", "other"] {
+        publish(&server, &user, name, "1.0.0").await;
+    }
+    let desk = Desk::new(&server, "restricted", Some(&user.token));
+    let password = format!("--password={}", user.password);
+    let narrow = ["--packages=mine", "--packages-and-scopes-permission=read-write"];
+    let create = [&["token", "create", "--name=narrow", &password], &narrow[..]].concat();
+    let narrow = secrets(&desk.run(Client::Npm11, desk.home(), &create).await.ok().text).pop().unwrap();
+    for (name, wanted) in [("mine", 201), ("other", 403)] {
+        let body = document(name, "1.1.0", &tarball(name, "1.1.0", b""));
+        assert_eq!(put(&server, &narrow, name, &body).await.0, wanted, "{name}");
+    }
+    let create = ["token", "create", "--name=net", &password, "--cidr=10.0.0.0/8"];
+    desk.run(Client::Npm11, desk.home(), &create).await.fails().says("not supported by this registry");
+
+    // Others' tokens are nobody's business: the answer is that of an unknown one, and nothing happens.
+    let stranger = server.new_user("mallory").await;
+    for path in ["-/user/token", "-/npm/v1/tokens/token"] {
+        let url = format!("{}/npm/{path}/{narrow}", server.base_url());
+        let answer = server.http.delete(url).bearer_auth(&stranger.token).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.status());
+    }
+    assert_eq!(server.get("/npm/-/whoami", Some(&narrow)).await.0, 200);
+
+    // Who uses a token that is about to end is told so.
+    let session = json!({ "username_or_email": "ada", "password": user.password });
+    let session = server.post("/v1/auth/login", None, &session).await;
+    let wish = json!({ "name": "short", "scopes": ["packages:write"], "expires_in_days": 2 });
+    let short = server.post("/v1/tokens", session["token"].as_str(), &wish).await;
+    desk.configure(short["token"].as_str(), None);
+    desk.run(Client::Npm10, desk.home(), &["whoami"]).await.ok().says("your token expires in");
+    desk.configure(Some(&user.token), None);
+    desk.run(Client::Npm10, desk.home(), &["whoami"]).await.ok().never_says("expires");
+
     let other = server.token("ada", &user.password, &["packages:read"]).await;
     let desk = Desk::new(&server, "by-key", Some(&user.token));
     let list = desk.run(Client::Npm10, desk.home(), &["token", "list", "--json"]).await.ok().json();

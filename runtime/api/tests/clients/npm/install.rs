@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{Client, Desk, Ran, publish, publish_json, set_access};
@@ -153,10 +154,22 @@ on_backends!(private_packages_need_a_token_of_somebody_entitled, async |server: 
 
         let stale = desk("stale", Some(&revoked));
         let dir = stale.consumer("private", &json!({ "@secret/lib": "^1.0.0" }));
-        install(&stale, client, &dir).await.fails();
+        let invalid = match client {
+            Client::Yarn => "Access token is invalid or expired",
+            Client::Berry => "Invalid authentication",
+            _ => "401",
+        };
+        install(&stale, client, &dir).await.fails().says(invalid);
         let dir = stale.consumer("public", &json!({ "open": "^1.0.0" }));
         install(&stale, client, &dir).await.ok();
     }
+    // The older form of credentials: name and token in one.
+    let basic = Desk::new(&server, "basic", None);
+    let credential = STANDARD.encode(format!("ada:{}", user.token));
+    let npmrc = format!("registry={0}/npm/\n//{1}/npm/:_auth={credential}\n", server.base_url(), server.host());
+    std::fs::write(basic.home().join(".npmrc"), npmrc).unwrap();
+    basic.run(Client::Npm10, basic.home(), &["view", "@secret/lib", "version"]).await.ok().says("1.0.0");
+
     let stale = Desk::new(&server, "stale", Some(&revoked));
     stale.run(Client::Npm10, stale.home(), &["view", "@secret/lib"]).await.fails().says("E401").says("npm login");
     let desk = Desk::new(&server, "stranger", Some(&stranger.token));

@@ -54,6 +54,8 @@ on_backends!(every_client_publishes_scoped_and_unscoped, async |server: Server| 
             }
         }
         let name = format!("@things/by-{}", client.name());
+        let is_public = packument(&server, &name).await.is_some();
+        assert_eq!(is_public, client != Client::Berry, "{name}");
         let view = desk.run(Client::Npm11, desk.home(), &["view", &name]).await.ok();
         view.says("@1.0.0").says("latest: 1.0.0").says("published").says("by ada <ada@example.test>");
     }

@@ -137,6 +137,15 @@ on_backends!(bad_uploads_are_refused_and_leave_nothing, async |server: Server| {
     let (status, text) =
         put(&server, &user.token, "b-a.d", &document("b-a.d", "1.0.0", &tarball("b-a.d", "1.0.0", b"x"))).await;
     assert_eq!(status, 403, "{text}");
+    // Nor do they beside a name that nobody may know of; then it is not told which.
+    let bytes = tarball("secretlib", "1.0.0", b"x");
+    let mut hidden = document("secretlib", "1.0.0", &bytes);
+    hidden["access"] = json!("restricted");
+    assert_eq!(put(&server, &user.token, "secretlib", &hidden).await.0, 201);
+    let stranger = server.new_user("mallory").await;
+    let bytes = tarball("secret-lib", "1.0.0", b"x");
+    let (status, text) = put(&server, &stranger.token, "secret-lib", &document("secret-lib", "1.0.0", &bytes)).await;
+    assert_eq!((status, text.contains("secretlib")), (403, false), "{text}");
     // A client prints why.
     let desk = Desk::new(&server, "author", Some(&user.token));
     let dir = desk.package(&json!({ "name": "b-a-d", "version": "1.0.0" }));
