@@ -50,7 +50,11 @@ lint: tools ## Formatting and clippy, as the release contract asks
 
 .PHONY: fuzz
 fuzz: ## Fuzz the parsers of foreign bytes (needs cargo-fuzz and a nightly toolchain)
-	cd actors/scan/fuzz && cargo +nightly fuzz run walk_targz -- -max_total_time=$${SECONDS_PER_TARGET:-60}
+	for crate in actors/scan protocols/cargo; do \
+	  for target in $$(cd $$crate && cargo +nightly fuzz list); do \
+	    (cd $$crate && cargo +nightly fuzz run $$target -- -max_total_time=$${SECONDS_PER_TARGET:-60}) || exit 1; \
+	  done; \
+	done
 
 .PHONY: bench
 bench: tools ## Measure beside nginx and verdaccio, on both back ends (docs/benchmarks.md)

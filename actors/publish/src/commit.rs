@@ -8,6 +8,7 @@ use publaryn_core::{
     Timestamp, TokenKind, UserId, Visibility,
     access::{Denial, Relation, Resource},
     audit::{AuditAction, AuditEntry},
+    crash::{self, CrashPoint},
     decide,
     principal::{Binding, Credential, Who},
     publish::{NewArtifact, PublishCommand},
@@ -82,6 +83,7 @@ pub async fn commit(
         Some(head) => existing(&mut tx, who, head, now).await?,
         None => create(&mut tx, settings, who, command, now).await?,
     };
+    crash::reached(CrashPoint::PackageLocked);
     if command.name.respells(&place.head.name) {
         return Err(RegistryError::NameTaken { existing: Some(place.head.name.to_string()) });
     }
@@ -137,6 +139,7 @@ pub async fn commit(
         let touched = place.head.touched();
         tx.notice().packages.push(touched);
     }
+    crash::reached(CrashPoint::ReleaseWritten);
     tx.commit_audited(&entry, now).await?;
     Ok(Committed {
         release: id,

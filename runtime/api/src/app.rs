@@ -80,6 +80,10 @@ impl App {
     /// Puts everything together, migrates, and serves.
     pub async fn start(mut config: Config, options: AppOptions) -> Result<Self, StartError> {
         publaryn_actors::install_panic_hook();
+        if let Some(at) = config.debug.crash_at {
+            tracing::warn!(%at, "armed to crash (debug.crash_at)");
+            publaryn_core::crash::arm(at);
+        }
         let data_dir = DataDir::create(&config.data_dir)?;
         let lock = data_dir.lock()?;
         let listening = bind(config.server.listen)
