@@ -5,8 +5,8 @@
 #   postgres.sh init DIR         make a database cluster in DIR/data
 #   postgres.sh start PORT DIR   serve it on 127.0.0.1:PORT in the foreground, as the process called
 #
-# Superuser `postgres`, no password. Nothing is synced to disk: an ended process loses nothing, a
-# power cut would. Signals mean what they mean to PostgreSQL: INT stops it after ending every session,
+# Superuser `postgres`, no password. Nothing is synced to disk unless PUBLARYN_SERVICES_DURABLE=1: an
+# ended process loses nothing, a power cut would. Signals mean what they mean to PostgreSQL: INT stops it after ending every session,
 # QUIT at once.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -37,8 +37,10 @@ init() {
 
 start() {
   cd /
+  local durability=(-c fsync=off -c full_page_writes=off)
+  [ -n "${PUBLARYN_SERVICES_DURABLE:-}" ] && durability=()
   as_postgres "$(pg_bin)/postgres" -D "$2/data" -p "$1" -h 127.0.0.1 -k "$2/data" \
-    -c max_connections=400 -c fsync=off -c full_page_writes=off
+    -c max_connections=400 "${durability[@]}"
 }
 
 case "${1:-}:$#" in

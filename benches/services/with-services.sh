@@ -2,7 +2,7 @@
 # Runs a command with a PostgreSQL, a Redis and an S3 server of its own on random loopback ports:
 #   benches/services/with-services.sh cargo test
 # Installs what is missing (Debian packages), keeps everything in a scratch directory, and stops
-# what it started, by process id.
+# what it started, by process id. PUBLARYN_SERVICES_DURABLE=1 lets PostgreSQL sync, for measurements.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"

@@ -115,7 +115,11 @@ impl Server {
         for (key, value) in settings {
             set(key, value);
         }
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client without TLS");
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(60))
+            .build()
+            .expect("a client without TLS");
         let mut server = Self { child: None, data, data_dir, settings: all, address: String::new(), http };
         server.launch().await;
         server
@@ -132,10 +136,7 @@ impl Server {
             .open(self.data.path().join("log"))
             .expect("the scratch directory is writable");
         let mut command = Command::new(program());
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        for (key, value) in &self.settings {
-            command.env(format!("PUBLARYN__{}", key.replace('.', "__").to_uppercase()), value);
-        }
+        self.configure(&mut command);
         command
             .args(["serve", "--listen", listen, "--log-format", "json"])
             .arg("--data-dir")
@@ -162,6 +163,24 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.child = Some(child);
+    }
+
+    /// Runs a command of the program beside the server, on the same data; what it printed, as JSON.
+    pub async fn run(&self, args: &[&str]) -> Value {
+        let mut command = Command::new(program());
+        self.configure(&mut command);
+        let output = command.args(args).arg("--data-dir").arg(self.data_dir()).output().await;
+        let output = output.expect("the program starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code().is_some_and(|code| code < 2), "{args:?}: {} {said}", output.status);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {said}"))
+    }
+
+    fn configure(&self, command: &mut Command) {
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        for (key, value) in &self.settings {
+            command.env(format!("PUBLARYN__{}", key.replace('.', "__").to_uppercase()), value);
+        }
     }
 
     /// `http://127.0.0.1:PORT`
@@ -225,6 +244,28 @@ impl Server {
         self.child.as_ref().and_then(Child::id).expect("the server runs")
     }
 
+    /// The server's database, for what only somebody with a database shell can do.
+    pub async fn database(&self) -> publaryn_metadata::Db {
+        let configured = self.settings.iter().find(|(key, _)| key == "database.url").map(|(_, url)| url.clone());
+        let url = configured.unwrap_or_else(|| format!("sqlite://{}", self.data_dir().join("publaryn.db").display()));
+        let options = publaryn_metadata::DbOptions::default();
+        publaryn_metadata::Db::connect(&url, &options).await.expect("the server's database opens")
+    }
+
+    /// Stops the scanner processes where they are, so that releases stay unjudged until the answer is dropped.
+    pub fn pause_scanners(&self) -> Paused {
+        let children = format!("/proc/{0}/task", self.pid());
+        let mut pids = Vec::new();
+        for task in std::fs::read_dir(children).expect("the server runs").flatten() {
+            let children = read(&task.path().join("children"));
+            pids.extend(children.split_whitespace().map(str::to_owned));
+        }
+        pids.retain(|pid| read(Path::new(&format!("/proc/{pid}/cmdline"))).contains("scan-worker"));
+        assert!(!pids.is_empty(), "the server has no scanner processes");
+        assert!(signal("-STOP", &pids), "no such processes: {pids:?}");
+        Paused { pids }
+    }
+
     /// Registers an account and gives it a token for everything a user may do with packages.
     pub async fn new_user(&self, name: &str) -> User {
         self.new_user_with(name, &["packages:write", "repositories:write", "tokens:write", "profile:write"]).await
@@ -268,6 +309,22 @@ impl Server {
         let response = request.send().await.expect("the server answers");
         (response.status().as_u16(), response.text().await.expect("a body"))
     }
+}
+
+/// Scanner processes that stand still; they go on when this is dropped.
+pub struct Paused {
+    pids: Vec<String>,
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        // The server may have replaced one of them meanwhile.
+        signal("-CONT", &self.pids);
+    }
+}
+
+fn signal(signal: &str, pids: &[String]) -> bool {
+    std::process::Command::new("kill").arg(signal).args(pids).status().is_ok_and(|status| status.success())
 }
 
 fn read(path: &Path) -> String {
