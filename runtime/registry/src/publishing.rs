@@ -75,7 +75,8 @@ impl Registry {
         drop(turn);
         let committed = committed.inspect_err(|_| {
             let ecosystem = command.ecosystem.as_str();
-            metrics::counter!("publaryn_publishes_total", "ecosystem" => ecosystem, "outcome" => "rejected").increment(1);
+            metrics::counter!("publaryn_publishes_total", "ecosystem" => ecosystem, "outcome" => "rejected")
+                .increment(1);
         })?;
         metrics::histogram!("publaryn_publish_stage_seconds", "stage" => "queue").record(started.elapsed());
         let outcome = waiter.outcome(self.0.settings.publish_wait).await?;
