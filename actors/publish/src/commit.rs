@@ -8,6 +8,7 @@ use publaryn_core::{
     Timestamp, TokenKind, UserId, Visibility,
     access::{Denial, Owner, Relation, Resource},
     audit::{AuditAction, AuditEntry},
+    crash::{self, CrashPoint},
     decide,
     principal::{Binding, Credential, Who},
     publish::{NewArtifact, PublishCommand},
@@ -48,10 +49,15 @@ pub struct Committed {
     pub is_first: bool,
     pub visibility: Visibility,
     pub repository_slug: Option<String>,
+    /// Keys of uploads whose content was in the store already: nothing will ever refer to them.
+    pub unused: Vec<BlobKey>,
 }
 
 /// How long the name of an unpublished package stays closed even to its owner.
 const RECREATE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Dependencies remembered of one release; the largest honest packages have some hundred.
+const MAX_DEPENDENCIES: usize = 2_000;
 
 /// Case and separators do not make a reserved name another one.
 pub fn fold_name(name: &str) -> String {
@@ -77,6 +83,7 @@ pub async fn commit(
         Some(head) => existing(&mut tx, who, head, now).await?,
         None => create(&mut tx, settings, who, command, now).await?,
     };
+    crash::reached(CrashPoint::PackageLocked);
     if command.name.respells(&place.head.name) {
         return Err(RegistryError::NameTaken { existing: Some(place.head.name.to_string()) });
     }
@@ -98,12 +105,18 @@ pub async fn commit(
     if !tx.insert_release(&release, now).await? {
         return Err(RegistryError::VersionExists(command.version.to_string()));
     }
+    let mut unused = Vec::new();
     for file in files {
         let NewArtifact { digests, size_bytes, .. } = &file.artifact;
-        tx.upsert_blob(digests.sha256, file.location.as_str(), *size_bytes, now).await?;
+        let kept = tx.upsert_blob(digests.sha256, file.location.as_str(), *size_bytes, now).await?;
+        if kept != file.location.as_str() {
+            unused.push(file.location.clone());
+        }
         let artifact = tx.insert_artifact(id, &file.artifact, now).await?;
         tx.enqueue(&ScanArtifact::job(artifact, place.head.owner)).await?;
     }
+    let dependencies: Vec<&str> = command.dependencies().take(MAX_DEPENDENCIES).collect();
+    tx.record_dependencies(package, &dependencies).await?;
     if let Credential::Token(token, TokenKind::Publish) = who.credential {
         tx.use_up_token(token, now).await?;
     }
@@ -126,6 +139,7 @@ pub async fn commit(
         let touched = place.head.touched();
         tx.notice().packages.push(touched);
     }
+    crash::reached(CrashPoint::ReleaseWritten);
     tx.commit_audited(&entry, now).await?;
     Ok(Committed {
         release: id,
@@ -133,6 +147,7 @@ pub async fn commit(
         is_first: place.is_first,
         visibility: place.head.effective,
         repository_slug: place.new_repository.map(|r| r.slug),
+        unused,
     })
 }
 

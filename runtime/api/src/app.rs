@@ -6,7 +6,7 @@ use axum::Router;
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret};
 use publaryn_config::{
-    Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration,
+    Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration, Role,
 };
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_jobs::Jobs;
@@ -80,6 +80,10 @@ impl App {
     /// Puts everything together, migrates, and serves.
     pub async fn start(mut config: Config, options: AppOptions) -> Result<Self, StartError> {
         publaryn_actors::install_panic_hook();
+        if let Some(at) = config.debug.crash_at {
+            tracing::warn!(%at, "armed to crash (debug.crash_at)");
+            publaryn_core::crash::arm(at);
+        }
         let data_dir = DataDir::create(&config.data_dir)?;
         let lock = data_dir.lock()?;
         let listening = bind(config.server.listen)
@@ -132,6 +136,7 @@ impl App {
             config: &config,
             options,
             registry: registry.clone(),
+            stored: backends::stored_blobs(&config).await?,
             listening: Arc::new(listening),
             edge,
             limits,
@@ -311,6 +316,9 @@ fn settings(config: &Config) -> Settings {
 
 /// What is not an adapter's.
 fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], probes: &Probes) -> Router {
+    if config.server.role == Role::Worker {
+        return probes.router().fallback(async || Problem::route_not_found());
+    }
     let names: Arc<[Arc<dyn Adapter>]> = adapters.into();
     let state = ApiState {
         identity: registry.identity().clone(),

@@ -1,4 +1,5 @@
-//! Download counts: summed in memory, written in batches.
+//! Download counts: summed in memory, noted in the database every few seconds, added to the packages by
+//! the `flush_downloads` job.
 
 use dashmap::DashMap;
 use publaryn_core::{Ecosystem, PackageId, RegistryError};
@@ -14,7 +15,7 @@ impl Downloads {
         *self.0.entry(package).or_insert(0) += 1;
     }
 
-    /// Adds the sums to the packages in one transaction; a failure keeps them for the next time.
+    /// Notes the sums in one transaction; a failure keeps them for the next time.
     pub async fn flush(&self, db: &Db) -> Result<usize, RegistryError> {
         let keys: Vec<PackageId> = self.0.iter().map(|entry| *entry.key()).collect();
         let sums: Vec<(PackageId, i64)> = keys.iter().filter_map(|key| self.0.remove(key)).collect();

@@ -123,9 +123,29 @@ impl Registry {
         range: Option<Range<u64>>,
     ) -> Result<BlobBody, RegistryError> {
         let key: BlobKey = artifact.location.location.parse().map_err(RegistryError::internal)?;
-        let body = self.0.blobs.open(&key, range).await.map_err(blob_error)?;
+        let body = match self.0.blobs.open(&key, range.clone()).await {
+            Err(BlobError::Missing { .. }) => self.open_where_it_lies_now(artifact, &key, range).await?,
+            opened => opened.map_err(blob_error)?,
+        };
         count_bytes("out", artifact.ecosystem(), body.len());
         Ok(body)
+    }
+
+    /// Content that was damaged and published again lies under another key than the one remembered.
+    async fn open_where_it_lies_now(
+        &self,
+        artifact: &ServableArtifact,
+        missing: &BlobKey,
+        range: Option<Range<u64>>,
+    ) -> Result<BlobBody, RegistryError> {
+        let (package, filename) = (&artifact.package, artifact.filename());
+        let location = self.0.db.live_artifact(package.id, filename).await?.ok_or(RegistryError::NotFound)?;
+        let key: BlobKey = location.location.parse().map_err(RegistryError::internal)?;
+        if key == *missing {
+            return Err(blob_error(BlobError::Missing { key }));
+        }
+        self.0.artifacts.insert((package.id, package.revision, SmolStr::new(filename)), location);
+        self.0.blobs.open(&key, range).await.map_err(blob_error)
     }
 
     /// A signed address to download from, where the store has one and the operator wants it.

@@ -17,7 +17,7 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version, header
 use hyper::body::Incoming;
 use metrics::{Counter, Gauge, Histogram};
 use publaryn_core::RegistryError;
-use publaryn_protocol::{Reason, RequestFacts};
+use publaryn_protocol::{PROXY_HEADERS, Reason, RequestFacts};
 use tower::Service;
 use tower_http::timeout::TimeoutBody;
 
@@ -63,8 +63,12 @@ impl Edge {
         self
     }
 
+    fn is_trusted(&self, ip: &IpAddr) -> bool {
+        self.shared.trusted_proxies.iter().any(|net| net.contains(ip))
+    }
+
     fn client_ip(&self, request: &Request<Incoming>) -> IpAddr {
-        let trusted = |ip: &IpAddr| self.shared.trusted_proxies.iter().any(|net| net.contains(ip));
+        let trusted = |ip: &IpAddr| self.is_trusted(ip);
         let peer = self.peer.ip();
         if !trusted(&peer) {
             return peer;
@@ -98,6 +102,10 @@ impl Service<Request<Incoming>> for Edge {
             request.map(|body| if has_body { Body::new(TimeoutBody::new(idle, body)) } else { Body::empty() });
         request.extensions_mut().insert(RequestId(id.clone()));
         request.extensions_mut().insert(ClientIp(client));
+        if !self.is_trusted(&self.peer.ip()) {
+            // Links in documents follow these; only our own proxies may say where clients find us.
+            PROXY_HEADERS.iter().for_each(|name| drop(request.headers_mut().remove(*name)));
+        }
         let shared = self.shared.clone();
         let (label, answer) = match shared.surfaces.find(&facts.path) {
             Some(surface) => {
