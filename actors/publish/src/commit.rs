@@ -6,7 +6,7 @@ use publaryn_blobs::BlobKey;
 use publaryn_core::{
     Decision, Operation, PackageId, Principal, RegistryError, ReleaseId, ReleaseState, RepositoryId, RepositoryKind,
     Timestamp, TokenKind, UserId, Visibility,
-    access::{Denial, Relation, Resource},
+    access::{Denial, Owner, Relation, Resource},
     audit::{AuditAction, AuditEntry},
     crash::{self, CrashPoint},
     decide,
@@ -160,7 +160,8 @@ struct Place {
 
 async fn existing(tx: &mut Tx, who: &Principal, head: PackageHead, now: Timestamp) -> Result<Place, RegistryError> {
     let relation = match &who.who {
-        Who::User(user) => tx.relation(head.id, user.id).await?,
+        // The owner has every right there is; being a co-owner beside adds nothing.
+        Who::User(user) if head.owner != Owner::User(user.id) => tx.relation(head.id, user.id).await?,
         _ => Relation::default(),
     };
     allow(decide(who, Operation::Publish, Resource::Package(&head.access(relation))))?;
