@@ -8,6 +8,7 @@ use publaryn_core::{
     Timestamp, TokenKind, UserId, Visibility,
     access::{Denial, Relation, Resource},
     audit::{AuditAction, AuditEntry},
+    crash::{self, CrashPoint},
     decide,
     principal::{Binding, Credential, Who},
     publish::{NewArtifact, PublishCommand},
@@ -48,6 +49,8 @@ pub struct Committed {
     pub is_first: bool,
     pub visibility: Visibility,
     pub repository_slug: Option<String>,
+    /// Keys of uploads whose content was in the store already: nothing will ever refer to them.
+    pub unused: Vec<BlobKey>,
 }
 
 /// How long the name of an unpublished package stays closed even to its owner.
@@ -80,6 +83,7 @@ pub async fn commit(
         Some(head) => existing(&mut tx, who, head, now).await?,
         None => create(&mut tx, settings, who, command, now).await?,
     };
+    crash::reached(CrashPoint::PackageLocked);
     if command.name.respells(&place.head.name) {
         return Err(RegistryError::NameTaken { existing: Some(place.head.name.to_string()) });
     }
@@ -101,9 +105,13 @@ pub async fn commit(
     if !tx.insert_release(&release, now).await? {
         return Err(RegistryError::VersionExists(command.version.to_string()));
     }
+    let mut unused = Vec::new();
     for file in files {
         let NewArtifact { digests, size_bytes, .. } = &file.artifact;
-        tx.upsert_blob(digests.sha256, file.location.as_str(), *size_bytes, now).await?;
+        let kept = tx.upsert_blob(digests.sha256, file.location.as_str(), *size_bytes, now).await?;
+        if kept != file.location.as_str() {
+            unused.push(file.location.clone());
+        }
         let artifact = tx.insert_artifact(id, &file.artifact, now).await?;
         tx.enqueue(&ScanArtifact::job(artifact, place.head.owner)).await?;
     }
@@ -131,6 +139,7 @@ pub async fn commit(
         let touched = place.head.touched();
         tx.notice().packages.push(touched);
     }
+    crash::reached(CrashPoint::ReleaseWritten);
     tx.commit_audited(&entry, now).await?;
     Ok(Committed {
         release: id,
@@ -138,6 +147,7 @@ pub async fn commit(
         is_first: place.is_first,
         visibility: place.head.effective,
         repository_slug: place.new_repository.map(|r| r.slug),
+        unused,
     })
 }
 

@@ -7,6 +7,7 @@ use publaryn_blobs::{BlobKey, BlobStore};
 use publaryn_core::{
     ArtifactId, PackageId, Timestamp,
     access::Owner,
+    crash::{self, CrashPoint},
     finding::{Category, Finding, FindingKind, Severity},
     job::JobKind,
 };
@@ -91,10 +92,12 @@ impl ScanArtifact {
             let artifact = Some((target.artifact_id, target.sha256));
             tx.upsert_finding(target.release_id, artifact, finding, now).await.map_err(JobError::retry)?;
         }
+        crash::reached(CrashPoint::FindingsStored);
         if first_time {
             let release = tx.count_scan_done(target.release_id, now).await.map_err(JobError::retry)?;
             finalize(&mut tx, &release, now).await.map_err(JobError::retry)?;
         }
+        crash::reached(CrashPoint::ReleaseDecided);
         job.complete_in(&mut tx).await?;
         tx.commit().await.map_err(JobError::retry)
     }
@@ -107,6 +110,7 @@ impl Handler for ScanArtifact {
     }
 
     async fn run(&self, job: &JobContext) -> Result<Outcome, JobError> {
+        crash::reached(CrashPoint::ScanStarted);
         let Payload { artifact_id } = job.payload()?;
         let Some(target) = self.db.scan_target(artifact_id).await.map_err(JobError::retry)? else {
             // The release was deleted meanwhile; there is nothing left to judge.
@@ -116,7 +120,9 @@ impl Handler for ScanArtifact {
             return Ok(Outcome::Done);
         }
         let (findings, ruleset) = self.scan(&target).await?;
+        crash::reached(CrashPoint::ScanFinished);
         self.record(job, &target, &findings, &ruleset).await?;
+        crash::reached(CrashPoint::ScanCommitted);
         Ok(Outcome::Committed)
     }
 }

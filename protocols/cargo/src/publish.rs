@@ -3,7 +3,7 @@
 //! The order of the checks is that of cargo.md §6: who, frame, metadata, archive. The archive streams
 //! into the store while it is inspected; it is never held in memory or unpacked to disk.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::{body::Body, response::Response};
 use http::{StatusCode, header};
@@ -31,6 +31,10 @@ use crate::{
 const MAX_NAMED_DEPENDENCIES: usize = 10;
 /// What a client without `Expect: 100-continue` may still send before it reads our refusal.
 const DRAIN_UNAUTHENTICATED_BYTES: u64 = 1 << 20;
+
+/// Longest wait for a verdict, whatever the operator allows: cargo gives up on a connection that is
+/// silent for 30 s.
+const MAX_WAIT: Duration = Duration::from_secs(20);
 
 pub(crate) async fn publish(call: Call, body: Body) -> Response {
     call.answer(run(&call, body).await)
@@ -150,7 +154,7 @@ async fn store(call: &Call, mut checked: CheckedCrate, framed: PublishBody, limi
         tags: Vec::new(),
         access_hint: None,
     };
-    let published = call.registry.publish(&call.who, command, vec![staged]).await;
+    let published = call.registry.publish_within(&call.who, command, vec![staged], MAX_WAIT).await;
     let published = published.map_err(|error| refusal(error, checked.name.display()))?;
     conclude(call, checked, &published).await
 }

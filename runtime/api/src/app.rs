@@ -6,7 +6,7 @@ use axum::Router;
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret};
 use publaryn_config::{
-    Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration,
+    Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration, Role,
 };
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_jobs::Jobs;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backends,
-    http::{Edge, HttpLimits, Probes, Surfaces, bind, install_recorder},
+    http::{Edge, HttpLimits, MetricsPage, Probes, Surfaces, bind},
     protocols,
     supervision::{self, Parts, Standing},
     v1::{self, ApiSettings, ApiState, problem::Problem},
@@ -80,6 +80,10 @@ impl App {
     /// Puts everything together, migrates, and serves.
     pub async fn start(mut config: Config, options: AppOptions) -> Result<Self, StartError> {
         publaryn_actors::install_panic_hook();
+        if let Some(at) = config.debug.crash_at {
+            tracing::warn!(%at, "armed to crash (debug.crash_at)");
+            publaryn_core::crash::arm(at);
+        }
         let data_dir = DataDir::create(&config.data_dir)?;
         let lock = data_dir.lock()?;
         let listening = bind(config.server.listen)
@@ -105,12 +109,13 @@ impl App {
         };
         let registry = Registry::new(services, settings(&config));
         let adapters: Vec<Arc<dyn Adapter>> = protocols::all().into_iter().map(Arc::from).collect();
-        let recorder = if config.metrics.enabled { install_recorder() } else { None };
+        let mode = if config.is_embedded() { "embedded" } else { "external" };
+        let page = if config.metrics.enabled { MetricsPage::install(mode) } else { None };
         let probes = Probes::new(
             registry.clone(),
             config.redis.url.is_some(),
-            config.is_embedded(),
-            recorder,
+            mode,
+            page,
             config.metrics.token.as_ref().map(|t| t.expose().to_owned()),
         );
         let edge = Edge::new(
@@ -131,6 +136,7 @@ impl App {
             config: &config,
             options,
             registry: registry.clone(),
+            stored: backends::stored_blobs(&config).await?,
             listening: Arc::new(listening),
             edge,
             limits,
@@ -309,6 +315,9 @@ fn settings(config: &Config) -> Settings {
 }
 
 fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], probes: &Probes) -> Router {
+    if config.server.role == Role::Worker {
+        return probes.router().fallback(async || Problem::route_not_found());
+    }
     let names: Arc<[Arc<dyn Adapter>]> = adapters.into();
     let state = ApiState {
         identity: registry.identity().clone(),

@@ -11,6 +11,7 @@ use publaryn_core::{
     decide,
     principal::Who,
 };
+use publaryn_gc::CleanupBlobs;
 use publaryn_metadata::{Engine, Tx, packages::PackageHead, releases::ReleaseProgress};
 use publaryn_publish::settle_tags;
 use serde_json::json;
@@ -96,6 +97,8 @@ struct Change<'a> {
     who: &'a Principal,
     tx: Tx,
     head: PackageHead,
+    /// The caller may do this as a platform administrator only.
+    as_admin: bool,
     now: Timestamp,
     _turn: Turn,
 }
@@ -184,11 +187,14 @@ impl Registry {
             Who::User(user) => tx.relation(head.id, user.id).await?,
             _ => Relation::default(),
         };
-        self.allow(who, decide(who, operation, Resource::Package(&head.access(relation))))?;
+        let access = head.access(relation);
+        self.allow(who, decide(who, operation, Resource::Package(&access)))?;
+        let as_admin = who.user().is_some_and(|user| user.is_admin)
+            && decide(&who.without_admin(), operation, Resource::Package(&access)) != Decision::Allow;
         if operation == Operation::ManageTags && head.effective == Visibility::Quarantined {
             return Err(RegistryError::conflict("state_conflict", "the package is quarantined"));
         }
-        Ok(Change { who, tx, head, now: Timestamp::now(), _turn: turn })
+        Ok(Change { who, tx, head, as_admin, now: Timestamp::now(), _turn: turn })
     }
 
     /// Points a tag at a live release.
@@ -227,6 +233,9 @@ impl Registry {
     }
 
     /// Yanks (`true`) or brings back a release. Idempotent; a release still scanning takes the mark along.
+    ///
+    /// # Errors
+    /// `Denied` with code `yanked_by_administrator` when an owner wants back what an administrator yanked.
     pub async fn set_yanked(
         &self,
         who: &Principal,
@@ -238,10 +247,19 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let mut change = self.change(who, ecosystem, normalized, Operation::ManageReleases).await?;
         let release = change.release(version_key).await?;
-        if release.is_yanked == yanked {
+        let is_admin = who.user().is_some_and(|user| user.is_admin);
+        if !yanked && release.yanked_by_admin && !is_admin {
+            return Err(RegistryError::Denied(Denial::Rule {
+                code: "yanked_by_administrator",
+                message: format!("version {} was yanked by an administrator", release.version),
+            }));
+        }
+        // An administrator's mark outweighs the owner's.
+        let is_outweighed = yanked && change.as_admin && !release.yanked_by_admin;
+        if release.is_yanked == yanked && !is_outweighed {
             return Ok(());
         }
-        change.tx.set_yanked(release.id, yanked, reason).await?;
+        change.tx.set_yanked(release.id, yanked, yanked && change.as_admin, reason).await?;
         if release.status.is_live() {
             let next = match (yanked, &release.deprecation_message) {
                 (true, _) => ReleaseState::Yanked,
@@ -343,6 +361,9 @@ impl Registry {
         if whole {
             change.tx.set_package_deleted(change.head.id, Some(change.now)).await?;
             entries.push(change.audit(AuditAction::PackageDelete).with("mode", "unpublish"));
+        }
+        if !going.is_empty() {
+            change.tx.enqueue(&CleanupBlobs::job()).await?;
         }
         let Some(last) = entries.pop() else { return Ok(Unpublished::default()) };
         for entry in entries {

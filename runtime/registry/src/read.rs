@@ -116,6 +116,28 @@ impl Registry {
         range: Option<Range<u64>>,
     ) -> Result<BlobBody, RegistryError> {
         let key: BlobKey = artifact.location.location.parse().map_err(RegistryError::internal)?;
+        let body = match self.0.blobs.open(&key, range.clone()).await {
+            Err(BlobError::Missing { .. }) => self.open_where_it_lies_now(artifact, &key, range).await?,
+            opened => opened.map_err(blob_error)?,
+        };
+        count_bytes("out", artifact.ecosystem(), body.len());
+        Ok(body)
+    }
+
+    /// Content that was damaged and published again lies under another key than the one remembered.
+    async fn open_where_it_lies_now(
+        &self,
+        artifact: &ServableArtifact,
+        missing: &BlobKey,
+        range: Option<Range<u64>>,
+    ) -> Result<BlobBody, RegistryError> {
+        let (package, filename) = (&artifact.package, artifact.filename());
+        let location = self.0.db.live_artifact(package.id, filename).await?.ok_or(RegistryError::NotFound)?;
+        let key: BlobKey = location.location.parse().map_err(RegistryError::internal)?;
+        if key == *missing {
+            return Err(blob_error(BlobError::Missing { key }));
+        }
+        self.0.artifacts.insert((package.id, package.revision, SmolStr::new(filename)), location);
         self.0.blobs.open(&key, range).await.map_err(blob_error)
     }
 
@@ -130,7 +152,7 @@ impl Registry {
 
     /// Counts one complete download; summed in memory and written in batches.
     pub fn count_download(&self, artifact: &ServableArtifact) {
-        self.0.downloads.count(artifact.package.id);
+        self.0.downloads.count(artifact.ecosystem(), artifact.package.id);
     }
 
     /// The packages of a user that `who` may see, as heads.
@@ -183,6 +205,12 @@ impl Registry {
         views.sort_by_key(|v| ids.iter().position(|id| *id == v.id()));
         Ok(views)
     }
+}
+
+/// Artifact bytes that came in with publishes or were opened for downloads.
+pub(crate) fn count_bytes(direction: &'static str, ecosystem: Ecosystem, bytes: u64) {
+    metrics::counter!("publaryn_artifact_bytes_total", "direction" => direction, "ecosystem" => ecosystem.as_str())
+        .increment(bytes);
 }
 
 pub(crate) fn blob_error(error: BlobError) -> RegistryError {

@@ -9,6 +9,7 @@ mod dispatch;
 
 pub mod advisories;
 mod audit;
+pub mod blobs;
 mod db;
 mod dependencies;
 pub mod documents;

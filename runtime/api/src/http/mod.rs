@@ -7,7 +7,7 @@ mod serve;
 mod surface;
 
 pub use edge::Edge;
-pub use metrics_page::install_recorder;
+pub use metrics_page::{MetricsPage, fold_samples};
 pub use probes::{Probes, ReadinessState};
 pub use serve::{HttpLimits, Listening, bind, serve};
 pub use surface::Surfaces;

@@ -4,11 +4,12 @@
 //! stops it by process id. The external variants run when `make test` has started the services.
 
 mod cargo;
+mod collecting;
+mod faults;
 mod npm;
 mod npm_upload;
+mod process;
 mod server;
-
-mod crashes;
 
 pub use server::{Backend, Server, User};
 
