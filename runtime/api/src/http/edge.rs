@@ -21,7 +21,10 @@ use publaryn_protocol::{PROXY_HEADERS, Reason, RequestFacts};
 use tower::Service;
 use tower_http::timeout::TimeoutBody;
 
-use super::Surfaces;
+use super::{
+    Surfaces,
+    unread::{EndSeen, Watched},
+};
 use crate::v1::{
     context::{ClientIp, REQUEST_ID, RequestId},
     problem,
@@ -98,8 +101,11 @@ impl Service<Request<Incoming>> for Edge {
         let has_body = request.headers().contains_key(header::CONTENT_LENGTH)
             || request.headers().contains_key(header::TRANSFER_ENCODING)
             || version == Version::HTTP_2;
-        let mut request =
-            request.map(|body| if has_body { Body::new(TimeoutBody::new(idle, body)) } else { Body::empty() });
+        let body_end = EndSeen::default();
+        let mut request = request.map(|body| match has_body {
+            true => Body::new(TimeoutBody::new(idle, Watched::new(body, body_end.clone()))),
+            false => Body::empty(),
+        });
         request.extensions_mut().insert(RequestId(id.clone()));
         request.extensions_mut().insert(ClientIp(client));
         if !self.is_trusted(&self.peer.ip()) {
@@ -123,6 +129,9 @@ impl Service<Request<Incoming>> for Edge {
             response = problem::stamp(response, &RequestId(id.clone()));
             if let Ok(value) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(REQUEST_ID, value);
+            }
+            if has_body && version <= Version::HTTP_11 && !body_end.is_set() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             if version <= Version::HTTP_11
                 && let Some(Reason(text)) = response.extensions_mut().remove::<Reason>()

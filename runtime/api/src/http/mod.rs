@@ -5,6 +5,7 @@ mod metrics_page;
 mod probes;
 mod serve;
 mod surface;
+mod unread;
 
 pub use edge::Edge;
 pub use metrics_page::{MetricsPage, fold_samples};

@@ -33,7 +33,7 @@ on_backends!(of_two_different_uploads_of_one_version_one_wins, async |server: Se
     }
 });
 
-/// No process orders the writers here; the database alone does.
+// No process orders the writers here; the database alone does.
 on_external!(of_two_different_uploads_to_two_replicas_one_wins, async |backend: Backend| {
     let server = Server::start(backend.clone()).await;
     let replica = server.replica(backend).await;
