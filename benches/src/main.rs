@@ -47,6 +47,9 @@ struct Cli {
     /// Where the contenders keep their data: all on one disk
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     scratch: PathBuf,
+    /// Only publish to a server that runs already, and print what that gave: for profiling it
+    #[arg(long, value_names = ["BASE", "TOKEN", "PREFIX", "CLIENTS", "VERSIONS"], num_args = 5, hide = true)]
+    publish_to: Option<Vec<String>>,
     /// What to measure [default: everything]
     #[arg(value_enum)]
     suites: Vec<Suite>,
@@ -74,6 +77,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Error> {
+    if let Some(arguments) = cli.publish_to {
+        return publish_to(&arguments).await;
+    }
     let scratch = tempfile::Builder::new().prefix("publaryn-bench.").tempdir_in(&cli.scratch)?;
     // nginx gives up its rights when it was started by root.
     process::let_others_read(scratch.path())?;
@@ -95,5 +101,17 @@ async fn run(cli: Cli) -> Result<(), Error> {
         report.save()?;
     }
     report.print();
+    Ok(())
+}
+
+async fn publish_to(arguments: &[String]) -> Result<(), Error> {
+    let [base, token, prefix, clients, versions] = arguments else {
+        return Err("--publish-to takes five values".into());
+    };
+    let registry = contender::NpmRegistry { base: base.clone(), token: Some(token.clone()).filter(|t| !t.is_empty()) };
+    let work = publisher::Work::own_packages(prefix, clients.parse()?, 0..versions.parse()?)?;
+    let published = work.publish(&registry).await?;
+    let p50 = statistics::percentile(&published.latencies_ms, 0.5);
+    println!("{:.0} publishes/s, p50 {p50:.1} ms, p99 {:.1} ms", published.per_second, published.p99_ms());
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The `scan_artifact` job: run the scanners over one artifact, store what they found, and decide
 //! the release once its last scan has ended.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use publaryn_blobs::{BlobKey, BlobStore};
 use publaryn_core::{
@@ -16,7 +16,7 @@ use publaryn_metadata::{Db, findings::ScanTarget, jobs::NewJob};
 use publaryn_scan::{ScanArtifact as ArtifactFacts, ScanJob, ScannerPool};
 use serde::{Deserialize, Serialize};
 
-use crate::finalize::finalize;
+use crate::finalize::finalize_in;
 
 /// Scans artifacts. Idempotent: findings are upserted and an artifact counts as scanned once.
 pub struct ScanArtifact {
@@ -38,11 +38,16 @@ pub(crate) fn partition(owner: Owner) -> String {
     }
 }
 
+/// How long a changed package waits for its search document: what changes meanwhile shares the one
+/// commit of the index, which costs more than a publish does (ADR 0008).
+const INDEX_DELAY: Duration = Duration::from_secs(1);
+
 /// The job that brings a package's search document up to date.
 pub fn index_job(package: PackageId, owner: Owner) -> NewJob {
     NewJob::new(JobKind::IndexPackage, &serde_json::json!({ "package_id": package }))
         .unique(package.to_string())
         .partition(partition(owner))
+        .after(INDEX_DELAY)
 }
 
 impl ScanArtifact {
@@ -86,7 +91,8 @@ impl ScanArtifact {
         let mut tx = self.db.begin().await.map_err(JobError::retry)?;
         // Every writer locks the package before its releases: publishers of further versions would
         // otherwise wait for us while we wait for them.
-        tx.lock_package_by_id(target.package_id).await.map_err(JobError::retry)?;
+        let head = tx.lock_package_by_id(target.package_id).await.map_err(JobError::retry)?;
+        let head = head.ok_or_else(|| JobError::retry("a release without its package"))?;
         let first_time = tx.mark_artifact_scanned(target.artifact_id, ruleset).await.map_err(JobError::retry)?;
         for finding in findings {
             let artifact = Some((target.artifact_id, target.sha256));
@@ -95,7 +101,7 @@ impl ScanArtifact {
         crash::reached(CrashPoint::FindingsStored);
         if first_time {
             let release = tx.count_scan_done(target.release_id, now).await.map_err(JobError::retry)?;
-            finalize(&mut tx, &release, now).await.map_err(JobError::retry)?;
+            finalize_in(&mut tx, &head, &release, now).await.map_err(JobError::retry)?;
         }
         crash::reached(CrashPoint::ReleaseDecided);
         job.complete_in(&mut tx).await?;

@@ -92,12 +92,11 @@ async fn check(call: &Call, metadata: &[u8]) -> Result<CheckedCrate, CargoError>
         .map_err(|error| refusal(error, name.display()))?;
     let bases = own_bases(call);
     let checked = new.check(&OwnIndexes::new(bases.iter().map(String::as_str)), bases.clone())?;
-    if let Some(view) = &holder {
-        // Held versions are found by the commit; this one only spares an upload that cannot succeed.
-        let document = call.registry.document(view).await?;
-        if let Some(taken) = document.releases.iter().find(|r| r.row.version_key == checked.version.unique_key()) {
-            return Err(RegistryError::VersionExists(taken.row.version.clone()).into());
-        }
+    if let Some(view) = &holder
+        && let Some(taken) = call.registry.taken_version(view, &checked.version).await?
+    {
+        // The commit finds this, too; here it spares an upload that cannot succeed.
+        return Err(RegistryError::VersionExists(taken).into());
     }
     Ok(checked)
 }

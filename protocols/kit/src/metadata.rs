@@ -25,7 +25,7 @@ pub fn respond_rendered(document: &Rendered, request: &HeaderMap, is_open: bool)
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     let headers = response.headers_mut();
-    headers.reserve(8);
+    headers.reserve(12);
     if !fresh {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(document.content_type));
         if gzip.is_some() {

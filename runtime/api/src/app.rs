@@ -10,7 +10,7 @@ use publaryn_config::{
 };
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_jobs::Jobs;
-use publaryn_protocol::{Adapter, Mount};
+use publaryn_protocol::Adapter;
 use publaryn_publish::{PublishSettings, fold_name};
 use publaryn_registry::{
     Identity, Limits, Registry, Services, Settings,
@@ -120,7 +120,7 @@ impl App {
         );
         let edge = Edge::new(
             router(&config, &registry, &adapters, &probes),
-            Surfaces::new(adapters.iter().cloned()),
+            Surfaces::new(adapters, &registry),
             config.log.access,
             config.server.idle_timeout_seconds.duration(),
             config.server.trusted_proxies.clone(),
@@ -314,6 +314,7 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
+/// What is not an adapter's.
 fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], probes: &Probes) -> Router {
     if config.server.role == Role::Worker {
         return probes.router().fallback(async || Problem::route_not_found());
@@ -330,15 +331,6 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
             json_body_bytes: config.limits.json_body_bytes.as_usize(),
         }),
     };
-    let mut router = Router::new().nest("/v1", v1::router().with_state(state)).merge(probes.router());
-    for mount in adapters.iter().flat_map(|adapter| adapter.mounts()) {
-        router = mounted(router, mount, registry);
-    }
+    let router = Router::new().nest("/v1", v1::router().with_state(state)).merge(probes.router());
     router.fallback(async || Problem::route_not_found())
-}
-
-/// Hands everything at and below a mount to its adapter, unknown routes included: a nested router's
-/// own fallback would be overruled by the server's.
-fn mounted(router: Router, mount: Mount, registry: &Registry) -> Router {
-    router.nest_service(mount.path, mount.router.with_state(registry.clone()))
 }

@@ -162,7 +162,8 @@ impl Registry {
     /// How the caller stands to a package, for writes.
     pub(crate) async fn full_relation(&self, who: &Principal, head: &PackageHead) -> Result<Relation, RegistryError> {
         match &who.who {
-            Who::User(user) => Ok(self.0.db.relation(head.id, user.id).await?),
+            // The owner has every right there is; being a co-owner beside adds nothing.
+            Who::User(user) if head.owner != Owner::User(user.id) => Ok(self.0.db.relation(head.id, user.id).await?),
             _ => Ok(Relation::default()),
         }
     }

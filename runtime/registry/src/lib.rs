@@ -56,7 +56,7 @@ struct Inner {
     turns: Turns,
     heads: heads::Heads,
     rendered: rendered::RenderedCache,
-    artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), ArtifactLocation>,
+    artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), Arc<ArtifactLocation>>,
     downloads: Downloads,
     settings: Settings,
 }

@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use publaryn_blobs::{BlobBody, BlobError, BlobKey};
 use publaryn_core::{
-    BoxError, Decision, Ecosystem, Operation, PackageId, Principal, RegistryError,
+    BoxError, Decision, Ecosystem, Operation, PackageId, Principal, RegistryError, Version,
     access::{Relation, Resource},
     decide,
     principal::Who,
@@ -51,6 +51,12 @@ impl Registry {
     /// Everything a metadata document of the package is rendered from.
     pub async fn document(&self, view: &PackageView) -> Result<PackageDocument, RegistryError> {
         self.0.db.package_document(view.id()).await?.ok_or(RegistryError::NotFound)
+    }
+
+    /// The release that has taken a version number, as it spells it, in whatever state it is.
+    pub async fn taken_version(&self, view: &PackageView, version: &Version) -> Result<Option<String>, RegistryError> {
+        let taken = self.0.db.release_by_version(view.id(), version.unique_key()).await?;
+        Ok(taken.map(|release| release.version))
     }
 
     /// The document of one flavour, rendered at most once per revision and base URL.
@@ -105,6 +111,7 @@ impl Registry {
             return Ok(ServableArtifact { location: known, package: view.head.clone() });
         }
         let location = self.0.db.live_artifact(view.id(), filename).await?.ok_or(RegistryError::NotFound)?;
+        let location = Arc::new(location);
         self.0.artifacts.insert(key, location.clone());
         Ok(ServableArtifact { location, package: view.head.clone() })
     }
@@ -137,7 +144,7 @@ impl Registry {
         if key == *missing {
             return Err(blob_error(BlobError::Missing { key }));
         }
-        self.0.artifacts.insert((package.id, package.revision, SmolStr::new(filename)), location);
+        self.0.artifacts.insert((package.id, package.revision, SmolStr::new(filename)), Arc::new(location));
         self.0.blobs.open(&key, range).await.map_err(blob_error)
     }
 

@@ -312,6 +312,28 @@ impl Tx {
         Ok(row.map(HeadRow::into_head))
     }
 
+    /// Lets the facts of a release speak for its package, unless a later one is live.
+    pub async fn set_package_facts(&mut self, package: PackageId, sequence: i64, facts: &PackageFacts) -> DbResult<()> {
+        const SQL: &str = "UPDATE packages SET description = $2, homepage = $3, repository_url = $4, license = $5, \
+             keywords = $6, readme = $7 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM releases r WHERE r.package_id = $1 \
+             AND r.status IN ('published', 'deprecated', 'yanked') AND r.sequence > $8)";
+        let keywords = serde_json::to_string(&facts.keywords)
+            .map_err(|source| DbError::Corrupt { what: "keyword list", source })?;
+        on_tx!(self, |c| sqlx::query(SQL)
+            .bind(package)
+            .bind(facts.description.as_deref())
+            .bind(facts.homepage.as_deref())
+            .bind(facts.repository_url.as_deref())
+            .bind(facts.license.as_deref())
+            .bind(keywords)
+            .bind(facts.readme.as_deref())
+            .bind(sequence)
+            .execute(c)
+            .await
+            .map(drop))?;
+        Ok(())
+    }
+
     /// Records a visible change: caches and validators of the package move on.
     pub async fn bump_revision(&mut self, head: &PackageHead, now: Timestamp) -> DbResult<i64> {
         const SQL: &str =
@@ -326,25 +348,6 @@ impl Tx {
     pub async fn next_sequence(&mut self, package: PackageId) -> DbResult<i64> {
         const SQL: &str = "UPDATE packages SET sequence = sequence + 1 WHERE id = $1 RETURNING sequence";
         Ok(on_tx!(self, |c| sqlx::query_scalar(SQL).bind(package).fetch_one(c).await)?)
-    }
-
-    pub async fn set_package_facts(&mut self, package: PackageId, facts: &PackageFacts) -> DbResult<()> {
-        const SQL: &str = "UPDATE packages SET description = $2, homepage = $3, repository_url = $4, license = $5, \
-             keywords = $6, readme = $7 WHERE id = $1";
-        let keywords = serde_json::to_string(&facts.keywords)
-            .map_err(|source| DbError::Corrupt { what: "keyword list", source })?;
-        on_tx!(self, |c| sqlx::query(SQL)
-            .bind(package)
-            .bind(facts.description.as_deref())
-            .bind(facts.homepage.as_deref())
-            .bind(facts.repository_url.as_deref())
-            .bind(facts.license.as_deref())
-            .bind(keywords)
-            .bind(facts.readme.as_deref())
-            .execute(c)
-            .await
-            .map(drop))?;
-        Ok(())
     }
 
     pub async fn set_package_visibility(&mut self, package: PackageId, visibility: Visibility) -> DbResult<()> {

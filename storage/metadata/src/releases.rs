@@ -248,12 +248,4 @@ impl Tx {
         );
         Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(package).fetch_all(c).await)?)
     }
-
-    /// Whether a live release with a later sequence exists; its facts then speak for the package.
-    pub async fn has_newer_live_release(&mut self, package: PackageId, sequence: i64) -> DbResult<bool> {
-        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM releases WHERE package_id = $1 \
-             AND status IN ('published', 'deprecated', 'yanked') AND sequence > $2 LIMIT 1) newer";
-        let count: i64 = on_tx!(self, |c| sqlx::query_scalar(SQL).bind(package).bind(sequence).fetch_one(c).await)?;
-        Ok(count > 0)
-    }
 }

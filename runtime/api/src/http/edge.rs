@@ -113,9 +113,14 @@ impl Service<Request<Incoming>> for Edge {
             PROXY_HEADERS.iter().for_each(|name| drop(request.headers_mut().remove(*name)));
         }
         let shared = self.shared.clone();
-        let answer = self.router.call(request);
+        let (label, answer) = match shared.surfaces.find(&facts.path) {
+            Some(surface) => {
+                *request.uri_mut() = surface.below_mount(request.uri());
+                (surface.label, surface.router.clone().call(request))
+            }
+            None => (Surfaces::own_label(&facts.path), self.router.call(request)),
+        };
         Box::pin(async move {
-            let label = shared.surfaces.label(&facts.path);
             let in_flight = shared.counters.in_flight(label);
             in_flight.increment(1.0);
             let answered = AssertUnwindSafe(answer).catch_unwind().await;

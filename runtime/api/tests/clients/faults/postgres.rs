@@ -46,7 +46,10 @@ impl Postgres {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().expect("the script runs"));
         eventually("PostgreSQL answers", STARTS_WITHIN, async || {
-            tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok()
+            // It listens before it lets anybody in.
+            let mut ready = Command::new("pg_isready");
+            ready.args(["--quiet", "--host=127.0.0.1", &format!("--port={}", self.port)]);
+            ready.status().await.is_ok_and(|status| status.success())
         })
         .await;
     }
