@@ -193,6 +193,9 @@ async fn create(
 ) -> Result<Place, RegistryError> {
     let name = &command.name;
     if let Some(holder) = tx.package_with_collision_key(command.ecosystem, name.collision_key()).await? {
+        if holder.normalized_name == name.canonical() {
+            return created_meanwhile(tx, who, command, now).await;
+        }
         let visible = holder.effective.is_open();
         return Err(RegistryError::NameTaken { existing: visible.then(|| holder.name.to_string()) });
     }
@@ -216,16 +219,24 @@ async fn create(
         visibility,
     };
     if !tx.insert_package(&new, now).await? {
-        // Another replica created it between our look and our insert; its row decides.
-        let head = tx.lock_package(command.ecosystem, name.canonical()).await?;
-        return match head {
-            Some(head) => existing(tx, who, head, now).await,
-            None => Err(RegistryError::NameTaken { existing: None }),
-        };
+        return created_meanwhile(tx, who, command, now).await;
     }
     let head =
         tx.lock_package_by_id(new.id).await?.ok_or_else(|| RegistryError::internal("a package just inserted"))?;
     Ok(Place { head, is_first: true, new_repository: is_new.then_some(repository) })
+}
+
+/// Another replica created the package since we looked; its row decides.
+async fn created_meanwhile(
+    tx: &mut Tx,
+    who: &Principal,
+    command: &PublishCommand,
+    now: Timestamp,
+) -> Result<Place, RegistryError> {
+    match tx.lock_package(command.ecosystem, command.name.canonical()).await? {
+        Some(head) => existing(tx, who, head, now).await,
+        None => Err(RegistryError::NameTaken { existing: None }),
+    }
 }
 
 /// The repository in which a first publish lands (access.md §6), and whether it was made just now.

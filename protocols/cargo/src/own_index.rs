@@ -96,8 +96,10 @@ fn parse(text: &str) -> Option<Url> {
     Url::parse(text.strip_prefix("sparse+").unwrap_or(text)).ok()
 }
 
+/// What may be repeated of a text that is no URL: not what could be credentials.
 fn shortened(text: &str) -> String {
-    text.chars().take(80).collect()
+    let shown = text.rsplit_once('@').map_or(text, |(_, host)| host);
+    shown.chars().take(80).collect()
 }
 
 #[cfg(test)]

@@ -74,14 +74,6 @@ impl Principal {
     pub fn is_invalid(&self) -> bool {
         self.credential == Credential::Invalid
     }
-    /// The same caller with no more rights than anybody: what it may still do, it may do as itself.
-    pub fn without_admin(&self) -> Self {
-        let mut plain = self.clone();
-        if let Who::User(user) = &mut plain.who {
-            user.is_admin = false;
-        }
-        plain
-    }
     pub fn user(&self) -> Option<&UserIdentity> {
         match &self.who {
             Who::User(user) => Some(user),

@@ -97,8 +97,6 @@ struct Change<'a> {
     who: &'a Principal,
     tx: Tx,
     head: PackageHead,
-    /// The caller may do this as a platform administrator only.
-    as_admin: bool,
     now: Timestamp,
     _turn: Turn,
 }
@@ -188,14 +186,11 @@ impl Registry {
             Who::User(user) => tx.relation(head.id, user.id).await?,
             _ => Relation::default(),
         };
-        let access = head.access(relation);
-        self.allow(who, decide(who, operation, Resource::Package(&access)))?;
-        let as_admin = who.user().is_some_and(|user| user.is_admin)
-            && decide(&who.without_admin(), operation, Resource::Package(&access)) != Decision::Allow;
+        self.allow(who, decide(who, operation, Resource::Package(&head.access(relation))))?;
         if operation == Operation::ManageTags && head.effective == Visibility::Quarantined {
             return Err(RegistryError::conflict("state_conflict", "the package is quarantined"));
         }
-        Ok(Change { who, tx, head, as_admin, now: Timestamp::now(), _turn: turn })
+        Ok(Change { who, tx, head, now: Timestamp::now(), _turn: turn })
     }
 
     /// Points a tag at a live release.
@@ -234,9 +229,6 @@ impl Registry {
     }
 
     /// Yanks (`true`) or brings back a release. Idempotent; a release still scanning takes the mark along.
-    ///
-    /// # Errors
-    /// `Denied` with code `yanked_by_administrator` when an owner wants back what an administrator yanked.
     pub async fn set_yanked(
         &self,
         who: &Principal,
@@ -248,19 +240,10 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let mut change = self.change(who, ecosystem, normalized, Operation::ManageReleases).await?;
         let release = change.release(version_key).await?;
-        let is_admin = who.user().is_some_and(|user| user.is_admin);
-        if !yanked && release.yanked_by_admin && !is_admin {
-            return Err(RegistryError::Denied(Denial::Rule {
-                code: "yanked_by_administrator",
-                message: format!("version {} was yanked by an administrator", release.version),
-            }));
-        }
-        // An administrator's mark outweighs the owner's.
-        let is_outweighed = yanked && change.as_admin && !release.yanked_by_admin;
-        if release.is_yanked == yanked && !is_outweighed {
+        if release.is_yanked == yanked {
             return Ok(());
         }
-        change.tx.set_yanked(release.id, yanked, yanked && change.as_admin, reason).await?;
+        change.tx.set_yanked(release.id, yanked, reason).await?;
         if release.status.is_live() {
             let next = match (yanked, &release.deprecation_message) {
                 (true, _) => ReleaseState::Yanked,

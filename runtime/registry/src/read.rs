@@ -144,7 +144,7 @@ impl Registry {
         if key == *missing {
             return Err(blob_error(BlobError::Missing { key }));
         }
-        self.0.artifacts.insert((package.id, package.revision, SmolStr::new(filename)), location);
+        self.0.artifacts.insert((package.id, package.revision, SmolStr::new(filename)), Arc::new(location));
         self.0.blobs.open(&key, range).await.map_err(blob_error)
     }
 

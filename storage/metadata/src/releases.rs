@@ -33,8 +33,6 @@ pub struct ReleaseProgress {
     pub version: String,
     pub status: ReleaseState,
     pub is_yanked: bool,
-    /// Yanked by an administrator, so that owners may not bring it back.
-    pub yanked_by_admin: bool,
     pub deprecation_message: Option<String>,
     pub facts: String,
     pub requested_tags: String,
@@ -60,7 +58,7 @@ fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> DbResult<T> {
 macro_rules! progress_columns {
     ($($rest:expr),+) => {
         concat!(
-            "SELECT id, package_id, version, status, is_yanked, yanked_by_admin, deprecation_message, facts, ",
+            "SELECT id, package_id, version, status, is_yanked, deprecation_message, facts, ",
             "requested_tags, sequence, scans_total, scans_done, published_at FROM releases ",
             $($rest),+
         )
@@ -210,7 +208,7 @@ impl Tx {
     /// Counts one more finished scan; returns the release as it now is.
     pub async fn count_scan_done(&mut self, release: ReleaseId, now: Timestamp) -> DbResult<ReleaseProgress> {
         const SQL: &str = "UPDATE releases SET scans_done = scans_done + 1, updated_at = $2 WHERE id = $1 \
-             RETURNING id, package_id, version, status, is_yanked, yanked_by_admin, deprecation_message, facts, \
+             RETURNING id, package_id, version, status, is_yanked, deprecation_message, facts, \
              requested_tags, sequence, scans_total, scans_done, published_at";
         Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(release).bind(now).fetch_one(c).await)?)
     }
@@ -231,22 +229,9 @@ impl Tx {
     }
 
     /// Sets or clears the yank flag. The caller also moves the state.
-    pub async fn set_yanked(
-        &mut self,
-        id: ReleaseId,
-        yanked: bool,
-        by_admin: bool,
-        reason: Option<&str>,
-    ) -> DbResult<()> {
-        const SQL: &str = "UPDATE releases SET is_yanked = $2, yanked_by_admin = $3, yank_reason = $4 WHERE id = $1";
-        on_tx!(self, |c| sqlx::query(SQL)
-            .bind(id)
-            .bind(yanked)
-            .bind(by_admin)
-            .bind(reason)
-            .execute(c)
-            .await
-            .map(drop))?;
+    pub async fn set_yanked(&mut self, id: ReleaseId, yanked: bool, reason: Option<&str>) -> DbResult<()> {
+        const SQL: &str = "UPDATE releases SET is_yanked = $2, yank_reason = $3 WHERE id = $1";
+        on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(yanked).bind(reason).execute(c).await.map(drop))?;
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use publaryn_protocol::{PROXY_HEADERS, Reason, RequestFacts};
 use tower::Service;
 use tower_http::timeout::TimeoutBody;
 
-use super::Surfaces;
+use super::{Surfaces, leftover::Lent};
 use crate::v1::{
     context::{ClientIp, REQUEST_ID, RequestId},
     problem,
@@ -98,8 +98,20 @@ impl Service<Request<Incoming>> for Edge {
         let has_body = request.headers().contains_key(header::CONTENT_LENGTH)
             || request.headers().contains_key(header::TRANSFER_ENCODING)
             || version == Version::HTTP_2;
-        let mut request =
-            request.map(|body| if has_body { Body::new(TimeoutBody::new(idle, body)) } else { Body::empty() });
+        // Whoever asks first (RFC 9110 §10.1.1) sends nothing after a refusal; HTTP/2 ends a stream alone.
+        let may_be_sending = version <= Version::HTTP_11 && !request.headers().contains_key(header::EXPECT);
+        let mut leftover = None;
+        let mut request = request.map(|body| {
+            if !has_body {
+                return Body::empty();
+            }
+            if !may_be_sending {
+                return Body::new(TimeoutBody::new(idle, body));
+            }
+            let (lent, left) = Lent::new(body);
+            leftover = Some(left);
+            Body::new(TimeoutBody::new(idle, lent))
+        });
         request.extensions_mut().insert(RequestId(id.clone()));
         request.extensions_mut().insert(ClientIp(client));
         if !self.is_trusted(&self.peer.ip()) {
@@ -119,6 +131,9 @@ impl Service<Request<Incoming>> for Edge {
             in_flight.increment(1.0);
             let answered = AssertUnwindSafe(answer).catch_unwind().await;
             in_flight.decrement(1.0);
+            if let Some(leftover) = leftover {
+                leftover.drain().await;
+            }
             let mut response = match answered {
                 Ok(Ok(response)) => response,
                 // The panic itself was logged by the panic hook.

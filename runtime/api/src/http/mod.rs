@@ -1,6 +1,7 @@
 //! The HTTP edge: connections, what happens around every request, probes and metrics.
 
 mod edge;
+mod leftover;
 mod metrics_page;
 mod probes;
 mod serve;

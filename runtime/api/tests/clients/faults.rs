@@ -5,12 +5,27 @@
 //! started again, what it answered is there, and what it did not answer is wholly there or wholly
 //! absent.
 
+/// Runs one test body where this run has external services: `on_external!(name, async |backend: Backend| { … });`
+macro_rules! on_external {
+    ($name:ident, $body:expr) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            let Some(backend) = $crate::Backend::external().await else {
+                eprintln!("no external services in this run (make test starts them)");
+                return;
+            };
+            let body = $body;
+            $crate::bounded(body(backend)).await;
+        }
+    };
+}
+
 mod blob_store;
 mod crash_points;
 mod database;
 mod full_disk;
 mod kill_sweep;
-mod packages;
+pub mod packages;
 mod postgres;
 mod proxy;
 mod races;

@@ -236,17 +236,6 @@ impl Server {
         }
         self.restart().await;
     }
-    /// Starts on an empty data directory (and the same services) with these settings changed or added.
-    pub async fn start_anew(&mut self, settings: &[(&str, &str)]) {
-        self.kill().await;
-        if let Some(url) = self.setting("database.url") {
-            let (admin, _) = url.rsplit_once('/').expect("a URL with a database name");
-            let fresh = publaryn_metadata::testing::postgres(&format!("{admin}/postgres")).await.url;
-            self.settings.push(("database.url".to_owned(), fresh));
-        }
-        std::fs::remove_dir_all(&self.data_dir).expect("the server made it");
-        self.restart_with(settings).await;
-    }
     /// Whether everything lies in the data directory.
     pub fn is_embedded(&self) -> bool {
         self.settings.iter().all(|(key, _)| key != "database.url")

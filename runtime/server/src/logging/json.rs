@@ -1,7 +1,12 @@
 //! One JSON object per event: `timestamp, level, target, message` and all fields of the event and
 //! its spans, flat (configuration.md §9).
 
-use std::{cell::Cell, fmt, io::Write, ops::Range};
+use std::{
+    cell::Cell,
+    fmt::{self, Write as _},
+    io::Write as _,
+    ops::Range,
+};
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing::{
@@ -162,7 +167,14 @@ impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.insert(field.name(), |text| {
             let start = text.len();
-            put(text, &format_args!("{value:?}"));
+            text.push(b'"');
+            if write!(InsideString(text), "{value:?}").is_err() {
+                // A `Debug` that fails leaves half a string.
+                text.truncate(start);
+                text.extend_from_slice(b"null");
+                return;
+            }
+            text.push(b'"');
             if text.len() - start > LONGEST_TEXT {
                 text.truncate(start);
                 put_bounded(text, &format!("{value:?}"));
@@ -171,9 +183,21 @@ impl Visit for Fields {
     }
 }
 
+/// Appends pieces of text as the inside of a JSON string.
+struct InsideString<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for InsideString<'_> {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        let start = self.0.len();
+        put(self.0, piece);
+        self.0.pop();
+        self.0.remove(start);
+        Ok(())
+    }
+}
+
 fn put(text: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
     let start = text.len();
-    // Memory takes everything; a `Display` that fails leaves half a string.
     if serde_json::to_writer(&mut *text, value).is_err() {
         text.truncate(start);
         text.extend_from_slice(b"null");

@@ -151,31 +151,6 @@ on_backends!(yanked_versions_are_left_to_who_locked_them, async |server: Server|
     foreign.fails_with("you are not an owner of crate `x-lib`");
 });
 
-on_backends!(what_an_administrator_yanked_stays_yanked, async |mut server: Server| {
-    let password = "a very long bootstrap password";
-    server
-        .start_anew(&[
-            ("bootstrap.admin_username", "operator"),
-            ("bootstrap.admin_email", "operator@example.test"),
-            ("bootstrap.admin_password", password),
-        ])
-        .await;
-    let user = server.new_user("ada").await;
-    let operator = server.token("operator", password, &["packages:write", "admin:write"]).await;
-    let machine = Machine::new(&server, "m").logged_in(&user.token);
-    let boss = Machine::new(&server, "boss").logged_in(&operator);
-    let here = machine.dir("here");
-    machine.publish("pub", "judged", "1.0.0", "").await.succeeds();
-    machine.cargo(&here, "yank --registry pub --version 1.0.0 judged").await.succeeds();
-    boss.cargo(&here, "yank --registry pub --version 1.0.0 judged").await.succeeds();
-    let undo = "yank --registry pub --version 1.0.0 --undo judged";
-    machine.cargo(&here, undo).await.fails_with("version 1.0.0 was yanked by an administrator").says("403");
-    boss.cargo(&here, undo).await.succeeds();
-    // The owner's own mark is the owner's to take back.
-    machine.cargo(&here, "yank --registry pub --version 1.0.0 judged").await.succeeds();
-    machine.cargo(&here, undo).await.succeeds();
-});
-
 /// The version of `x-lib` in a lock file.
 fn locked_version(dir: &Path) -> String {
     let lock = std::fs::read_to_string(dir.join("Cargo.lock")).unwrap();

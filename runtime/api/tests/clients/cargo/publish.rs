@@ -1,7 +1,7 @@
 //! `cargo login`, `cargo publish`, and what it prints when the answer is no.
 
 use super::{Machine, fetch, upload::Upload, versions};
-use crate::{Server, on_backends};
+use crate::{Server, faults::packages::noise, on_backends};
 
 on_backends!(login_leads_to_the_token_page, async |server: Server| {
     let user = server.new_user("ada").await;
@@ -74,16 +74,15 @@ on_backends!(large_crates_are_sent_after_asking, async |mut server: Server| {
     server.restart_with(&[("limits.artifact.crate", "4MiB")]).await;
     let user = server.new_user("ada").await;
     let machine = Machine::new(&server, "m").logged_in(&user.token);
-    let noise = |bytes: usize| -> Vec<u8> { (0..bytes).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect() };
     let large = machine.library("large-one", "1.0.0", "");
-    std::fs::write(large.join("src/noise.bin"), noise(3 << 20)).unwrap();
+    std::fs::write(large.join("src/noise.bin"), noise(3 << 20, 1)).unwrap();
     machine.cargo(&large, "publish --no-verify --registry pub").await.succeeds().says("Published large-one v1.0.0");
     let url = format!("{}/cargo/api/v1/crates/large-one/1.0.0/download", server.base_url());
     let archive = server.http.get(url).send().await.unwrap().bytes().await.unwrap();
     assert!(archive.len() > 1 << 20, "{} bytes do not make cargo ask", archive.len());
 
     let oversize = machine.library("large-one", "2.0.0", "");
-    std::fs::write(oversize.join("src/noise.bin"), noise(9 << 20)).unwrap();
+    std::fs::write(oversize.join("src/noise.bin"), noise(9 << 20, 2)).unwrap();
     let said = machine.cargo(&oversize, "publish --no-verify --registry pub").await;
     said.fails_with("max upload size is: 4194304").says("413");
     // Refused from the head alone: without a token, and with one that may not.

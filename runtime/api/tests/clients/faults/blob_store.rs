@@ -25,16 +25,15 @@ const RESCANNED_WITHIN: Duration = Duration::from_secs(60);
 const ARCHIVE_BYTES: usize = 400_000;
 
 /// An external backend whose S3 store can be taken away.
-async fn behind_proxy() -> Option<(Backend, Proxy)> {
-    let Backend::External { database, redis, mut s3 } = Backend::external().await? else { return None };
+async fn behind_proxy(backend: Backend) -> (Backend, Proxy) {
+    let Backend::External { database, redis, mut s3 } = backend else { unreachable!("only external ones have S3") };
     let proxy = Proxy::to(s3.endpoint.trim_start_matches("http://").trim_end_matches('/')).await;
     s3.endpoint = format!("http://{}", proxy.address());
-    Some((Backend::External { database, redis, s3 }, proxy))
+    (Backend::External { database, redis, s3 }, proxy)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_blob_store_leaves_metadata() {
-    let Some((backend, proxy)) = behind_proxy().await else { return };
+on_external!(a_lost_blob_store_leaves_metadata, async |backend: Backend| {
+    let (backend, proxy) = behind_proxy(backend).await;
     let server = Server::start(backend).await;
     let user = server.new_user("ada").await;
     for client in Client::ALL {
@@ -83,11 +82,10 @@ async fn a_lost_blob_store_leaves_metadata() {
         }
     }
     assert_eq!(server.pid(), pid, "nobody restarted it");
-}
+});
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_scan_waits_for_a_lost_blob_store() {
-    let Some((backend, proxy)) = behind_proxy().await else { return };
+on_external!(a_scan_waits_for_a_lost_blob_store, async |backend: Backend| {
+    let (backend, proxy) = behind_proxy(backend).await;
     let mut server = Server::start_with(backend, &[("debug.fault_injection", "true")]).await;
     let user = server.new_user("ada").await;
     // The release is committed and unscanned when the store goes.
@@ -112,11 +110,10 @@ async fn a_scan_waits_for_a_lost_blob_store() {
     settled(&server, RESCANNED_WITHIN).await;
     assert!(Client::Cargo.check_listed(&server, "patient").await.contains_key("1.0.0"));
     db.close().await;
-}
+});
 
-#[tokio::test(flavor = "multi_thread")]
-async fn cargo_itself_waits_for_a_lost_blob_store() {
-    let Some((backend, proxy)) = behind_proxy().await else { return };
+on_external!(cargo_itself_waits_for_a_lost_blob_store, async |backend: Backend| {
+    let (backend, proxy) = behind_proxy(backend).await;
     let mut server = Server::start(backend).await;
     let user = server.new_user("ada").await;
     let machine = Machine::new(&server, "m").logged_in(&user.token);
@@ -132,4 +129,4 @@ async fn cargo_itself_waits_for_a_lost_blob_store() {
     };
     let (said, ()) = tokio::join!(machine.cargo(&dir, "fetch"), recovery);
     said.succeeds();
-}
+});

@@ -9,7 +9,7 @@ use super::{
     Client,
     state::{eventually, settled},
 };
-use crate::{Backend, Server};
+use crate::{Backend, Server, bounded};
 
 /// Between the upload and the end of the process.
 const CRASHES_WITHIN: Duration = Duration::from_secs(30);
@@ -94,24 +94,14 @@ async fn crash_everywhere(backend: Backend, client: Client) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn npm_embedded() {
-    crash_everywhere(Backend::Embedded, Client::Npm).await;
+    bounded(crash_everywhere(Backend::Embedded, Client::Npm)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cargo_embedded() {
-    crash_everywhere(Backend::Embedded, Client::Cargo).await;
+    bounded(crash_everywhere(Backend::Embedded, Client::Cargo)).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn npm_external() {
-    if let Some(backend) = Backend::external().await {
-        crash_everywhere(backend, Client::Npm).await;
-    }
-}
+on_external!(npm_external, async |backend: Backend| crash_everywhere(backend, Client::Npm).await);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn cargo_external() {
-    if let Some(backend) = Backend::external().await {
-        crash_everywhere(backend, Client::Cargo).await;
-    }
-}
+on_external!(cargo_external, async |backend: Backend| crash_everywhere(backend, Client::Cargo).await);

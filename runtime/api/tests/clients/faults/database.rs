@@ -22,18 +22,17 @@ const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
 /// Callers wait this long for a connection, then get 503.
 const SETTINGS: &[(&str, &str)] = &[("database.acquire_timeout_seconds", "2")];
 
-async fn with_own_database() -> Option<(Postgres, Server)> {
-    let Backend::External { redis, s3, .. } = Backend::external().await? else { return None };
-    let postgres = Postgres::start().await?;
+async fn with_own_database(backend: Backend) -> (Postgres, Server) {
+    let Backend::External { redis, s3, .. } = backend else { unreachable!("only external ones can lose it") };
+    let postgres = Postgres::start().await;
     let database = publaryn_metadata::testing::postgres(&postgres.admin_url()).await;
     database.db.close().await;
     let backend = Backend::External { database: database.url, redis, s3 };
-    Some((postgres, Server::start_with(backend, SETTINGS).await))
+    (postgres, Server::start_with(backend, SETTINGS).await)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_restarted_database_is_found_again() {
-    let Some((mut postgres, server)) = with_own_database().await else { return };
+on_external!(a_restarted_database_is_found_again, async |backend: Backend| {
+    let (mut postgres, server) = with_own_database(backend).await;
     let user = server.new_user("ada").await;
     let pid = server.pid();
     for client in Client::ALL {
@@ -71,12 +70,11 @@ async fn a_restarted_database_is_found_again() {
         }
     }
     assert_eq!(server.pid(), pid, "nobody restarted it");
-}
+});
 
-#[tokio::test(flavor = "multi_thread")]
-async fn publishes_under_way_while_the_database_goes_are_whole_or_absent() {
+on_external!(publishes_under_way_while_the_database_goes_are_whole_or_absent, async |backend: Backend| {
     const PUBLISHERS: usize = 8;
-    let Some((mut postgres, server)) = with_own_database().await else { return };
+    let (mut postgres, server) = with_own_database(backend).await;
     let user = server.new_user("ada").await;
     let answered: Arc<Mutex<BTreeSet<(usize, String)>>> = Arc::default();
     let is_over = AtomicBool::new(false);
@@ -122,4 +120,4 @@ async fn publishes_under_way_while_the_database_goes_are_whole_or_absent() {
             assert!(listed.contains_key(version), "{client:?} {version} was answered and is gone");
         }
     }
-}
+});

@@ -6,7 +6,7 @@ use super::{
     Client,
     state::{becomes_ready, settled, stored},
 };
-use crate::{Backend, Server};
+use crate::{Backend, Server, bounded};
 
 const DISK_BYTES: usize = 48 << 20;
 const ARCHIVE_BYTES: usize = 300_000;
@@ -61,6 +61,10 @@ async fn a_full_disk_refuses_publishes_and_breaks_nothing() {
         eprintln!("skipped: this process may not mount a small disk");
         return;
     };
+    bounded(fill_again_and_again(disk)).await;
+}
+
+async fn fill_again_and_again(disk: SmallDisk) {
     let server = Server::start_on(Backend::Embedded, &[], disk.path().join("data")).await;
     let user = server.new_user("ada").await;
     let pid = server.pid();

@@ -50,8 +50,9 @@ on_backends!(a_killed_server_keeps_what_it_answered, async |mut server: Server| 
         };
         tokio::join!(futures::future::join_all(uploads), kill);
         server.restart().await;
+        // A job that takes its server down three times counts as poisonous (J6); these are innocent.
+        settled(&server, RESUMED_WITHIN).await;
     }
-    settled(&server, RESUMED_WITHIN).await;
     let answered = answered.lock().unwrap().clone();
     assert!(!answered.is_empty(), "no publish was answered; the sweep is too fast to mean anything");
     let mut listed = BTreeMap::new();

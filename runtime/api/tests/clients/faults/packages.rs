@@ -196,7 +196,7 @@ pub fn retry_after(response: &reqwest::Response) -> Option<u64> {
 }
 
 /// Bytes that do not compress, the same for the same seed.
-fn noise(bytes: usize, seed: u64) -> Vec<u8> {
+pub fn noise(bytes: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let step = |_| {
         // xorshift64

@@ -33,17 +33,15 @@ on_backends!(of_two_different_uploads_of_one_version_one_wins, async |server: Se
     }
 });
 
-/// No process orders the writers here; the database alone does.
-#[tokio::test(flavor = "multi_thread")]
-async fn of_two_different_uploads_to_two_replicas_one_wins() {
-    let Some(backend) = Backend::external().await else { return };
+// No process orders the writers here; the database alone does.
+on_external!(of_two_different_uploads_to_two_replicas_one_wins, async |backend: Backend| {
     let server = Server::start(backend.clone()).await;
     let replica = server.replica(backend).await;
     let user = server.new_user("ada").await;
     for client in Client::ALL {
         duels(client, &server, &replica, &user.token).await;
     }
-}
+});
 
 const ROUNDS: u64 = 12;
 

@@ -14,9 +14,8 @@ const RECOVERED_WITHIN: Duration = Duration::from_secs(30);
 /// Revoked tokens may live on so long on other replicas while Redis is away (configuration.md §6).
 const REVOKED_WITHIN: Duration = Duration::from_secs(5);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_redis_stops_nothing() {
-    let Some(Backend::External { database, redis, s3 }) = Backend::external().await else { return };
+on_external!(a_lost_redis_stops_nothing, async |backend: Backend| {
+    let Backend::External { database, redis, s3 } = backend else { unreachable!("only external ones have Redis") };
     let proxy = Proxy::to(redis.trim_start_matches("redis://").trim_end_matches('/')).await;
     let redis = format!("redis://{}", proxy.address());
     let backend = Backend::External { database, redis, s3 };
@@ -54,4 +53,4 @@ async fn a_lost_redis_stops_nothing() {
         becomes_ready(&replica, true, RECOVERED_WITHIN).await;
     }
     assert_eq!((server.pid(), replica.pid()), (pid, other_pid), "nobody restarted them");
-}
+});

@@ -6,7 +6,7 @@ use sha2::Digest;
 
 use super::{Client, Desk};
 use crate::{
-    Backend, Server,
+    Server,
     npm_upload::{document, put, tarball},
     on_backends,
 };
@@ -152,14 +152,13 @@ on_backends!(bad_uploads_are_refused_and_leave_nothing, async |server: Server| {
     desk.run(Client::Npm10, &dir, &["publish"]).await.fails().says("too similar to existing package bad");
 });
 
-#[tokio::test(flavor = "multi_thread")]
-async fn uploads_above_the_limit_are_refused() {
-    let server = Server::start_with(Backend::Embedded, &[("limits.artifact.tarball", "100KB")]).await;
+on_backends!(uploads_above_the_limit_are_refused, async |mut server: Server| {
+    server.restart_with(&[("limits.artifact.tarball", "100KB")]).await;
     let user = server.new_user("ada").await;
     // Digests do not compress.
     let noise: Vec<u8> = (0..10_000_u32).flat_map(|n| sha2::Sha256::digest(n.to_le_bytes())).collect();
-    let (status, text) =
-        put(&server, &user.token, "big", &document("big", "1.0.0", &tarball("big", "1.0.0", &noise))).await;
+    let bytes = tarball("big", "1.0.0", &noise);
+    let (status, text) = put(&server, &user.token, "big", &document("big", "1.0.0", &bytes)).await;
     assert_eq!(status, 413, "{text}");
     assert_eq!(server.get("/npm/big", Some(&user.token)).await.0, 404);
-}
+});

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Client, Desk, packument, publish, publish_json};
-use crate::{Backend, Server, on_backends};
+use crate::{Server, on_backends};
 
 on_backends!(one_version_is_unpublished, async |server: Server| {
     let user = server.new_user("ada").await;
@@ -69,21 +69,17 @@ on_backends!(a_whole_package_is_unpublished, async |mut server: Server| {
     assert_eq!(seen["versions"].as_object().unwrap().keys().collect::<Vec<_>>(), ["1.0.1"]);
 });
 
-#[tokio::test(flavor = "multi_thread")]
-async fn after_the_window_only_deprecation_is_left() {
-    crate::bounded(async {
-        let server = Server::start_with(Backend::Embedded, &[("packages.delete_window_hours", "0")]).await;
-        let user = server.new_user("ada").await;
-        let desk = Desk::new(&server, "author", Some(&user.token));
-        publish(&server, &user, "settled", "1.0.0").await;
-        publish(&server, &user, "settled", "1.1.0").await;
-        let refused = desk.run(Client::Npm10, desk.home(), &["unpublish", "settled@1.1.0"]).await.fails();
-        refused.says("E403").says("deprecate");
-        desk.run(Client::Npm10, desk.home(), &["unpublish", "settled", "--force"]).await.fails().says("E403");
-        assert_eq!(packument(&server, "settled").await.unwrap()["versions"].as_object().unwrap().len(), 2);
-    })
-    .await;
-}
+on_backends!(after_the_window_only_deprecation_is_left, async |mut server: Server| {
+    server.restart_with(&[("packages.delete_window_hours", "0")]).await;
+    let user = server.new_user("ada").await;
+    let desk = Desk::new(&server, "author", Some(&user.token));
+    publish(&server, &user, "settled", "1.0.0").await;
+    publish(&server, &user, "settled", "1.1.0").await;
+    let refused = desk.run(Client::Npm10, desk.home(), &["unpublish", "settled@1.1.0"]).await.fails();
+    refused.says("E403").says("deprecate");
+    desk.run(Client::Npm10, desk.home(), &["unpublish", "settled", "--force"]).await.fails().says("E403");
+    assert_eq!(packument(&server, "settled").await.unwrap()["versions"].as_object().unwrap().len(), 2);
+});
 
 on_backends!(a_stale_or_missing_revision_changes_nothing, async |server: Server| {
     let user = server.new_user("ada").await;
