@@ -91,6 +91,21 @@ on_backends!(broken_bodies_are_refused_and_leave_nothing, async |mut server: Ser
     assert_eq!(stored(&server).await, (1, 0));
 });
 
+on_backends!(a_connection_that_will_be_closed_is_announced, async |mut server: Server| {
+    server.restart_with(&[("limits.artifact.crate", LIMIT)]).await;
+    let user = server.new_user("ada").await;
+    let good = Upload::new("x", "1.0.0");
+    let oversize = frame(good.json.to_string().as_bytes(), &vec![0; 6 << 20]);
+    // Whether the body was read to its end, which a refusal of more than the limit never does.
+    for (body, wanted, close) in [(oversize, 413, true), (good.body(), 200, false), (good.body(), 409, false)] {
+        let request = server.http.put(format!("{}/cargo/api/v1/crates/new", server.base_url()));
+        let response = request.header("authorization", &user.token).body(body).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), wanted);
+        let said = response.headers().get("connection").map(|value| value.to_str().unwrap());
+        assert_eq!(said, close.then_some("close"), "{wanted}");
+    }
+});
+
 on_backends!(every_failure_is_in_the_form_cargo_prints, async |server: Server| {
     let user = server.new_user("ada").await;
     let base = server.base_url();
