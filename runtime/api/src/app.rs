@@ -108,7 +108,10 @@ impl App {
             rendered_cache_bytes: RENDERED_CACHE_BYTES,
         };
         let registry = Registry::new(services, settings(&config));
-        let adapters: Vec<Arc<dyn Adapter>> = protocols::all().into_iter().map(Arc::from).collect();
+        // A worker serves probes and metrics only.
+        let is_serving = config.server.role != Role::Worker;
+        let adapters: Vec<Arc<dyn Adapter>> =
+            protocols::all().into_iter().filter(|_| is_serving).map(Arc::from).collect();
         let mode = if config.is_embedded() { "embedded" } else { "external" };
         let page = if config.metrics.enabled { MetricsPage::install(mode) } else { None };
         let probes = Probes::new(

@@ -21,10 +21,7 @@ use publaryn_protocol::{PROXY_HEADERS, Reason, RequestFacts};
 use tower::Service;
 use tower_http::timeout::TimeoutBody;
 
-use super::{
-    Surfaces,
-    unread::{EndSeen, Watched},
-};
+use super::{Surfaces, leftover::Lent};
 use crate::v1::{
     context::{ClientIp, REQUEST_ID, RequestId},
     problem,
@@ -101,10 +98,19 @@ impl Service<Request<Incoming>> for Edge {
         let has_body = request.headers().contains_key(header::CONTENT_LENGTH)
             || request.headers().contains_key(header::TRANSFER_ENCODING)
             || version == Version::HTTP_2;
-        let body_end = EndSeen::default();
-        let mut request = request.map(|body| match has_body {
-            true => Body::new(TimeoutBody::new(idle, Watched::new(body, body_end.clone()))),
-            false => Body::empty(),
+        let asks_first = request.headers().contains_key(header::EXPECT);
+        let mut leftover = None;
+        let mut request = request.map(|body| {
+            if !has_body {
+                return Body::empty();
+            }
+            // HTTP/2 ends a stream without its connection.
+            if version == Version::HTTP_2 {
+                return Body::new(TimeoutBody::new(idle, body));
+            }
+            let (lent, left) = Lent::new(body, asks_first);
+            leftover = Some(left);
+            Body::new(TimeoutBody::new(idle, lent))
         });
         request.extensions_mut().insert(RequestId(id.clone()));
         request.extensions_mut().insert(ClientIp(client));
@@ -125,6 +131,10 @@ impl Service<Request<Incoming>> for Edge {
             in_flight.increment(1.0);
             let answered = AssertUnwindSafe(answer).catch_unwind().await;
             in_flight.decrement(1.0);
+            let goes_on = match leftover {
+                Some(leftover) => leftover.drain().await,
+                None => true,
+            };
             let mut response = match answered {
                 Ok(Ok(response)) => response,
                 // The panic itself was logged by the panic hook.
@@ -135,7 +145,7 @@ impl Service<Request<Incoming>> for Edge {
             if let Ok(value) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(REQUEST_ID, value);
             }
-            if has_body && version <= Version::HTTP_11 && !body_end.is_set() {
+            if !goes_on {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             if version <= Version::HTTP_11

@@ -1,11 +1,11 @@
 //! The HTTP edge: connections, what happens around every request, probes and metrics.
 
 mod edge;
+mod leftover;
 mod metrics_page;
 mod probes;
 mod serve;
 mod surface;
-mod unread;
 
 pub use edge::Edge;
 pub use metrics_page::{MetricsPage, fold_samples};
