@@ -179,16 +179,18 @@ impl Run<'_> {
 
     /// The files of releases deleted long ago are nobody's any more.
     async fn let_go_of_deleted(&mut self) -> Result<(), GcError> {
-        while !self.options.is_dry_run {
+        if self.options.is_dry_run {
+            return Ok(());
+        }
+        loop {
             let mut tx = self.db().begin().await?;
             let dropped = tx.drop_artifacts_of_deleted(self.before, BATCH as i64).await?;
             tx.commit().await?;
             if dropped < BATCH as u64 {
-                break;
+                return Ok(());
             }
             self.watch.step(&self.report).await?;
         }
-        Ok(())
     }
 
     async fn unreferenced(&mut self) -> Result<(), GcError> {
