@@ -43,4 +43,5 @@ lint: tools ## Formatting and clippy, as the release contract asks
 
 .PHONY: fuzz
 fuzz: ## Fuzz the parsers of foreign bytes (needs cargo-fuzz and a nightly toolchain)
-	cd actors/scan/fuzz && cargo +nightly fuzz run walk_targz -- -max_total_time=$${SECONDS_PER_TARGET:-60}
+	cd actors/scan/fuzz && for target in walk_targz walk_tar walk_zip; do \
+		cargo +nightly fuzz run $$target -- -max_total_time=$${SECONDS_PER_TARGET:-60} || exit 1; done

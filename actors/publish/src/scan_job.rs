@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use publaryn_blobs::{BlobKey, BlobStore};
 use publaryn_core::{
-    ArtifactId, PackageId, Timestamp,
+    ArtifactId, ArtifactState, PackageId, Timestamp,
     access::Owner,
     finding::{Category, Finding, FindingKind, Severity},
     job::JobKind,
@@ -15,7 +15,7 @@ use publaryn_metadata::{Db, findings::ScanTarget, jobs::NewJob};
 use publaryn_scan::{ScanArtifact as ArtifactFacts, ScanJob, ScannerPool};
 use serde::{Deserialize, Serialize};
 
-use crate::finalize::finalize;
+use crate::{finalize::finalize, settle::settle_file};
 
 /// Scans artifacts. Idempotent: findings are upserted and an artifact counts as scanned once.
 pub struct ScanArtifact {
@@ -72,8 +72,8 @@ impl ScanArtifact {
         Ok((report.findings, report.ruleset))
     }
 
-    /// Stores the outcome of one artifact together with the job's completion, and decides the
-    /// release if this was its last scan.
+    /// Stores the outcome of one artifact together with the job's completion, and decides what hung on
+    /// it: the file itself, or the release if this was its last scan.
     async fn record(
         &self,
         job: &JobContext,
@@ -91,7 +91,9 @@ impl ScanArtifact {
             let artifact = Some((target.artifact_id, target.sha256));
             tx.upsert_finding(target.release_id, artifact, finding, now).await.map_err(JobError::retry)?;
         }
-        if first_time {
+        if first_time && target.state != ArtifactState::Joint {
+            settle_file(&mut tx, target.artifact_id, now).await.map_err(JobError::retry)?;
+        } else if first_time {
             let release = tx.count_scan_done(target.release_id, now).await.map_err(JobError::retry)?;
             finalize(&mut tx, &release, now).await.map_err(JobError::retry)?;
         }
@@ -121,14 +123,14 @@ impl Handler for ScanArtifact {
     }
 }
 
-/// What a release shows when its scan could not be made (fail closed).
+/// What a release or file shows when its scan could not be made (fail closed).
 pub(crate) fn scan_failed(reason: &str) -> Finding {
     Finding {
         rule_id: "scan_failed".into(),
         kind: FindingKind::PolicyViolation,
         category: Category::ScannerFailure,
         severity: Severity::High,
-        title: "the release could not be scanned".into(),
+        title: "the upload could not be scanned".into(),
         description: Some(reason.to_owned()),
         location: String::new(),
     }

@@ -6,6 +6,7 @@ use publaryn_core::{
     decide,
     publish::{PublishCommand, PublishOutcome},
 };
+use publaryn_publish::Subject;
 
 use crate::{Registry, StagedArtifact};
 
@@ -19,7 +20,7 @@ pub struct Published {
 }
 
 /// How often a publish that loses a deadlock is tried before its client is told to come back.
-const MAX_ATTEMPTS: u32 = 5;
+pub(crate) const MAX_ATTEMPTS: u32 = 5;
 
 impl Registry {
     /// Whether `who` may publish under that name, as far as can be said before the body is read.
@@ -34,7 +35,11 @@ impl Registry {
         let decision = match head {
             Some(head) => {
                 let relation = self.full_relation(who, &head).await?;
-                decide(who, Operation::Publish, Resource::Package(&head.access(relation)))
+                let decision = decide(who, Operation::Publish, Resource::Package(&head.access(relation)));
+                if decision == Decision::Allow && head.is_archived {
+                    return Err(RegistryError::conflict("package_archived", "the package is archived"));
+                }
+                decision
             }
             None => refuse_before_lookup(who, Operation::CreatePackage, true).unwrap_or(Decision::Allow),
         };
@@ -59,7 +64,7 @@ impl Registry {
         }
         metrics::histogram!("publaryn_publish_stage_seconds", "stage" => "store").record(started.elapsed());
         let release = ReleaseId::new();
-        let waiter = self.0.outcomes.expect(release);
+        let waiter = self.0.outcomes.expect(Subject::Release(release));
         let turn = self.0.turns.take(command.ecosystem, command.name.canonical()).await?;
         // A lost deadlock left nothing behind, so the same transaction may simply run again.
         let mut attempts = 0;
@@ -76,7 +81,7 @@ impl Registry {
             metrics::counter!("publaryn_publishes_total", "outcome" => "rejected").increment(1);
         })?;
         metrics::histogram!("publaryn_publish_stage_seconds", "stage" => "queue").record(started.elapsed());
-        let outcome = waiter.outcome(self.0.settings.publish_wait).await?;
+        let outcome = waiter.outcome(release, self.0.settings.publish_wait).await?;
         Ok(Published { outcome, is_open: committed.visibility.is_open(), new_repository: committed.repository_slug })
     }
 }

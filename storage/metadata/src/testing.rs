@@ -51,6 +51,12 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(c).await)?)
     }
 
+    /// The ids of all artifacts of that name.
+    pub async fn artifact_ids(&self, filename: &str) -> crate::DbResult<Vec<publaryn_core::ArtifactId>> {
+        const SQL: &str = "SELECT id FROM artifacts WHERE filename = $1";
+        Ok(on_db!(self, |c| sqlx::query_scalar(SQL).bind(filename).fetch_all(c).await)?)
+    }
+
     /// Runs a statement in its own transaction, as somebody with a database shell would.
     pub async fn execute_raw(&self, statement: &str) -> crate::DbResult<()> {
         let mut tx = self.begin().await?;

@@ -6,6 +6,7 @@
 mod cargo;
 mod npm;
 mod npm_upload;
+mod pypi;
 mod server;
 
 mod crashes;

@@ -1,0 +1,137 @@
+//! Adding single files to releases, for ecosystems that upload a release file by file.
+
+use bytes::Bytes;
+use publaryn_blobs::StagePlan;
+use publaryn_core::{
+    ArtifactId, ArtifactState, CompanionRole, Ecosystem, PackageName, Principal, RegistryError, ReleaseId,
+    ReleaseState,
+    publish::{AppendCommand, PublishOutcome},
+};
+use publaryn_metadata::artifacts::FileProgress;
+use publaryn_publish::{StagedCompanion, Subject};
+
+use crate::{Published, Registry, StagedArtifact, publishing::MAX_ATTEMPTS, read::blob_error};
+
+/// Something small to keep beside a file.
+#[derive(Debug, Clone)]
+pub struct Companion {
+    pub role: CompanionRole,
+    pub content_type: &'static str,
+    pub bytes: Bytes,
+}
+
+impl Registry {
+    /// Adds a file to a release that may be live: promotes its bytes, commits it with its scan job, and waits for
+    /// the verdict up to `publish.wait_seconds`. Until then it is hidden and the rest of the release is not.
+    ///
+    /// Repeating an upload with the same bytes changes nothing and tells the verdict of the first one.
+    ///
+    /// # Errors
+    /// Whatever the commit refuses ([`publaryn_publish::append`]); staged bytes are then given up and nothing is
+    /// stored.
+    pub async fn append(
+        &self,
+        who: &Principal,
+        command: AppendCommand,
+        file: StagedArtifact,
+        companions: Vec<Companion>,
+    ) -> Result<Published, RegistryError> {
+        self.may_publish(who, command.ecosystem, &command.name).await?;
+        let patience = self.0.settings.publish_wait;
+        if let Some(published) = self.repeated(&command, &file).await? {
+            return Ok(published);
+        }
+        let id = ArtifactId::new();
+        let promoted = file.promote(self).await?;
+        let mut beside = Vec::with_capacity(companions.len());
+        for companion in companions {
+            beside.push(self.promote_companion(companion).await?);
+        }
+        let waiter = self.0.outcomes.expect(Subject::File(id));
+        let turn = self.0.turns.take(command.ecosystem, command.name.canonical()).await?;
+        let mut attempts = 0;
+        let committed = loop {
+            attempts += 1;
+            let settings = &self.0.settings.publishing;
+            let committed = publaryn_publish::append(&self.0.db, settings, who, id, &command, &promoted, &beside).await;
+            match committed {
+                Err(RegistryError::Overloaded { .. }) if attempts < MAX_ATTEMPTS => {}
+                outcome => break outcome,
+            }
+        };
+        drop(turn);
+        let committed = committed.inspect_err(|_| {
+            metrics::counter!("publaryn_publishes_total", "outcome" => "rejected").increment(1);
+        })?;
+        let outcome = if committed.is_repeat {
+            self.outcome_of(committed.artifact, committed.release).await?
+        } else {
+            waiter.outcome(committed.release, patience).await?
+        };
+        let is_open = committed.visibility.is_open();
+        Ok(Published { outcome, is_open, new_repository: committed.repository_slug })
+    }
+
+    /// What became of the very same file, if it is part of the release already: such an upload stores nothing.
+    async fn repeated(
+        &self,
+        command: &AppendCommand,
+        file: &StagedArtifact,
+    ) -> Result<Option<Published>, RegistryError> {
+        let Some(head) = self.0.heads.get(command.ecosystem, command.name.canonical()).await? else { return Ok(None) };
+        let key = command.version.unique_key();
+        let known = self.0.db.file_by_name(head.id, key, &file.request.filename).await?;
+        let is_same = |known: &FileProgress| {
+            known.sha256 == file.digests().sha256
+                && known.state != ArtifactState::Held
+                && known.release_status != ReleaseState::Deleted
+        };
+        let Some(known) = known.filter(is_same) else { return Ok(None) };
+        let outcome = self.outcome_of(known.id, known.release_id).await?;
+        Ok(Some(Published { outcome, is_open: head.effective.is_open(), new_repository: None }))
+    }
+
+    async fn outcome_of(&self, file: ArtifactId, release: ReleaseId) -> Result<PublishOutcome, RegistryError> {
+        let subject = Subject::File(file);
+        match self.0.outcomes.look(subject, release).await? {
+            Some(outcome) => Ok(outcome),
+            None => self.0.outcomes.expect(subject).outcome(release, self.0.settings.publish_wait).await,
+        }
+    }
+
+    /// Whether a release has a file of that name with other content than `sha256`, as far as can be said before
+    /// anything is stored: a clash is told before faults of the content.
+    ///
+    /// # Errors
+    /// `FileExists`.
+    pub async fn check_file_name(
+        &self,
+        ecosystem: Ecosystem,
+        name: &PackageName,
+        version_key: &str,
+        file: &StagedArtifact,
+    ) -> Result<(), RegistryError> {
+        let Some(head) = self.0.heads.get(ecosystem, name.canonical()).await? else { return Ok(()) };
+        let filename = file.request.filename.as_str();
+        let known = self.0.db.file_by_name(head.id, version_key, filename).await?;
+        match known {
+            Some(known) if known.state != ArtifactState::Held && known.sha256 != file.digests().sha256 => {
+                Err(RegistryError::FileExists { filename: filename.to_owned(), sha256: known.sha256 })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn promote_companion(&self, companion: Companion) -> Result<StagedCompanion, RegistryError> {
+        let plan = StagePlan::new(companion.bytes.len() as u64, companion.role.as_str());
+        let staged = self.0.blobs.stage_bytes(companion.bytes, plan).await.map_err(blob_error)?;
+        let location = self.0.blobs.promote(&staged).await.map_err(blob_error)?;
+        Ok(StagedCompanion {
+            role: companion.role,
+            content_type: companion.content_type.to_owned(),
+            sha256: staged.sha256(),
+            size_bytes: staged.size_bytes(),
+            location,
+        })
+    }
+}
