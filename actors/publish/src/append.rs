@@ -40,6 +40,8 @@ pub struct Appended {
     pub is_repeat: bool,
     pub visibility: Visibility,
     pub repository_slug: Option<String>,
+    /// Keys of uploads whose content was in the store already: nothing will ever refer to them.
+    pub unused: Vec<BlobKey>,
 }
 
 /// Adds a file in `scanning` with its scan job. The release is created in `scanning` where there is none.
@@ -69,24 +71,26 @@ pub async fn append(
     let mut tx = db.begin().await?;
     let place = Place::find(&mut tx, settings, who, &wanted, now).await?;
     let release = release_of(&mut tx, who, command, &place, now).await?;
-    let done = |artifact, is_repeat| Appended {
+    let done = |artifact, is_repeat, unused| Appended {
         package: place.head.id,
         release: release.id,
         artifact,
         is_repeat,
         visibility: place.head.effective,
         repository_slug: place.new_repository.as_ref().map(|r| r.slug.clone()),
+        unused,
     };
     let files = tx.files_of(release.id).await?;
     if let Some(repeated) = repeated(&release, &files, &file.artifact)? {
-        return Ok(done(repeated, true));
+        let keys = companions.iter().map(|c| &c.location).chain([&file.location]);
+        return Ok(done(repeated, true, keys.cloned().collect()));
     }
     check_room(settings, command, &files, &file.artifact)?;
     if release.status == ReleaseState::Quarantine && release.is_made_of_files() {
         // All its files were blocked; this one gives it another chance.
         tx.set_release_state(release.id, ReleaseState::Scanning, now).await?;
     }
-    store(&mut tx, id, &release, command, file, companions, now).await?;
+    let unused = store(&mut tx, id, &release, command, file, companions, now).await?;
     tx.enqueue(&ScanArtifact::job(id, place.head.owner)).await?;
     use_token(&mut tx, who, TokenUse::FileOf(release.id), now).await?;
     place.record(&mut tx, who, &wanted, now).await?;
@@ -97,7 +101,7 @@ pub async fn append(
         .with("filename", file.artifact.filename.as_str())
         .with("source", command.ecosystem.as_str());
     tx.commit_audited(&entry, now).await?;
-    Ok(done(id, false))
+    Ok(done(id, false, unused))
 }
 
 /// The release of that version, made where there is none.
@@ -174,6 +178,7 @@ fn check_room(
     Ok(())
 }
 
+/// Writes the rows; returns keys of bytes that were in the store already.
 async fn store(
     tx: &mut Tx,
     id: ArtifactId,
@@ -182,14 +187,20 @@ async fn store(
     file: &StagedFile,
     companions: &[StagedCompanion],
     now: Timestamp,
-) -> Result<(), RegistryError> {
+) -> Result<Vec<BlobKey>, RegistryError> {
+    let mut unused = Vec::new();
     let NewArtifact { digests, size_bytes, .. } = &file.artifact;
-    tx.upsert_blob(digests.sha256, file.location.as_str(), *size_bytes, now).await?;
+    if tx.upsert_blob(digests.sha256, file.location.as_str(), *size_bytes, now).await? != file.location.as_str() {
+        unused.push(file.location.clone());
+    }
     let metadata = command.metadata.to_string();
     let own = OwnQuarantine { id, metadata: &metadata, pending: command.release.as_ref() };
     tx.insert_artifact(release.id, &file.artifact, Some(&own), now).await?;
     for companion in companions {
-        tx.upsert_blob(companion.sha256, companion.location.as_str(), companion.size_bytes, now).await?;
+        let StagedCompanion { sha256, size_bytes, location, .. } = companion;
+        if tx.upsert_blob(*sha256, location.as_str(), *size_bytes, now).await? != location.as_str() {
+            unused.push(location.clone());
+        }
         tx.insert_companion(id, companion.role, &companion.content_type, companion.sha256).await?;
     }
     let mut required = release.required_files()?;
@@ -202,5 +213,5 @@ async fn store(
     if required.len() > known {
         tx.set_required_files(release.id, &required).await?;
     }
-    Ok(())
+    Ok(unused)
 }

@@ -6,6 +6,7 @@ use publaryn_blobs::BlobKey;
 use publaryn_core::{
     PackageId, Principal, RegistryError, ReleaseId, ReleaseState, Timestamp, Visibility,
     audit::{AuditAction, AuditEntry},
+    crash::{self, CrashPoint},
     publish::{NewArtifact, PublishCommand},
 };
 use publaryn_metadata::{Db, releases::NewRelease};
@@ -44,7 +45,12 @@ pub struct Committed {
     pub is_first: bool,
     pub visibility: Visibility,
     pub repository_slug: Option<String>,
+    /// Keys of uploads whose content was in the store already: nothing will ever refer to them.
+    pub unused: Vec<BlobKey>,
 }
+
+/// Dependencies remembered of one release; the largest honest packages have some hundred.
+const MAX_DEPENDENCIES: usize = 2_000;
 
 /// Case and separators do not make a reserved name another one.
 pub fn fold_name(name: &str) -> String {
@@ -73,6 +79,7 @@ pub async fn commit(
     };
     let mut tx = db.begin().await?;
     let place = Place::find(&mut tx, settings, who, &wanted, now).await?;
+    crash::reached(CrashPoint::PackageLocked);
     let package = place.head.id;
     let sequence = tx.next_sequence(package).await?;
     let metadata = command.metadata.to_string();
@@ -91,12 +98,18 @@ pub async fn commit(
     if !tx.insert_release(&release, now).await? {
         return Err(RegistryError::VersionExists(command.version.to_string()));
     }
+    let mut unused = Vec::new();
     for file in files {
         let NewArtifact { digests, size_bytes, .. } = &file.artifact;
-        tx.upsert_blob(digests.sha256, file.location.as_str(), *size_bytes, now).await?;
+        let kept = tx.upsert_blob(digests.sha256, file.location.as_str(), *size_bytes, now).await?;
+        if kept != file.location.as_str() {
+            unused.push(file.location.clone());
+        }
         let artifact = tx.insert_artifact(id, &file.artifact, None, now).await?;
         tx.enqueue(&ScanArtifact::job(artifact, place.head.owner)).await?;
     }
+    let dependencies: Vec<&str> = command.dependencies().take(MAX_DEPENDENCIES).collect();
+    tx.record_dependencies(package, &dependencies).await?;
     use_token(&mut tx, who, TokenUse::Release, now).await?;
     place.record(&mut tx, who, &wanted, now).await?;
     let entry = AuditEntry::by(who, AuditAction::ReleasePublish)
@@ -104,6 +117,7 @@ pub async fn commit(
         .release(id)
         .with("version", command.version.as_str())
         .with("source", command.ecosystem.as_str());
+    crash::reached(CrashPoint::ReleaseWritten);
     tx.commit_audited(&entry, now).await?;
     Ok(Committed {
         release: id,
@@ -111,5 +125,6 @@ pub async fn commit(
         is_first: place.is_first,
         visibility: place.head.effective,
         repository_slug: place.new_repository.map(|r| r.slug),
+        unused,
     })
 }

@@ -21,6 +21,18 @@ pub enum Verdict {
 /// Decides a release whose scans have all ended. Any number of callers may race: the row lock and
 /// the state make exactly one of them act.
 pub async fn finalize(tx: &mut Tx, release: &ReleaseProgress, now: Timestamp) -> Result<Verdict, RegistryError> {
+    let head = tx.lock_package_by_id(release.package_id).await?;
+    let head = head.ok_or_else(|| RegistryError::internal("a release without its package"))?;
+    finalize_in(tx, &head, release, now).await
+}
+
+/// [`finalize`] for who has locked the package already.
+pub(crate) async fn finalize_in(
+    tx: &mut Tx,
+    head: &PackageHead,
+    release: &ReleaseProgress,
+    now: Timestamp,
+) -> Result<Verdict, RegistryError> {
     let is_due = release.status == ReleaseState::Scanning && release.scans_done >= release.scans_total;
     // Releases made of files go live with them (`settle_file`).
     if !is_due || release.is_made_of_files() {
@@ -37,7 +49,7 @@ pub async fn finalize(tx: &mut Tx, release: &ReleaseProgress, now: Timestamp) ->
         .map(|f| f.id.to_string())
         .collect();
     if blocking.is_empty() {
-        go_live(tx, release, now).await?;
+        go_live(tx, head, release, now).await?;
         return Ok(Verdict::Live);
     }
     tx.set_release_state(release.id, ReleaseState::Quarantine, now).await?;
@@ -66,27 +78,27 @@ fn level(kind: RepositoryKind, effective: Visibility) -> PolicyLevel {
 }
 
 /// Exposes a release: its state, tags, what it says of the package, caches and search.
-pub(crate) async fn go_live(tx: &mut Tx, release: &ReleaseProgress, now: Timestamp) -> Result<(), RegistryError> {
-    let head = tx
-        .lock_package_by_id(release.package_id)
-        .await?
-        .ok_or_else(|| RegistryError::internal("a release without its package"))?;
+pub(crate) async fn go_live(
+    tx: &mut Tx,
+    head: &PackageHead,
+    release: &ReleaseProgress,
+    now: Timestamp,
+) -> Result<(), RegistryError> {
     let next = match (release.is_yanked, &release.deprecation_message) {
         (true, _) => ReleaseState::Yanked,
         (false, Some(_)) => ReleaseState::Deprecated,
         (false, None) => ReleaseState::Published,
     };
     tx.set_release_state(release.id, next, now).await?;
-    for tag in release.tags()? {
-        tx.set_tag(head.id, &tag, release.id, release.sequence, now).await?;
+    let tags = release.tags()?;
+    for tag in &tags {
+        tx.set_tag(head.id, tag, release.id, release.sequence, now).await?;
     }
-    if let Some(default) = default_tag(head.ecosystem) {
+    if let Some(default) = default_tag(head.ecosystem).filter(|default| !tags.iter().any(|tag| tag == default)) {
         tx.set_tag_if_absent(head.id, default, release.id, release.sequence, now).await?;
     }
-    if !tx.has_newer_live_release(head.id, release.sequence).await? {
-        tx.set_package_facts(head.id, &release.facts()?).await?;
-    }
-    tx.bump_revision(&head, now).await?;
+    tx.set_package_facts(head.id, release.sequence, &release.facts()?).await?;
+    tx.bump_revision(head, now).await?;
     tx.enqueue(&index_job(head.id, head.owner)).await?;
     let entry = AuditEntry::system(AuditAction::ReleaseScanPass).package(head.id).release(release.id);
     tx.append_audit(&entry.with("version", release.version.as_str()), now).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use publaryn_core::{
     Decision, Ecosystem, Operation, PackageId, PackageName, Principal, RegistryError, ReleaseId, RepositoryId,
     RepositoryKind, Timestamp, TokenKind, UserId, Visibility,
-    access::{Denial, Relation, Resource},
+    access::{Denial, Owner, Relation, Resource},
     audit::{AuditAction, AuditEntry},
     decide,
     error::CredentialProblem,
@@ -114,7 +114,8 @@ pub(crate) async fn use_token(
 
 async fn existing(tx: &mut Tx, who: &Principal, head: PackageHead, now: Timestamp) -> Result<Place, RegistryError> {
     let relation = match &who.who {
-        Who::User(user) => tx.relation(head.id, user.id).await?,
+        // The owner has every right there is; being a co-owner beside adds nothing.
+        Who::User(user) if head.owner != Owner::User(user.id) => tx.relation(head.id, user.id).await?,
         _ => Relation::default(),
     };
     allow(decide(who, Operation::Publish, Resource::Package(&head.access(relation))))?;
@@ -146,6 +147,9 @@ async fn create(
 ) -> Result<Place, RegistryError> {
     let (ecosystem, name) = (wanted.ecosystem, wanted.name);
     if let Some(holder) = tx.package_with_collision_key(ecosystem, name.collision_key()).await? {
+        if holder.normalized_name == name.canonical() {
+            return created_meanwhile(tx, who, wanted, now).await;
+        }
         let visible = holder.effective.is_open();
         return Err(RegistryError::NameTaken { existing: visible.then(|| holder.name.to_string()) });
     }
@@ -175,16 +179,24 @@ async fn create(
         visibility,
     };
     if !tx.insert_package(&new, now).await? {
-        // Another replica created it between our look and our insert; its row decides.
-        let head = tx.lock_package(ecosystem, name.canonical()).await?;
-        return match head {
-            Some(head) => existing(tx, who, head, now).await,
-            None => Err(RegistryError::NameTaken { existing: None }),
-        };
+        return created_meanwhile(tx, who, wanted, now).await;
     }
     let head =
         tx.lock_package_by_id(new.id).await?.ok_or_else(|| RegistryError::internal("a package just inserted"))?;
     Ok(Place { head, is_first: true, new_repository: is_new.then_some(repository) })
+}
+
+/// Another replica created the package since we looked; its row decides.
+async fn created_meanwhile(
+    tx: &mut Tx,
+    who: &Principal,
+    wanted: &Wanted<'_>,
+    now: Timestamp,
+) -> Result<Place, RegistryError> {
+    match tx.lock_package(wanted.ecosystem, wanted.name.canonical()).await? {
+        Some(head) => existing(tx, who, head, now).await,
+        None => Err(RegistryError::NameTaken { existing: None }),
+    }
 }
 
 /// The repository in which a first publish lands (access.md §6), and whether it was made just now.

@@ -4,7 +4,7 @@ use publaryn_core::{
     ArtifactId, ArtifactState, RegistryError, ReleaseState, Timestamp,
     audit::{AuditAction, AuditEntry},
 };
-use publaryn_metadata::{Tx, artifacts::FileProgress, releases::ReleaseProgress};
+use publaryn_metadata::{Tx, artifacts::FileProgress, packages::PackageHead, releases::ReleaseProgress};
 use publaryn_scan::policy::blocks;
 
 use crate::{
@@ -12,11 +12,16 @@ use crate::{
     scan_job::{index_job, scan_failed},
 };
 
-/// Decides a file whose scan has ended. The caller holds the package's lock, so of any number of callers one acts.
+/// Decides a file whose scan has ended. The caller has locked the package, so of any number of callers one acts.
 ///
 /// A cleared file is served with its release. If the release consists of such files and is not live yet, it goes
 /// live once every file it requires (else any one) is cleared. A blocked file changes nothing for the others.
-pub async fn settle_file(tx: &mut Tx, id: ArtifactId, now: Timestamp) -> Result<Verdict, RegistryError> {
+pub async fn settle_file(
+    tx: &mut Tx,
+    head: &PackageHead,
+    id: ArtifactId,
+    now: Timestamp,
+) -> Result<Verdict, RegistryError> {
     let Some((release, files)) = standing(tx, id).await? else { return Ok(Verdict::Unchanged) };
     let Some(file) = files.iter().find(|f| f.id == id && f.state == ArtifactState::Scanning) else {
         return Ok(Verdict::Unchanged);
@@ -26,7 +31,7 @@ pub async fn settle_file(tx: &mut Tx, id: ArtifactId, now: Timestamp) -> Result<
     let own = findings.iter().filter(|f| f.artifact_id == Some(id));
     let blocking: Vec<String> = own.filter(|f| blocks(&f.as_finding(), level)).map(|f| f.id.to_string()).collect();
     if blocking.is_empty() {
-        clear(tx, &release, file, &files, now).await?;
+        clear(tx, head, &release, file, &files, now).await?;
         return Ok(Verdict::Live);
     }
     hold(tx, &release, file, &files, &blocking, now).await?;
@@ -43,6 +48,7 @@ async fn standing(tx: &mut Tx, id: ArtifactId) -> Result<Option<(ReleaseProgress
 
 async fn clear(
     tx: &mut Tx,
+    head: &PackageHead,
     release: &ReleaseProgress,
     file: &FileProgress,
     files: &[FileProgress],
@@ -61,9 +67,7 @@ async fn clear(
         .with("version", release.version.as_str())
         .with("filename", file.filename.as_str());
     if release.status.is_live() {
-        let head = tx.lock_package_by_id(release.package_id).await?;
-        let head = head.ok_or_else(|| RegistryError::internal("a release without its package"))?;
-        tx.bump_revision(&head, now).await?;
+        tx.bump_revision(head, now).await?;
         tx.enqueue(&index_job(head.id, head.owner)).await?;
         return Ok(tx.append_audit(&entry, now).await?);
     }
@@ -76,7 +80,7 @@ async fn clear(
     if exposes {
         // What it says of itself may have changed just now.
         let current = tx.lock_release(release.id).await?;
-        go_live(tx, &current.ok_or_else(|| RegistryError::internal("a locked release is gone"))?, now).await?;
+        go_live(tx, head, &current.ok_or_else(|| RegistryError::internal("a locked release is gone"))?, now).await?;
     }
     Ok(())
 }

@@ -123,7 +123,7 @@ impl World {
     async fn scan(&self, file: &Appended, is_clean: bool) -> Verdict {
         let now = Timestamp::now();
         let mut tx = self.db().begin().await.unwrap();
-        tx.lock_package_by_id(file.package).await.unwrap();
+        let head = tx.lock_package_by_id(file.package).await.unwrap().unwrap();
         if !is_clean {
             let finding = Finding {
                 rule_id: "TEST".into(),
@@ -138,7 +138,7 @@ impl World {
             tx.upsert_finding(file.release, subject, &finding, now).await.unwrap();
         }
         tx.mark_artifact_scanned(file.artifact, "rules").await.unwrap();
-        let verdict = settle_file(&mut tx, file.artifact, now).await.unwrap();
+        let verdict = settle_file(&mut tx, &head, file.artifact, now).await.unwrap();
         tx.commit().await.unwrap();
         verdict
     }

@@ -9,6 +9,7 @@ mod text_enum;
 pub mod access;
 pub mod audit;
 pub mod clock;
+pub mod crash;
 pub mod digest;
 pub mod ecosystem;
 pub mod error;

@@ -10,7 +10,7 @@ use publaryn_core::{
 use publaryn_metadata::artifacts::FileProgress;
 use publaryn_publish::{StagedCompanion, Subject};
 
-use crate::{Published, Registry, StagedArtifact, publishing::MAX_ATTEMPTS, read::blob_error};
+use crate::{Published, Registry, StagedArtifact, publishing::MAX_ATTEMPTS, read::{blob_error, count_bytes}};
 
 /// Something small to keep beside a file.
 #[derive(Debug, Clone)]
@@ -42,6 +42,7 @@ impl Registry {
             return Ok(published);
         }
         let id = ArtifactId::new();
+        count_bytes("in", command.ecosystem, file.size_bytes());
         let promoted = file.promote(self).await?;
         let mut beside = Vec::with_capacity(companions.len());
         for companion in companions {
@@ -60,9 +61,20 @@ impl Registry {
             }
         };
         drop(turn);
-        let committed = committed.inspect_err(|_| {
-            metrics::counter!("publaryn_publishes_total", "outcome" => "rejected").increment(1);
-        })?;
+        let committed = match committed {
+            Ok(committed) => committed,
+            Err(error) => {
+                let ecosystem = command.ecosystem.as_str();
+                metrics::counter!("publaryn_publishes_total", "ecosystem" => ecosystem, "outcome" => "rejected")
+                    .increment(1);
+                if error.is_final() {
+                    let beside = beside.into_iter().map(|companion| companion.location);
+                    self.forget_bytes(beside.chain([promoted.location]));
+                }
+                return Err(error);
+            }
+        };
+        self.forget_bytes(committed.unused);
         let outcome = if committed.is_repeat {
             self.outcome_of(committed.artifact, committed.release).await?
         } else {

@@ -11,6 +11,7 @@ use publaryn_core::{
     decide,
     principal::Who,
 };
+use publaryn_gc::CleanupBlobs;
 use publaryn_metadata::{Engine, Tx, packages::PackageHead, releases::ReleaseProgress};
 use publaryn_publish::settle_tags;
 use serde_json::json;
@@ -127,6 +128,27 @@ impl Change<'_> {
     }
 }
 
+/// Open packages that others here ask for are not taken from under them.
+async fn refuse_with_dependents(change: &mut Change<'_>) -> Result<(), RegistryError> {
+    let is_admin = matches!(&change.who.who, Who::User(user) if user.is_admin);
+    if is_admin || !change.head.effective.is_open() {
+        return Ok(());
+    }
+    let head = &change.head;
+    let dependent = change.tx.dependent_of(head.ecosystem, head.id, &head.normalized_name).await?;
+    if dependent.is_none() {
+        return Ok(());
+    }
+    // Not by name: the caller may not be allowed to see it.
+    Err(RegistryError::Denied(Denial::Rule {
+        code: "has_dependents",
+        message: format!(
+            "other packages depend on `{}`, so it can no longer be unpublished; deprecate it instead",
+            head.name
+        ),
+    }))
+}
+
 impl Registry {
     pub(crate) fn allow(&self, who: &Principal, decision: Decision) -> Result<(), RegistryError> {
         match decision {
@@ -140,7 +162,8 @@ impl Registry {
     /// How the caller stands to a package, for writes.
     pub(crate) async fn full_relation(&self, who: &Principal, head: &PackageHead) -> Result<Relation, RegistryError> {
         match &who.who {
-            Who::User(user) => Ok(self.0.db.relation(head.id, user.id).await?),
+            // The owner has every right there is; being a co-owner beside adds nothing.
+            Who::User(user) if head.owner != Owner::User(user.id) => Ok(self.0.db.relation(head.id, user.id).await?),
             _ => Ok(Relation::default()),
         }
     }
@@ -309,6 +332,9 @@ impl Registry {
         for release in &going {
             self.check_delete_window(&change, release)?;
         }
+        if !going.is_empty() {
+            refuse_with_dependents(&mut change).await?;
+        }
         let mut entries = Vec::new();
         for release in &going {
             change.tx.set_release_state(release.id, ReleaseState::Deleted, change.now).await?;
@@ -319,6 +345,9 @@ impl Registry {
         if whole {
             change.tx.set_package_deleted(change.head.id, Some(change.now)).await?;
             entries.push(change.audit(AuditAction::PackageDelete).with("mode", "unpublish"));
+        }
+        if !going.is_empty() {
+            change.tx.enqueue(&CleanupBlobs::job()).await?;
         }
         let Some(last) = entries.pop() else { return Ok(Unpublished::default()) };
         for entry in entries {

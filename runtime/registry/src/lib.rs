@@ -61,7 +61,7 @@ struct Inner {
     turns: Turns,
     heads: heads::Heads,
     rendered: rendered::RenderedCache,
-    artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), ArtifactLocation>,
+    artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), Arc<ArtifactLocation>>,
     /// Which package a file belongs to: the one thing about it that never changes.
     packages_of_files: moka::sync::Cache<ArtifactId, (Ecosystem, SmolStr)>,
     /// Whether an ecosystem holds packages that not everybody may see.

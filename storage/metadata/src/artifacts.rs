@@ -138,20 +138,6 @@ impl Db {
 }
 
 impl Tx {
-    /// Registers content that lies in the blob store; returns where it is kept. Content that is
-    /// already known keeps its first location.
-    pub async fn upsert_blob(&mut self, digest: Digest, location: &str, size: u64, now: Timestamp) -> DbResult<String> {
-        const SQL: &str = "INSERT INTO blobs (digest, location, size_bytes, created_at) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (digest) DO UPDATE SET created_at = excluded.created_at RETURNING location";
-        Ok(on_tx!(self, |c| sqlx::query_scalar(SQL)
-            .bind(digest)
-            .bind(location)
-            .bind(i64::try_from(size).unwrap_or(i64::MAX))
-            .bind(now)
-            .fetch_one(c)
-            .await)?)
-    }
-
     /// Adds a file to a release; without a quarantine of its own it is judged with the release.
     pub async fn insert_artifact(
         &mut self,

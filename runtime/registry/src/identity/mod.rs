@@ -10,6 +10,7 @@ mod error;
 mod issue;
 mod last_use;
 mod login;
+mod second_factor;
 mod sessions;
 mod tokens;
 mod web_login;
@@ -33,6 +34,7 @@ pub use authenticate::Surface;
 pub use error::IdentityError;
 pub use issue::{IssuedToken, Lifetime, RequestedBinding, TokenRequest, UnknownScopes, parse_scopes};
 pub use login::SessionGrant;
+pub use second_factor::PasswordProof;
 pub use tokens::CurrentCredential;
 pub use web_login::WebLoginProgress;
 
