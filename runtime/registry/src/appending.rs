@@ -10,7 +10,11 @@ use publaryn_core::{
 use publaryn_metadata::artifacts::FileProgress;
 use publaryn_publish::{StagedCompanion, Subject};
 
-use crate::{Published, Registry, StagedArtifact, publishing::MAX_ATTEMPTS, read::{blob_error, count_bytes}};
+use crate::{
+    Published, Registry, StagedArtifact,
+    publishing::MAX_ATTEMPTS,
+    read::{blob_error, count_bytes},
+};
 
 /// Something small to keep beside a file.
 #[derive(Debug, Clone)]
