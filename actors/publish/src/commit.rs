@@ -4,8 +4,8 @@ use std::{collections::HashSet, time::Duration};
 
 use publaryn_blobs::BlobKey;
 use publaryn_core::{
-    Decision, Operation, PackageId, Principal, RegistryError, ReleaseId, ReleaseState, RepositoryId, RepositoryKind,
-    Timestamp, TokenKind, UserId, Visibility,
+    Decision, Ecosystem, Operation, PackageId, PackageName, Principal, RegistryError, ReleaseId, ReleaseState,
+    RepositoryId, RepositoryKind, Timestamp, TokenKind, UserId, Visibility,
     access::{Denial, Relation, Resource},
     audit::{AuditAction, AuditEntry},
     decide,
@@ -73,13 +73,7 @@ pub async fn commit(
 ) -> Result<Committed, RegistryError> {
     let now = Timestamp::now();
     let mut tx = db.begin().await?;
-    let place = match tx.lock_package(command.ecosystem, command.name.canonical()).await? {
-        Some(head) => existing(&mut tx, who, head, now).await?,
-        None => create(&mut tx, settings, who, command, now).await?,
-    };
-    if command.name.respells(&place.head.name) {
-        return Err(RegistryError::NameTaken { existing: Some(place.head.name.to_string()) });
-    }
+    let place = place(&mut tx, settings, who, command, now).await?;
     let package = place.head.id;
     let sequence = tx.next_sequence(package).await?;
     let metadata = command.metadata.to_string();
@@ -104,28 +98,13 @@ pub async fn commit(
         let artifact = tx.insert_artifact(id, &file.artifact, now).await?;
         tx.enqueue(&ScanArtifact::job(artifact, place.head.owner)).await?;
     }
-    if let Credential::Token(token, TokenKind::Publish) = who.credential {
-        tx.use_up_token(token, now).await?;
-    }
-    if let Some(repository) = &place.new_repository {
-        let entry = AuditEntry::by(who, AuditAction::RepositoryCreate).with("slug", repository.slug.as_str());
-        tx.append_audit(&entry.with("source", command.ecosystem.as_str()), now).await?;
-    }
-    if place.is_first {
-        let entry = AuditEntry::by(who, AuditAction::PackageCreate).package(package);
-        tx.append_audit(&entry.with("name", command.name.display()).with("source", command.ecosystem.as_str()), now)
-            .await?;
-    }
+    use_up(&mut tx, who, now).await?;
+    place.audit_creation(&mut tx, who, command, now).await?;
     let entry = AuditEntry::by(who, AuditAction::ReleasePublish)
         .package(package)
         .release(id)
         .with("version", command.version.as_str())
         .with("source", command.ecosystem.as_str());
-    if place.is_first {
-        // Reads of the name were misses until now.
-        let touched = place.head.touched();
-        tx.notice().packages.push(touched);
-    }
     tx.commit_audited(&entry, now).await?;
     Ok(Committed {
         release: id,
@@ -136,11 +115,62 @@ pub async fn commit(
     })
 }
 
+/// A `publish` token dies with its first publication.
+pub(crate) async fn use_up(tx: &mut Tx, who: &Principal, now: Timestamp) -> Result<(), RegistryError> {
+    if let Credential::Token(token, TokenKind::Publish) = who.credential {
+        tx.use_up_token(token, now).await?;
+    }
+    Ok(())
+}
+
 /// Where a release is going to live.
-struct Place {
-    head: PackageHead,
-    is_first: bool,
-    new_repository: Option<RepositoryRow>,
+pub(crate) struct Place {
+    pub head: PackageHead,
+    pub is_first: bool,
+    pub new_repository: Option<RepositoryRow>,
+}
+
+impl Place {
+    /// Records what this publish created on its way.
+    pub(crate) async fn audit_creation(
+        &self,
+        tx: &mut Tx,
+        who: &Principal,
+        command: &PublishCommand,
+        now: Timestamp,
+    ) -> Result<(), RegistryError> {
+        let source = command.ecosystem.as_str();
+        if let Some(repository) = &self.new_repository {
+            let entry = AuditEntry::by(who, AuditAction::RepositoryCreate).with("slug", repository.slug.as_str());
+            tx.append_audit(&entry.with("source", source), now).await?;
+        }
+        if self.is_first {
+            let entry = AuditEntry::by(who, AuditAction::PackageCreate).package(self.head.id);
+            tx.append_audit(&entry.with("name", command.name.display()).with("source", source), now).await?;
+            // Reads of the name were misses until now.
+            let touched = self.head.touched();
+            tx.notice().packages.push(touched);
+        }
+        Ok(())
+    }
+}
+
+/// The package that the command names, locked and open to the publisher; made if there is none.
+pub(crate) async fn place(
+    tx: &mut Tx,
+    settings: &PublishSettings,
+    who: &Principal,
+    command: &PublishCommand,
+    now: Timestamp,
+) -> Result<Place, RegistryError> {
+    let place = match tx.lock_package(command.ecosystem, command.name.canonical()).await? {
+        Some(head) => existing(tx, who, head, now).await?,
+        None => create(tx, settings, who, command, now).await?,
+    };
+    if command.name.respells(&place.head.name) {
+        return Err(RegistryError::NameTaken { existing: Some(place.head.name.to_string()) });
+    }
+    Ok(place)
 }
 
 async fn existing(tx: &mut Tx, who: &Principal, head: PackageHead, now: Timestamp) -> Result<Place, RegistryError> {
@@ -176,19 +206,7 @@ async fn create(
     now: Timestamp,
 ) -> Result<Place, RegistryError> {
     let name = &command.name;
-    if let Some(holder) = tx.package_with_collision_key(command.ecosystem, name.collision_key()).await? {
-        let visible = holder.effective.is_open();
-        return Err(RegistryError::NameTaken { existing: visible.then(|| holder.name.to_string()) });
-    }
-    let is_scoped = name.canonical().contains('/');
-    if !is_scoped && settings.reserved_names.contains(&fold_name(name.canonical())) {
-        return Err(RegistryError::invalid("reserved_name", format!("the name `{name}` is reserved")));
-    }
-    let (repository, is_new) = landing(tx, settings, who, now).await?;
-    if !is_new {
-        let access = repository.access(Relation::default());
-        allow(decide(who, Operation::CreatePackage, Resource::Repository(&access)))?;
-    }
+    let (repository, is_new) = creation(tx, settings, who, command.ecosystem, name, now).await?;
     // A client's wish may narrow, never widen.
     let visibility = command.access_hint.map_or(repository.visibility, |hint| hint.max(repository.visibility));
     let new = NewPackage {
@@ -210,6 +228,49 @@ async fn create(
     let head =
         tx.lock_package_by_id(new.id).await?.ok_or_else(|| RegistryError::internal("a package just inserted"))?;
     Ok(Place { head, is_first: true, new_repository: is_new.then_some(repository) })
+}
+
+/// The repository in which a package of that name would be made, after every rule about its name.
+async fn creation(
+    tx: &mut Tx,
+    settings: &PublishSettings,
+    who: &Principal,
+    ecosystem: Ecosystem,
+    name: &PackageName,
+    now: Timestamp,
+) -> Result<(RepositoryRow, bool), RegistryError> {
+    if let Some(holder) = tx.package_with_collision_key(ecosystem, name.collision_key()).await? {
+        let visible = holder.effective.is_open();
+        return Err(RegistryError::NameTaken { existing: visible.then(|| holder.name.to_string()) });
+    }
+    let is_scoped = name.canonical().contains('/');
+    if !is_scoped && settings.reserved_names.contains(&fold_name(name.canonical())) {
+        return Err(RegistryError::invalid("reserved_name", format!("the name `{name}` is reserved")));
+    }
+    let (repository, is_new) = landing(tx, settings, who, now).await?;
+    if !is_new {
+        let access = repository.access(Relation::default());
+        allow(decide(who, Operation::CreatePackage, Resource::Repository(&access)))?;
+    }
+    Ok((repository, is_new))
+}
+
+/// Whether a first publish under a name would be let in, for protocols whose uploads come before it.
+/// Changes nothing; the publish itself decides again.
+///
+/// # Errors
+/// Those of [`commit`] for a name without a package.
+pub async fn may_create(
+    db: &Db,
+    settings: &PublishSettings,
+    who: &Principal,
+    ecosystem: Ecosystem,
+    name: &PackageName,
+) -> Result<(), RegistryError> {
+    let mut tx = db.begin().await?;
+    let outcome = creation(&mut tx, settings, who, ecosystem, name, Timestamp::now()).await;
+    tx.rollback().await?;
+    outcome.map(drop)
 }
 
 /// The repository in which a first publish lands (access.md §6), and whether it was made just now.

@@ -7,7 +7,7 @@ use publaryn_core::{
 use publaryn_metadata::{Tx, packages::PackageHead, releases::ReleaseProgress};
 use publaryn_scan::policy::{PolicyLevel, blocks};
 
-use crate::scan_job::index_job;
+use crate::{graph, scan_job::index_job};
 
 /// What became of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,12 +25,16 @@ pub async fn finalize(tx: &mut Tx, release: &ReleaseProgress, now: Timestamp) ->
         return Ok(Verdict::Unchanged);
     }
     let facts = tx.policy_facts(release.package_id).await?;
+    if facts.ecosystem == Ecosystem::Oci && !graph::settle_content(tx, release, now).await? {
+        return Ok(Verdict::Unchanged);
+    }
     let level = level(facts.repository_kind, facts.visibility.max(facts.repository_visibility));
     let findings = tx.unresolved_findings(release.id).await?;
     let blocking: Vec<String> =
         findings.iter().filter(|f| blocks(&f.as_finding(), level)).map(|f| f.id.to_string()).collect();
     if blocking.is_empty() {
-        go_live(tx, release, now).await?;
+        go_live(tx, release, facts.repository_kind, now).await?;
+        graph::wake_parents(tx, release, now).await?;
         return Ok(Verdict::Live);
     }
     tx.set_release_state(release.id, ReleaseState::Quarantine, now).await?;
@@ -39,6 +43,7 @@ pub async fn finalize(tx: &mut Tx, release: &ReleaseProgress, now: Timestamp) ->
     let entry = AuditEntry::system(AuditAction::ReleaseScanBlock).package(release.package_id).release(release.id);
     tx.append_audit(&entry.with("version", release.version.as_str()), now).await?;
     metrics::counter!("publaryn_publishes_total", "outcome" => "blocked").increment(1);
+    graph::wake_parents(tx, release, now).await?;
     Ok(Verdict::Blocked)
 }
 
@@ -53,7 +58,12 @@ fn level(kind: RepositoryKind, effective: Visibility) -> PolicyLevel {
     }
 }
 
-async fn go_live(tx: &mut Tx, release: &ReleaseProgress, now: Timestamp) -> Result<(), RegistryError> {
+async fn go_live(
+    tx: &mut Tx,
+    release: &ReleaseProgress,
+    kind: RepositoryKind,
+    now: Timestamp,
+) -> Result<(), RegistryError> {
     let head = tx
         .lock_package_by_id(release.package_id)
         .await?
@@ -70,7 +80,11 @@ async fn go_live(tx: &mut Tx, release: &ReleaseProgress, now: Timestamp) -> Resu
     if let Some(default) = default_tag(head.ecosystem) {
         tx.set_tag_if_absent(head.id, default, release.id, release.sequence, now).await?;
     }
-    if !tx.has_newer_live_release(head.id, release.sequence).await? {
+    let speaks_for_package = match head.ecosystem {
+        Ecosystem::Oci => graph::set_staged_tags(tx, &head, release, kind, now).await?,
+        _ => true,
+    };
+    if speaks_for_package && !tx.has_newer_live_release(head.id, release.sequence).await? {
         tx.set_package_facts(head.id, &release.facts()?).await?;
     }
     tx.bump_revision(&head, now).await?;

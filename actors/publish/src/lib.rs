@@ -6,12 +6,17 @@
 
 mod commit;
 mod finalize;
+mod graph;
+mod manifest;
 mod outcome;
 mod reconcile;
+mod scan_content;
 mod scan_job;
 
-pub use commit::{Committed, PublishSettings, StagedFile, commit, fold_name};
+pub use commit::{Committed, PublishSettings, StagedFile, commit, fold_name, may_create};
 pub use finalize::{Verdict, finalize, settle_tags};
+pub use manifest::{ManifestCommit, ManifestRefusal, actor_of, commit_manifest};
 pub use outcome::Outcomes;
 pub use reconcile::{FinalizeRelease, ReconcileReleases};
+pub use scan_content::content_job;
 pub use scan_job::{ScanArtifact, index_job};

@@ -16,7 +16,9 @@ pub mod findings;
 mod instance;
 pub mod jobs;
 mod migrate;
+#[macro_use]
 pub mod packages;
+pub mod oci;
 pub mod releases;
 pub mod repositories;
 mod rows;

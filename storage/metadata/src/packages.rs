@@ -46,7 +46,7 @@ impl PackageHead {
 }
 
 #[derive(FromRow)]
-struct HeadRow {
+pub(crate) struct HeadRow {
     id: PackageId,
     ecosystem: Ecosystem,
     name: String,
@@ -64,7 +64,7 @@ struct HeadRow {
 }
 
 impl HeadRow {
-    fn into_head(self) -> PackageHead {
+    pub(crate) fn into_head(self) -> PackageHead {
         PackageHead {
             id: self.id,
             ecosystem: self.ecosystem,

@@ -25,7 +25,7 @@ pub(super) struct Writer {
 /// How much may be written before it is pushed to the disk, in bytes.
 ///
 /// Keeps the last sync of a 10 GiB layer short, and the page cache's dirty pages few.
-const SYNC_EVERY_BYTES: usize = 32 * 1024 * 1024;
+pub(super) const SYNC_EVERY_BYTES: usize = 32 * 1024 * 1024;
 
 impl Writer {
     pub(super) fn create(layout: &Layout, plan: &StagePlan) -> Result<Self, BlobError> {
@@ -80,16 +80,24 @@ impl Drop for TempFile {
 
 /// Gives the staged file its name and makes that durable.
 pub(super) fn promote(layout: &Layout, temp: &TempFile, key: &BlobKey) -> Result<(), BlobError> {
+    if temp.renamed.load(Ordering::Acquire) {
+        return layout.shard(key).ok_or_else(|| BlobError::missing(key))?.sync().map_err(BlobError::from_io);
+    }
+    rename_into(layout, &temp.path, key)?;
+    // Also when another call with the same staged blob was faster: the file has its name.
+    temp.renamed.store(true, Ordering::Release);
+    Ok(())
+}
+
+/// Moves a complete, synced file to the place of `key` and makes that durable. Idempotent.
+pub(super) fn rename_into(layout: &Layout, from: &Path, key: &BlobKey) -> Result<(), BlobError> {
     let (Some(path), Some(shard)) = (layout.blob_path(key), layout.shard(key)) else {
         return Err(BlobError::missing(key));
     };
-    if !temp.renamed.load(Ordering::Acquire) {
-        match fs::rename(&temp.path, &path) {
-            Ok(()) => temp.renamed.store(true, Ordering::Release),
-            // Another call with the same staged blob was faster, unless gc was.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && path.exists() => {}
-            Err(e) => return Err(BlobError::from_io_on(e, key)),
-        }
+    match fs::rename(from, &path) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound && path.exists() => {}
+        Err(e) => return Err(BlobError::from_io_on(e, key)),
     }
     shard.sync().map_err(BlobError::from_io)
 }
