@@ -5,7 +5,7 @@ use publaryn_blobs::BlobKey;
 use publaryn_core::{
     ArtifactId, ArtifactKind, Digest, Ecosystem, RegistryError, Timestamp,
     finding::{Category, Finding, Severity},
-    job::JobKind,
+    job::{JobKind, JobState},
 };
 use publaryn_jobs::{JobContext, JobError, Outcome};
 use publaryn_metadata::{Tx, jobs::NewJob, releases::ReleaseProgress};
@@ -31,7 +31,7 @@ pub(crate) async fn content_failure(tx: &mut Tx, release: &ReleaseProgress) -> R
     for content in tx.unscanned_content(release.id).await? {
         match tx.latest_job(JobKind::ScanArtifact, &content.to_string()).await? {
             Some(job) if !job.state.is_terminal() => {}
-            Some(job) if job.dead_reason.is_some() => {
+            Some(job) if job.state == JobState::Dead => {
                 failure = Some(job.last_error.unwrap_or_else(|| "the scan of a layer ended early".into()));
             }
             // Completed for bytes that were collected and came again, or pruned.
