@@ -15,26 +15,33 @@ tools:
 run: tools ## Build and start the server on the embedded default (SQLite, local disk)
 	cargo run --release -p publaryn -- serve
 
+# One selection of crates for every cargo call: another one would build the dependencies again.
 .PHONY: test
-test: tools ## Units and integration on both databases, Redis and S3; installs what it needs
+test: tools clients ## Everything: units, both databases, Redis, S3, real clients, faults; installs what it needs
 	$(services)/count.sh $(services)/with-services.sh $(MAKE) --no-print-directory test-all
 
 .PHONY: test-all
 test-all:
 	cargo fmt --all -- --check
-	cargo build -p publaryn
-	cargo test --workspace --no-fail-fast --exclude publaryn-api
-	cargo test -p publaryn-api --lib --test integration_tests --test v1_identity --no-fail-fast
-
-.PHONY: test-clients
-test-clients: tools ## Real clients (npm, pnpm, yarn, bun, cargo) and kill -9, on both back ends; not all pass yet, see CHANGELOG
-	$(services)/npm-clients.sh
-	cargo build -p publaryn
-	$(services)/count.sh $(services)/with-services.sh cargo test -p publaryn-api --test clients --no-fail-fast -- --test-threads=4
+	cargo test --workspace --no-fail-fast -- --test-threads=4
 
 .PHONY: test-fast
 test-fast: tools ## Units and the embedded integration tests: minutes, no services, no foreign clients
-	$(services)/count.sh cargo test --workspace --exclude publaryn-benches --lib --bins --test integration_tests --test auth_tests --no-fail-fast
+	$(services)/count.sh cargo test --workspace --lib --bins --test integration_tests --test auth_tests --no-fail-fast
+
+.PHONY: clients
+clients: tools
+	@for script in $(services)/*-clients.sh; do bash $$script >/dev/null || exit 1; done
+
+.PHONY: test-clients
+test-clients: clients ## Real clients and faults on both back ends; one alone: make test-clients ONLY=npm
+	cargo test --workspace --test server --test clients --no-run
+	$(services)/count.sh $(services)/with-services.sh \
+	  cargo test --workspace --test clients --no-fail-fast -- --test-threads=4 $(ONLY)
+
+.PHONY: chaos
+chaos: ## Killed processes, lost databases, failing stores
+	$(MAKE) --no-print-directory test-clients ONLY=faults::
 
 .PHONY: lint
 lint: tools ## Formatting and clippy, as the release contract asks
@@ -43,4 +50,16 @@ lint: tools ## Formatting and clippy, as the release contract asks
 
 .PHONY: fuzz
 fuzz: ## Fuzz the parsers of foreign bytes (needs cargo-fuzz and a nightly toolchain)
-	cd actors/scan/fuzz && cargo +nightly fuzz run walk_targz -- -max_total_time=$${SECONDS_PER_TARGET:-60}
+	for crate in actors/scan protocols/cargo; do \
+	  for target in $$(cd $$crate && cargo +nightly fuzz list); do \
+	    (cd $$crate && cargo +nightly fuzz run $$target -- -max_total_time=$${SECONDS_PER_TARGET:-60}) || exit 1; \
+	  done; \
+	done
+
+.PHONY: bench
+bench: tools ## Measure beside nginx and verdaccio, on both back ends (docs/benchmarks.md)
+	$(services)/bench.sh
+
+.PHONY: bench-reads bench-downloads bench-publish bench-start bench-jobs
+bench-reads bench-downloads bench-publish bench-start bench-jobs: bench-%: tools
+	$(services)/bench.sh $*

@@ -2,14 +2,14 @@
 # Runs a command with a PostgreSQL, a Redis and an S3 server of its own on random loopback ports:
 #   benches/services/with-services.sh cargo test
 # Installs what is missing (Debian packages), keeps everything in a scratch directory, and stops
-# what it started, by process id.
+# what it started, by process id. PUBLARYN_SERVICES_DURABLE=1 lets PostgreSQL sync, for measurements.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
 
 need_debian python3 python3
 need_debian redis-server redis-server
-if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then need_debian /nonexistent postgresql; fi
+bash "$here/postgres.sh" install
 pg_bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
 
 scratch=$(mktemp -d /tmp/publaryn-services.XXXXXX)
@@ -22,18 +22,10 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# PostgreSQL refuses to run as root.
-run_pg() { "$@"; }
-if [ "$(id -u)" = 0 ]; then
-  chmod 755 "$scratch"
-  run_pg() { setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; }
-fi
-mkdir "$scratch/pg"
-[ "$(id -u)" = 0 ] && chown postgres "$scratch/pg"
+chmod 755 "$scratch"
 pg_port=$(free_port)
-run_pg "$pg_bin/initdb" -D "$scratch/pg/data" -U postgres -A trust --no-sync >/dev/null
-run_pg "$pg_bin/postgres" -D "$scratch/pg/data" -p "$pg_port" -h 127.0.0.1 -k "$scratch/pg" \
-  -c max_connections=400 -c fsync=off -c full_page_writes=off >"$scratch/pg/log" 2>&1 &
+bash "$here/postgres.sh" init "$scratch/pg"
+bash "$here/postgres.sh" start "$pg_port" "$scratch/pg" >"$scratch/pg.log" 2>&1 &
 pids+=($!)
 
 redis_port=$(free_port)

@@ -64,9 +64,10 @@ CREATE TABLE oci_references (
 CREATE INDEX oci_references_child ON oci_references (package_id, child);
 CREATE INDEX oci_references_sha256 ON oci_references (sha256) WHERE sha256 IS NOT NULL;
 
--- What scanners said about content that several releases share.
+-- What scanners said about content that several releases share. Outlives the content: the verdict is on
+-- the bytes, wherever they turn up again.
 CREATE TABLE content_scans (
-    sha256 TEXT PRIMARY KEY NOT NULL REFERENCES blobs(digest) ON DELETE CASCADE,
+    sha256 TEXT PRIMARY KEY NOT NULL,
     ruleset TEXT NOT NULL,
     -- A JSON array.
     findings TEXT NOT NULL,

@@ -153,7 +153,13 @@ impl Jobs {
             tracing::warn!(jobs = recovered.len(), "gave back jobs that ran when this node ended");
             metrics::counter!("publaryn_jobs_recovered_total", "cause" => "restart").increment(recovered.len() as u64);
         }
-        let queues = handlers.keys().map(|kind| (*kind, Arc::new(Queue::new(*kind, &options)))).collect();
+        // A pause holds from the first claim on, not from the first poll.
+        let paused = db.paused_queues().await?;
+        let queue = |kind: &JobKind| {
+            let is_paused = paused.iter().any(|pause| pause.kind == kind.as_str());
+            (*kind, Arc::new(Queue::new(*kind, &options, is_paused)))
+        };
+        let queues = handlers.keys().map(queue).collect();
         let engine = Arc::new(Engine {
             db: db.clone(),
             options,
@@ -274,14 +280,14 @@ impl Jobs {
 }
 
 impl Queue {
-    fn new(kind: JobKind, options: &JobsOptions) -> Self {
+    fn new(kind: JobKind, options: &JobsOptions, is_paused: bool) -> Self {
         Self {
             kind,
             concurrency: options.concurrency_of(kind),
             timeout: options.timeout_of(kind),
             wake: Notify::new(),
             slot_freed: Notify::new(),
-            is_paused: AtomicBool::new(false),
+            is_paused: AtomicBool::new(is_paused),
             running: AtomicUsize::new(0),
             run_micros: AtomicU64::new(SLOW_MICROS),
             recorder: KindRecorder::default(),
@@ -356,6 +362,12 @@ impl Engine {
                 queue.wake.notify_one();
             }
         }
+    }
+
+    /// Whether jobs of a kind given as text run here, now.
+    pub(crate) fn may_claim(&self, kind: &str) -> bool {
+        let queue = kind.parse().ok().and_then(|kind: JobKind| self.queues.get(&kind));
+        queue.is_some_and(|queue| !queue.is_paused.load(SeqCst))
     }
 
     /// How many more jobs of this kind may start now: bounded by the kind and by the process, but never

@@ -116,6 +116,13 @@ impl JobContext {
         self.running().told.is_cancelled()
     }
 
+    /// True once the job was cancelled or its node drains. A run that may take minutes asks now and then,
+    /// and returns [`Outcome::Snooze`] with no delay: it goes on elsewhere, or after the restart, and the
+    /// shutdown does not wait for it.
+    pub fn should_stop(&self) -> bool {
+        self.is_cancelled() || self.run.engine.draining.is_cancelled()
+    }
+
     /// Ends the job inside `tx`, so that its effects and its completion commit together (J3).
     /// Return [`Outcome::Committed`] after committing.
     ///

@@ -16,6 +16,8 @@ mod prune;
 mod queue;
 mod schedule;
 mod stats;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use bench::{BenchError, BenchReport, bench_jobs};
 pub use engine::{JobEvent, Jobs};

@@ -177,11 +177,11 @@ async fn sweep(engine: Arc<Engine>, context: Context) -> Result<(), BoxError> {
 
 async fn sweep_once(engine: &Engine) -> DbResult<()> {
     let nodes_too = !engine.had_outage_within(engine.options.heartbeat * HEARTBEATS_AFTER_OUTAGE);
+    if !engine.db.has_lost_runs(engine.options.node_timeout, nodes_too).await? {
+        return Ok(());
+    }
     let mut tx = engine.db.begin().await?;
     let (from_nodes, from_leases) = tx.sweep_runs(engine.options.node_timeout, nodes_too).await?;
-    if from_nodes.is_empty() && from_leases.is_empty() {
-        return tx.rollback().await;
-    }
     tx.commit().await?;
     for (cause, jobs) in [("node_dead", &from_nodes), ("lease_expired", &from_leases)] {
         if !jobs.is_empty() {

@@ -152,7 +152,9 @@ async fn dispatch(engine: Arc<Engine>, context: Context) -> Result<(), BoxError>
                     // Without it the polls below still find everything.
                     wakeups = engine.db.job_wakeups().await.unwrap_or_default();
                 }
-                idle_polls = if polled.ready.is_empty() { idle_polls.saturating_add(1) } else { 0 };
+                // What is paused here, or is work for newer nodes, may be ready for days.
+                let has_work = polled.ready.iter().any(|kind| engine.may_claim(kind));
+                idle_polls = if has_work { 0 } else { idle_polls.saturating_add(1) };
                 let usual = match idle_polls >= IDLE_AFTER {
                     true => engine.options.poll_interval.max(IDLE_POLL),
                     false => engine.options.poll_interval,

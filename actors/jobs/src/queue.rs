@@ -5,7 +5,7 @@
 //! guard of each run.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, atomic::Ordering::SeqCst},
     time::{Duration, Instant},
 };
@@ -167,8 +167,26 @@ impl Claimer {
             Some(last) if guards.len() == wanted => last.to_string(),
             _ => String::new(),
         };
-        self.backlog.extend(guards);
+        self.backlog.extend(in_turn(guards));
     }
+}
+
+/// Owners take turns within a claim, too: one claim of quick jobs may hold hundreds of one owner's.
+fn in_turn(guards: Vec<Guard>) -> impl Iterator<Item = Guard> {
+    let mut taken: HashMap<SmolStr, usize> = HashMap::new();
+    let mut turns: Vec<(usize, Guard)> = guards
+        .into_iter()
+        .map(|guard| {
+            let turn = guard.partition().map_or(0, |partition| {
+                let turn = taken.entry(partition.clone()).or_default();
+                *turn += 1;
+                *turn
+            });
+            (turn, guard)
+        })
+        .collect();
+    turns.sort_by_key(|(turn, _)| *turn);
+    turns.into_iter().map(|(_, guard)| guard)
 }
 
 async fn claim(engine: Arc<Engine>, queue: Arc<Queue>, wanted: usize, after: String) -> (usize, DbResult<Vec<Guard>>) {

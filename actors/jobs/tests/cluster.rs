@@ -166,6 +166,45 @@ async fn schedules_tick_once_under_one_leader_who_hands_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn missed_ticks_are_caught_up_with_once() {
+    for test in testing::each().await {
+        let db = &test.db;
+        let hourly = Cadence::Every { period: MINUTE * 60, offset: Duration::ZERO };
+        let daily = Cadence::Every { period: MINUTE * 60 * 24, offset: Duration::ZERO };
+        let now = db.clock().await.unwrap();
+        let (held, missed) = (JobKind::VerifyBlobs, JobKind::PruneJobs);
+        let mut tx = db.begin().await.unwrap();
+        for (name, kind, cadence) in [("missed", missed, &hourly), ("held", held, &daily)] {
+            let long_ago = cadence.latest(now).unwrap() - MINUTE * 60 * 24 * 5;
+            let next = cadence.next(long_ago).unwrap();
+            tx.put_schedule(name, &cadence.to_string(), kind, long_ago, next).await.unwrap();
+        }
+        tx.pause_queue(held, None).await.unwrap();
+        let waiting = tx.enqueue(&NewJob::new(held, &json!({})).unique("all".into())).await.unwrap();
+        tx.commit().await.unwrap();
+        let options = JobsOptions {
+            schedules: vec![Schedule::new("missed", missed, hourly), Schedule::new("held", held, daily)],
+            ..quick("n1")
+        };
+        let node = Node::start(db, options, vec![succeeds(missed), succeeds(held)]).await;
+        until("both ticks are taken", async || {
+            db.schedules().await.unwrap().iter().all(|row| row.last_run_at.is_some())
+        })
+        .await;
+        until_completed(db, 1).await;
+        // The scheduler looks once a second: whatever else it thought due would be there by then.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let counts = db.job_counts().await.unwrap();
+        assert_eq!(counts.of_kind(missed.as_str()), 1, "five days of missed ticks are one run");
+        assert_eq!(counts.of_kind(held.as_str()), 1, "a run was waiting already");
+        assert_eq!(counts.of(held.as_str(), JobState::Pending), 1, "a pause holds from a node's start on");
+        let row = db.schedules().await.unwrap().into_iter().find(|row| row.name == "held").unwrap();
+        assert_eq!(row.last_job_id, Some(waiting.id));
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn killed_database_sessions_lose_no_job() {
     if let Some(test) = postgres().await {
         let db = &test.db;

@@ -271,6 +271,30 @@ async fn drain_gives_unfinished_jobs_back_with_their_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn long_jobs_that_listen_do_not_hold_up_a_drain() {
+    for test in testing::each().await {
+        let db = &test.db;
+        let handler = does(KIND, |job| {
+            Box::pin(async move {
+                while !job.should_stop() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Ok(Outcome::Snooze(Duration::ZERO))
+            })
+        });
+        let node = Node::start(db, quick("n1"), vec![handler]).await;
+        let id = enqueue(db, job(1)).await;
+        until_state(db, id, JobState::Running).await;
+        let began = std::time::Instant::now();
+        node.jobs.drain(MINUTE).await;
+        assert!(began.elapsed() < Duration::from_secs(20), "the drain waited {:?}", began.elapsed());
+        let back = view(db, id).await;
+        assert_eq!((back.status, back.attempts), (JobState::Pending, 0));
+        node.tree.stop(Duration::from_secs(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stopping_the_tree_alone_gives_jobs_back_too() {
     for test in testing::each().await {
         let db = &test.db;
@@ -341,6 +365,48 @@ async fn another_owners_first_job_starts_within_the_next_round() {
         let place = order.iter().position(|n| *n == 1000).unwrap();
         assert!(place <= 2 + 3, "it was number {place} to start");
         drop(order);
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn owners_take_turns_even_when_jobs_are_claimed_ahead() {
+    for test in testing::each().await {
+        let db = &test.db;
+        let order: Arc<Mutex<Vec<String>>> = Arc::default();
+        let log = order.clone();
+        let handler = does(KIND, move |job| {
+            let log = log.clone();
+            Box::pin(async move {
+                let payload: serde_json::Value = job.payload()?;
+                log.lock().unwrap().push(payload["owner"].as_str().unwrap().to_owned());
+                Ok(Outcome::Done)
+            })
+        });
+        let of = |owner: &str, count: usize| {
+            (0..count).map(|_| (json!({"owner": owner}), Some(owner.to_owned()))).collect::<Vec<_>>()
+        };
+        let mut options = quick("n1");
+        options.kinds.insert(KIND, KindOverride { concurrency: Some(1), ..Default::default() });
+        let node = Node::start(db, options, vec![handler]).await;
+        // Jobs that take no time: from now on hundreds are claimed at once.
+        let mut tx = db.begin().await.unwrap();
+        tx.enqueue_many(KIND, &of("warm-up", 300)).await.unwrap();
+        tx.commit().await.unwrap();
+        until_completed(db, 300).await;
+        let mut tx = db.begin().await.unwrap();
+        for (owner, count) in [("big", 400), ("small", 5), ("tiny", 1)] {
+            tx.enqueue_many(KIND, &of(owner, count)).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        until_completed(db, 706).await;
+        let order = order.lock().unwrap()[300..].to_vec();
+        for owner in ["big", "small", "tiny"] {
+            let first = order.iter().position(|o| o == owner).unwrap();
+            assert!(first < 3, "{owner} had to wait for {first} jobs");
+        }
+        let last_of_small = order.iter().rposition(|o| o == "small").unwrap();
+        assert!(last_of_small < 20, "the fifth of `small` was number {last_of_small}");
         node.stop().await;
     }
 }

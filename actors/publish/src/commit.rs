@@ -6,8 +6,9 @@ use publaryn_blobs::BlobKey;
 use publaryn_core::{
     Decision, Ecosystem, Operation, PackageId, PackageName, Principal, RegistryError, ReleaseId, ReleaseState,
     RepositoryId, RepositoryKind, Timestamp, TokenKind, UserId, Visibility,
-    access::{Denial, Relation, Resource},
+    access::{Denial, Owner, Relation, Resource},
     audit::{AuditAction, AuditEntry},
+    crash::{self, CrashPoint},
     decide,
     principal::{Binding, Credential, Who},
     publish::{NewArtifact, PublishCommand},
@@ -48,10 +49,15 @@ pub struct Committed {
     pub is_first: bool,
     pub visibility: Visibility,
     pub repository_slug: Option<String>,
+    /// Keys of uploads whose content was in the store already: nothing will ever refer to them.
+    pub unused: Vec<BlobKey>,
 }
 
 /// How long the name of an unpublished package stays closed even to its owner.
 const RECREATE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Dependencies remembered of one release; the largest honest packages have some hundred.
+const MAX_DEPENDENCIES: usize = 2_000;
 
 /// Case and separators do not make a reserved name another one.
 pub fn fold_name(name: &str) -> String {
@@ -92,12 +98,18 @@ pub async fn commit(
     if !tx.insert_release(&release, now).await? {
         return Err(RegistryError::VersionExists(command.version.to_string()));
     }
+    let mut unused = Vec::new();
     for file in files {
         let NewArtifact { digests, size_bytes, .. } = &file.artifact;
-        tx.upsert_blob(digests.sha256, file.location.as_str(), *size_bytes, now).await?;
+        let kept = tx.upsert_blob(digests.sha256, file.location.as_str(), *size_bytes, now).await?;
+        if kept != file.location.as_str() {
+            unused.push(file.location.clone());
+        }
         let artifact = tx.insert_artifact(id, &file.artifact, now).await?;
         tx.enqueue(&ScanArtifact::job(artifact, place.head.owner)).await?;
     }
+    let dependencies: Vec<&str> = command.dependencies().take(MAX_DEPENDENCIES).collect();
+    tx.record_dependencies(package, &dependencies).await?;
     use_up(&mut tx, who, now).await?;
     place.audit_creation(&mut tx, who, command, now).await?;
     let entry = AuditEntry::by(who, AuditAction::ReleasePublish)
@@ -105,6 +117,7 @@ pub async fn commit(
         .release(id)
         .with("version", command.version.as_str())
         .with("source", command.ecosystem.as_str());
+    crash::reached(CrashPoint::ReleaseWritten);
     tx.commit_audited(&entry, now).await?;
     Ok(Committed {
         release: id,
@@ -112,6 +125,7 @@ pub async fn commit(
         is_first: place.is_first,
         visibility: place.head.effective,
         repository_slug: place.new_repository.map(|r| r.slug),
+        unused,
     })
 }
 
@@ -167,6 +181,7 @@ pub(crate) async fn place(
         Some(head) => existing(tx, who, head, now).await?,
         None => create(tx, settings, who, command, now).await?,
     };
+    crash::reached(CrashPoint::PackageLocked);
     if command.name.respells(&place.head.name) {
         return Err(RegistryError::NameTaken { existing: Some(place.head.name.to_string()) });
     }
@@ -175,7 +190,8 @@ pub(crate) async fn place(
 
 async fn existing(tx: &mut Tx, who: &Principal, head: PackageHead, now: Timestamp) -> Result<Place, RegistryError> {
     let relation = match &who.who {
-        Who::User(user) => tx.relation(head.id, user.id).await?,
+        // The owner has every right there is; being a co-owner beside adds nothing.
+        Who::User(user) if head.owner != Owner::User(user.id) => tx.relation(head.id, user.id).await?,
         _ => Relation::default(),
     };
     allow(decide(who, Operation::Publish, Resource::Package(&head.access(relation))))?;
@@ -206,6 +222,11 @@ async fn create(
     now: Timestamp,
 ) -> Result<Place, RegistryError> {
     let name = &command.name;
+    if let Some(holder) = tx.package_with_collision_key(command.ecosystem, name.collision_key()).await?
+        && holder.normalized_name == name.canonical()
+    {
+        return created_meanwhile(tx, who, command, now).await;
+    }
     let (repository, is_new) = creation(tx, settings, who, command.ecosystem, name, now).await?;
     // A client's wish may narrow, never widen.
     let visibility = command.access_hint.map_or(repository.visibility, |hint| hint.max(repository.visibility));
@@ -218,12 +239,7 @@ async fn create(
         visibility,
     };
     if !tx.insert_package(&new, now).await? {
-        // Another replica created it between our look and our insert; its row decides.
-        let head = tx.lock_package(command.ecosystem, name.canonical()).await?;
-        return match head {
-            Some(head) => existing(tx, who, head, now).await,
-            None => Err(RegistryError::NameTaken { existing: None }),
-        };
+        return created_meanwhile(tx, who, command, now).await;
     }
     let head =
         tx.lock_package_by_id(new.id).await?.ok_or_else(|| RegistryError::internal("a package just inserted"))?;
@@ -271,6 +287,19 @@ pub async fn may_create(
     let outcome = creation(&mut tx, settings, who, ecosystem, name, Timestamp::now()).await;
     tx.rollback().await?;
     outcome.map(drop)
+}
+
+/// Another replica created the package since we looked; its row decides.
+async fn created_meanwhile(
+    tx: &mut Tx,
+    who: &Principal,
+    command: &PublishCommand,
+    now: Timestamp,
+) -> Result<Place, RegistryError> {
+    match tx.lock_package(command.ecosystem, command.name.canonical()).await? {
+        Some(head) => existing(tx, who, head, now).await,
+        None => Err(RegistryError::NameTaken { existing: None }),
+    }
 }
 
 /// The repository in which a first publish lands (access.md §6), and whether it was made just now.

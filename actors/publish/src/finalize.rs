@@ -21,6 +21,18 @@ pub enum Verdict {
 /// Decides a release whose scans have all ended. Any number of callers may race: the row lock and
 /// the state make exactly one of them act.
 pub async fn finalize(tx: &mut Tx, release: &ReleaseProgress, now: Timestamp) -> Result<Verdict, RegistryError> {
+    let head = tx.lock_package_by_id(release.package_id).await?;
+    let head = head.ok_or_else(|| RegistryError::internal("a release without its package"))?;
+    finalize_in(tx, &head, release, now).await
+}
+
+/// [`finalize`] for who has locked the package already.
+pub(crate) async fn finalize_in(
+    tx: &mut Tx,
+    head: &PackageHead,
+    release: &ReleaseProgress,
+    now: Timestamp,
+) -> Result<Verdict, RegistryError> {
     if release.status != ReleaseState::Scanning || release.scans_done < release.scans_total {
         return Ok(Verdict::Unchanged);
     }
@@ -33,8 +45,10 @@ pub async fn finalize(tx: &mut Tx, release: &ReleaseProgress, now: Timestamp) ->
     let blocking: Vec<String> =
         findings.iter().filter(|f| blocks(&f.as_finding(), level)).map(|f| f.id.to_string()).collect();
     if blocking.is_empty() {
-        go_live(tx, release, facts.repository_kind, now).await?;
-        graph::wake_parents(tx, release, now).await?;
+        go_live(tx, head, release, facts.repository_kind, now).await?;
+        if facts.ecosystem == Ecosystem::Oci {
+            graph::wake_parents(tx, release, now).await?;
+        }
         return Ok(Verdict::Live);
     }
     tx.set_release_state(release.id, ReleaseState::Quarantine, now).await?;
@@ -43,7 +57,9 @@ pub async fn finalize(tx: &mut Tx, release: &ReleaseProgress, now: Timestamp) ->
     let entry = AuditEntry::system(AuditAction::ReleaseScanBlock).package(release.package_id).release(release.id);
     tx.append_audit(&entry.with("version", release.version.as_str()), now).await?;
     metrics::counter!("publaryn_publishes_total", "outcome" => "blocked").increment(1);
-    graph::wake_parents(tx, release, now).await?;
+    if facts.ecosystem == Ecosystem::Oci {
+        graph::wake_parents(tx, release, now).await?;
+    }
     Ok(Verdict::Blocked)
 }
 
@@ -60,34 +76,32 @@ fn level(kind: RepositoryKind, effective: Visibility) -> PolicyLevel {
 
 async fn go_live(
     tx: &mut Tx,
+    head: &PackageHead,
     release: &ReleaseProgress,
     kind: RepositoryKind,
     now: Timestamp,
 ) -> Result<(), RegistryError> {
-    let head = tx
-        .lock_package_by_id(release.package_id)
-        .await?
-        .ok_or_else(|| RegistryError::internal("a release without its package"))?;
     let next = match (release.is_yanked, &release.deprecation_message) {
         (true, _) => ReleaseState::Yanked,
         (false, Some(_)) => ReleaseState::Deprecated,
         (false, None) => ReleaseState::Published,
     };
     tx.set_release_state(release.id, next, now).await?;
-    for tag in release.tags()? {
-        tx.set_tag(head.id, &tag, release.id, release.sequence, now).await?;
+    let tags = release.tags()?;
+    for tag in &tags {
+        tx.set_tag(head.id, tag, release.id, release.sequence, now).await?;
     }
-    if let Some(default) = default_tag(head.ecosystem) {
+    if let Some(default) = default_tag(head.ecosystem).filter(|default| !tags.iter().any(|tag| tag == default)) {
         tx.set_tag_if_absent(head.id, default, release.id, release.sequence, now).await?;
     }
     let speaks_for_package = match head.ecosystem {
-        Ecosystem::Oci => graph::set_staged_tags(tx, &head, release, kind, now).await?,
+        Ecosystem::Oci => graph::set_staged_tags(tx, head, release, kind, now).await?,
         _ => true,
     };
-    if speaks_for_package && !tx.has_newer_live_release(head.id, release.sequence).await? {
-        tx.set_package_facts(head.id, &release.facts()?).await?;
+    if speaks_for_package {
+        tx.set_package_facts(head.id, release.sequence, &release.facts()?).await?;
     }
-    tx.bump_revision(&head, now).await?;
+    tx.bump_revision(head, now).await?;
     tx.enqueue(&index_job(head.id, head.owner)).await?;
     let entry = AuditEntry::system(AuditAction::ReleaseScanPass).package(head.id).release(release.id);
     tx.append_audit(&entry.with("version", release.version.as_str()), now).await?;

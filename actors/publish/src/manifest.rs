@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use publaryn_blobs::BlobKey;
 use publaryn_core::{
     ContentDigest, Digest, PackageId, Principal, RegistryError, ReleaseId, ReleaseState, RepositoryKind, Timestamp,
     access::Denial,
@@ -28,7 +29,12 @@ use crate::{
 #[derive(Debug, Clone)]
 pub enum ManifestCommit {
     /// A new release, now scanning.
-    Staged { release: ReleaseId, repository_slug: Option<String> },
+    Staged {
+        release: ReleaseId,
+        repository_slug: Option<String>,
+        /// The manifest's bytes were here already, under another key.
+        unused: Option<BlobKey>,
+    },
     /// The digest is live; its tags point to it.
     Live { release: ReleaseId },
     /// The same digest is being scanned for an earlier push.
@@ -145,7 +151,8 @@ impl Push<'_> {
             return Err(RegistryError::VersionExists(self.command.version.to_string()).into());
         }
         let digests = &file.artifact.digests;
-        tx.upsert_blob(digests.sha256, file.location.as_str(), file.artifact.size_bytes, now).await?;
+        let kept = tx.upsert_blob(digests.sha256, file.location.as_str(), file.artifact.size_bytes, now).await?;
+        let unused = (kept != file.location.as_str()).then(|| file.location.clone());
         let artifact = tx.insert_artifact(id, &file.artifact, now).await?;
         tx.enqueue(&ScanArtifact::job(artifact, self.place.head.owner)).await?;
         tx.insert_manifest(&NewManifest {
@@ -172,7 +179,7 @@ impl Push<'_> {
         let entry = self.audit(AuditAction::ReleasePublish, id).with("tags", manifest.tags.clone());
         tx.commit_audited(&entry, now).await?;
         let repository_slug = self.place.new_repository.as_ref().map(|repository| repository.slug.clone());
-        Ok(ManifestCommit::Staged { release: id, repository_slug })
+        Ok(ManifestCommit::Staged { release: id, repository_slug, unused })
     }
 
     /// Finds the manifest's blobs in the repository and keeps them there: their rows are locked, and

@@ -5,6 +5,7 @@ use std::time::Duration;
 use publaryn_core::{
     RegistryError, ReleaseId, ReleaseState, Timestamp,
     audit::{AuditAction, AuditEntry},
+    finding::Category,
     job::JobKind,
 };
 use publaryn_jobs::{Handler, JobContext, JobError, Outcome};
@@ -56,14 +57,17 @@ impl Handler for FinalizeRelease {
     }
 }
 
-/// The `reconcile_releases` job: no release stays in `scanning` once its scan jobs have ended, and
-/// every live package is indexed.
+/// The `reconcile_releases` job: no release stays in `scanning` once its scan jobs have ended, every
+/// live package is indexed, and no upload that a native client gave up stays for good.
 pub struct ReconcileReleases {
     pub db: Db,
+    /// `gc.upload_ttl_hours`.
+    pub upload_ttl: Duration,
 }
 
-/// Releases whose last change is younger than this are still on their ordinary way.
-const SETTLED: Duration = Duration::from_secs(30);
+/// Releases whose last change is younger than this are still on their ordinary way. With the tick of
+/// 30 s it keeps the minute that jobs.md J11 gives.
+const SETTLED: Duration = Duration::from_secs(10);
 /// Releases looked at per run; the next run continues.
 const BATCH: i64 = 500;
 
@@ -85,11 +89,28 @@ impl Handler for ReconcileReleases {
             tx.enqueue(&index_job(head.id, head.owner)).await.map_err(JobError::retry)?;
             tx.commit().await.map_err(JobError::retry)?;
         }
+        let given_up = Timestamp::now() - self.upload_ttl;
+        for upload in self.db.abandoned_uploads(given_up, BATCH).await.map_err(JobError::retry)? {
+            self.give_up(&upload, given_up).await.map_err(JobError::retry)?;
+            job.progress(1, None).await?;
+        }
         Ok(Outcome::Done)
     }
 }
 
 impl ReconcileReleases {
+    /// Deletes an upload that was never submitted. Nobody ever saw it, so its version number is free again.
+    async fn give_up(&self, upload: &ReleaseProgress, before: Timestamp) -> Result<(), RegistryError> {
+        let mut tx = self.db.begin().await?;
+        tx.lock_package_by_id(upload.package_id).await?;
+        if !tx.delete_abandoned_upload(upload.id, before).await? {
+            return Ok(()); // its client came back meanwhile
+        }
+        let entry = AuditEntry::system(AuditAction::ReleaseDelete).package(upload.package_id).release(upload.id);
+        let entry = entry.with("version", upload.version.as_str()).with("reason", "upload_abandoned");
+        Ok(tx.commit_audited(&entry, Timestamp::now()).await?)
+    }
+
     async fn release(&self, release: &ReleaseProgress) -> Result<(), RegistryError> {
         let mut tx = self.db.begin().await?;
         let mut failure = content_failure(&mut tx, release).await?;
@@ -114,6 +135,10 @@ impl ReconcileReleases {
         }
         tx.upsert_finding(release.id, None, &scan_failed(&reason), now).await?;
         tx.set_release_state(release.id, ReleaseState::Quarantine, now).await?;
+        let open = tx.unresolved_findings(release.id).await?;
+        let blocking: Vec<String> =
+            open.iter().filter(|f| f.category == Category::ScannerFailure).map(|f| f.id.to_string()).collect();
+        tx.set_blocked_by(release.id, &serde_json::Value::from(blocking).to_string()).await?;
         let entry = AuditEntry::system(AuditAction::ReleaseScanBlock).package(release.package_id).release(release.id);
         Ok(tx.commit_audited(&entry.with("reason", "scan_failed"), now).await?)
     }

@@ -1,12 +1,13 @@
 //! The `scan_artifact` job: run the scanners over one artifact, store what they found, and decide
 //! the release once its last scan has ended.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use publaryn_blobs::{BlobKey, BlobStore};
 use publaryn_core::{
     ArtifactId, Digest, PackageId, Timestamp,
     access::Owner,
+    crash::{self, CrashPoint},
     finding::{Category, Finding, FindingKind, Severity},
     job::JobKind,
 };
@@ -15,7 +16,7 @@ use publaryn_metadata::{Db, findings::ScanTarget, jobs::NewJob};
 use publaryn_scan::{ScanArtifact as ArtifactFacts, ScanJob, ScannerPool};
 use serde::{Deserialize, Serialize};
 
-use crate::finalize::finalize;
+use crate::finalize::finalize_in;
 
 /// Scans artifacts. Idempotent: findings are upserted and an artifact counts as scanned once.
 pub struct ScanArtifact {
@@ -44,11 +45,16 @@ pub(crate) fn partition(owner: Owner) -> String {
     }
 }
 
+/// How long a changed package waits for its search document: what changes meanwhile shares the one
+/// commit of the index, which costs more than a publish does (ADR 0008).
+const INDEX_DELAY: Duration = Duration::from_secs(1);
+
 /// The job that brings a package's search document up to date.
 pub fn index_job(package: PackageId, owner: Owner) -> NewJob {
     NewJob::new(JobKind::IndexPackage, &serde_json::json!({ "package_id": package }))
         .unique(package.to_string())
         .partition(partition(owner))
+        .after(INDEX_DELAY)
 }
 
 impl ScanArtifact {
@@ -92,16 +98,19 @@ impl ScanArtifact {
         let mut tx = self.db.begin().await.map_err(JobError::retry)?;
         // Every writer locks the package before its releases: publishers of further versions would
         // otherwise wait for us while we wait for them.
-        tx.lock_package_by_id(target.package_id).await.map_err(JobError::retry)?;
+        let head = tx.lock_package_by_id(target.package_id).await.map_err(JobError::retry)?;
+        let head = head.ok_or_else(|| JobError::retry("a release without its package"))?;
         let first_time = tx.mark_artifact_scanned(target.artifact_id, ruleset).await.map_err(JobError::retry)?;
         for finding in findings {
             let artifact = Some((target.artifact_id, target.sha256));
             tx.upsert_finding(target.release_id, artifact, finding, now).await.map_err(JobError::retry)?;
         }
+        crash::reached(CrashPoint::FindingsStored);
         if first_time {
             let release = tx.count_scan_done(target.release_id, now).await.map_err(JobError::retry)?;
-            finalize(&mut tx, &release, now).await.map_err(JobError::retry)?;
+            finalize_in(&mut tx, &head, &release, now).await.map_err(JobError::retry)?;
         }
+        crash::reached(CrashPoint::ReleaseDecided);
         job.complete_in(&mut tx).await?;
         tx.commit().await.map_err(JobError::retry)
     }
@@ -114,6 +123,7 @@ impl Handler for ScanArtifact {
     }
 
     async fn run(&self, job: &JobContext) -> Result<Outcome, JobError> {
+        crash::reached(CrashPoint::ScanStarted);
         let artifact_id = match job.payload()? {
             Payload::Artifact { artifact_id } => artifact_id,
             Payload::Content { content } => return self.scan_content(job, content).await,
@@ -126,7 +136,9 @@ impl Handler for ScanArtifact {
             return Ok(Outcome::Done);
         }
         let (findings, ruleset) = self.scan(&target).await?;
+        crash::reached(CrashPoint::ScanFinished);
         self.record(job, &target, &findings, &ruleset).await?;
+        crash::reached(CrashPoint::ScanCommitted);
         Ok(Outcome::Committed)
     }
 }

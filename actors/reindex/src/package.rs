@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use publaryn_core::{Clock, PackageId, SystemClock, job::JobKind};
+use publaryn_core::{
+    Clock, PackageId, SystemClock,
+    crash::{self, CrashPoint},
+    job::JobKind,
+};
 use publaryn_jobs::{Handler, JobContext, JobError, Outcome};
 use publaryn_metadata::{Db, search_documents::SearchRow};
 use publaryn_search::{IndexOp, SearchIndex};
@@ -31,8 +35,10 @@ impl Handler for IndexPackage {
     }
 
     async fn run(&self, job: &JobContext) -> Result<Outcome, JobError> {
+        crash::reached(CrashPoint::IndexStarted);
         let Payload { package_id } = job.payload()?;
         index_package(&self.db, &*self.index, package_id).await?;
+        crash::reached(CrashPoint::IndexNoted);
         Ok(Outcome::Done)
     }
 }
@@ -49,6 +55,7 @@ pub(crate) async fn index_package(db: &Db, index: &dyn SearchIndex, package: Pac
         let op = row.as_ref().map_or(IndexOp::Remove(package), |row| index_op(row, read_at));
         let batch = if is_ghost { vec![IndexOp::Remove(package), op] } else { vec![op] };
         let applied = index.apply(batch).await?;
+        crash::reached(CrashPoint::IndexWritten);
         let now = db.search_row(package).await?;
         if !is_same(row.as_ref(), now.as_ref()) {
             is_ghost = false;

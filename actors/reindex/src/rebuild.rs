@@ -57,6 +57,9 @@ impl Handler for ReindexSearch {
                 let mut rebuild = Rebuild::resume(&self.db, &*self.index).await?;
                 while rebuild.step().await? {
                     job.progress(rebuild.cursor.done, Some(total)).await?;
+                    if job.should_stop() {
+                        return Ok(Outcome::Snooze(Duration::ZERO));
+                    }
                 }
                 rebuild.finish().await?;
             }

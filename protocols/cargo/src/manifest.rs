@@ -148,6 +148,8 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -211,6 +213,28 @@ mod tests {
         for bad in [&b"\xff"[..], b"[package", b"", b"[package]\nname = 'x'", b"[package]\nname = 1\nversion = '1.0.0'"]
         {
             assert!(Manifest::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            Manifest::parse(&bytes).ok();
+        }
+
+        /// Tables, arrays and scalars where other things are expected count as absent or are refused.
+        #[test]
+        fn no_shape_panics(
+            section in prop::sample::select(vec!["package", "dependencies", "target.x.dependencies", "features", "lib", "[bin]"]),
+            key in "[a-z-]{1,12}",
+            value in prop::sample::select(vec!["1", "[]", "{}", "'x'", "true", "[[1], {a = 2}]", "{version = [1]}", "1979-05-27"]),
+        ) {
+            let text = format!("[{section}]\n{key} = {value}\nname = {value}\nversion = {value}\n");
+            Manifest::parse(text.as_bytes()).ok();
+            let named = format!("[package]\nname = 'x'\nversion = '1.0.0'\n[{section}.sub]\n{key} = {value}\n");
+            if let Ok(manifest) = Manifest::parse(named.as_bytes()) {
+                prop_assert_eq!((manifest.name.as_str(), manifest.version.as_str()), ("x", "1.0.0"));
+            }
         }
     }
 }

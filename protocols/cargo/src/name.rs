@@ -187,6 +187,17 @@ mod tests {
         }
 
         #[test]
+        fn what_is_accepted_is_found_under_its_index_path(name in "\\PC{0,70}|[A-Za-z0-9_-]{1,70}") {
+            if let Ok(parsed) = parse_name(&name) {
+                let lower = parsed.display().to_ascii_lowercase();
+                let path = index_path(&lower);
+                prop_assert_eq!(name_of_index_path(&path), Some(lower.as_str()));
+                prop_assert!(addresses(&lower, parsed.display()));
+                prop_assert_eq!(parsed.collision_key(), collision_key(&lower));
+            }
+        }
+
+        #[test]
         fn no_path_panics(path in "\\PC{0,40}") {
             name_of_index_path(&path);
         }

@@ -96,12 +96,16 @@ fn parse(text: &str) -> Option<Url> {
     Url::parse(text.strip_prefix("sparse+").unwrap_or(text)).ok()
 }
 
+/// What may be repeated of a text that is no URL: not what could be credentials.
 fn shortened(text: &str) -> String {
-    text.chars().take(80).collect()
+    let shown = text.rsplit_once('@').map_or(text, |(_, host)| host);
+    shown.chars().take(80).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -160,6 +164,34 @@ mod tests {
         ] {
             let error = own.check_foreign(bad).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_url_panics_or_leaks(url in "\\PC{0,60}|(sparse\\+)?(https?|ssh|file)://([a-z]{0,4}(:[a-z]{0,9})?@)?[a-z.:0-9]{0,12}/[a-z/]{0,12}") {
+            let own = OwnIndexes::new(["https://pkg.example/base"]);
+            own.contains(&url);
+            if let (Err(error), Some((_, rest))) = (own.check_foreign(&url), url.split_once("://"))
+                && let Some((credentials, _)) = rest.split_once('@')
+                && let Some((_, password)) = credentials.split_once(':')
+                && password.len() > 3
+            {
+                prop_assert!(!error.to_string().contains(password), "{}", error);
+            }
+        }
+
+        #[test]
+        fn ours_is_ours_in_every_spelling(sparse: bool, plain: bool, slash: bool, upper: bool, auth: bool) {
+            let host = if upper { "PKG.Example" } else { "pkg.example" };
+            let url = format!(
+                "{}{}://{host}/base/cargo/index{}{}",
+                if sparse { "sparse+" } else { "" },
+                if plain { "http" } else { "https" },
+                if auth { "/auth" } else { "" },
+                if slash { "/" } else { "" },
+            );
+            prop_assert!(OwnIndexes::new(["https://pkg.example/base"]).contains(&url), "{}", url);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The order of the checks is that of cargo.md §6: who, frame, metadata, archive. The archive streams
 //! into the store while it is inspected; it is never held in memory or unpacked to disk.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::{body::Body, response::Response};
 use http::{StatusCode, header};
@@ -31,6 +31,10 @@ use crate::{
 const MAX_NAMED_DEPENDENCIES: usize = 10;
 /// What a client without `Expect: 100-continue` may still send before it reads our refusal.
 const DRAIN_UNAUTHENTICATED_BYTES: u64 = 1 << 20;
+
+/// Longest wait for a verdict, whatever the operator allows: cargo gives up on a connection that is
+/// silent for 30 s.
+const MAX_WAIT: Duration = Duration::from_secs(20);
 
 pub(crate) async fn publish(call: Call, body: Body) -> Response {
     call.answer(run(&call, body).await)
@@ -88,12 +92,11 @@ async fn check(call: &Call, metadata: &[u8]) -> Result<CheckedCrate, CargoError>
         .map_err(|error| refusal(error, name.display()))?;
     let bases = own_bases(call);
     let checked = new.check(&OwnIndexes::new(bases.iter().map(String::as_str)), bases.clone())?;
-    if let Some(view) = &holder {
-        // Held versions are found by the commit; this one only spares an upload that cannot succeed.
-        let document = call.registry.document(view).await?;
-        if let Some(taken) = document.releases.iter().find(|r| r.row.version_key == checked.version.unique_key()) {
-            return Err(RegistryError::VersionExists(taken.row.version.clone()).into());
-        }
+    if let Some(view) = &holder
+        && let Some(taken) = call.registry.taken_version(view, &checked.version).await?
+    {
+        // The commit finds this, too; here it spares an upload that cannot succeed.
+        return Err(RegistryError::VersionExists(taken).into());
     }
     Ok(checked)
 }
@@ -150,7 +153,7 @@ async fn store(call: &Call, mut checked: CheckedCrate, framed: PublishBody, limi
         tags: Vec::new(),
         access_hint: None,
     };
-    let published = call.registry.publish(&call.who, command, vec![staged]).await;
+    let published = call.registry.publish_within(&call.who, command, vec![staged], MAX_WAIT).await;
     let published = published.map_err(|error| refusal(error, checked.name.display()))?;
     conclude(call, checked, &published).await
 }

@@ -173,7 +173,7 @@ fn folded_target(target: &str) -> String {
     let mut is_quoted = false;
     for c in target.chars() {
         is_quoted ^= c == '"';
-        if c == ')' && !is_quoted && folded.ends_with(',') {
+        while c == ')' && !is_quoted && folded.ends_with(',') {
             folded.pop();
         }
         if is_quoted || !c.is_whitespace() {

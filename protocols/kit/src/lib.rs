@@ -12,7 +12,7 @@ mod range;
 mod transfer;
 
 pub use adapter::{Adapter, Mount, RequestFacts};
-pub use base_url::BaseUrl;
+pub use base_url::{BaseUrl, PROXY_HEADERS};
 pub use body::{byte_stream, read_body};
 pub use failure::{Failure, Reason, error_status, json_error};
 pub use metadata::respond_rendered;

@@ -25,7 +25,7 @@ pub fn respond_rendered(document: &Rendered, request: &HeaderMap, is_open: bool)
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     let headers = response.headers_mut();
-    headers.reserve(8);
+    headers.reserve(12);
     if !fresh {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(document.content_type));
         if gzip.is_some() {
@@ -71,10 +71,9 @@ fn accepts_gzip(request: &HeaderMap) -> bool {
         for item in value.split(',') {
             let mut parts = item.split(';').map(str::trim);
             let coding = parts.next().unwrap_or_default();
-            let refused = parts.any(|p| {
-                p.strip_prefix("q=")
-                    .is_some_and(|q| q.trim_end_matches('0').trim_end_matches('.').is_empty() || q == "0")
-            });
+            let refused = parts
+                .filter_map(|parameter| parameter.strip_prefix("q="))
+                .any(|weight| weight.trim().parse::<f32>().is_ok_and(|weight| weight <= 0.0));
             if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") {
                 return !refused;
             }

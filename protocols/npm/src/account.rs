@@ -9,12 +9,12 @@ use publaryn_core::{
     principal::{Credential, Who},
 };
 use publaryn_registry::identity::{
-    IdentityError, IssuedToken, Lifetime, NewAccount, ProfilePatch, RequestedBinding, TokenRequest,
+    IdentityError, IssuedToken, Lifetime, NewAccount, PasswordProof, ProfilePatch, RequestedBinding, TokenRequest,
 };
 use serde_json::{Map, Value, json};
 
 use crate::{
-    call::{Answer, Call, created, json, ok},
+    call::{Answer, Call, created, json, noticed, ok},
     error::{NpmError, identity_error},
     name,
 };
@@ -27,7 +27,9 @@ pub(crate) fn login_scopes() -> ScopeSet {
 /// `GET /-/whoami`.
 pub(crate) async fn whoami(call: &Call) -> Answer {
     match &call.who.who {
-        Who::User(user) => ok(json!({ "username": user.username })),
+        Who::User(user) => {
+            Ok(noticed(json(StatusCode::OK, &json!({ "username": user.username })), call.expiry_notice().await))
+        }
         Who::Anonymous => Err(call.registry.broken_credential(&call.who).into()),
         Who::Automation { .. } => ok(json!({ "username": "organization-token" })),
         Who::TrustedPublisher { .. } => ok(json!({ "username": "trusted-publisher" })),
@@ -70,8 +72,9 @@ pub(crate) async fn login(call: &Call, username: &str) -> Answer {
             Err(error) => return Err(identity_error(error)),
         }
     }
+    let proof = PasswordProof { password: &password, code: call.one_time_password() };
     let issued = identity
-        .login_for_token(username, &password, "npm login", login_scopes(), Lifetime::Default, &origin)
+        .login_for_token(username, proof, "npm login", login_scopes(), Lifetime::Default, &origin)
         .await
         .map_err(identity_error)?;
     created(json!({
@@ -151,14 +154,15 @@ pub(crate) async fn create_token(call: &Call) -> Answer {
     };
     let wish = TokenWish::parse(&body)?;
     let password = Secret::new(body.get("password").and_then(Value::as_str).unwrap_or_default());
+    let proof = PasswordProof { password: &password, code: call.one_time_password() };
     let (identity, origin) = (call.registry.identity(), call.origin());
     let issued = match wish.package {
         None => {
-            let login = identity.login_for_token(&username, &password, &wish.name, wish.scopes, wish.lifetime, &origin);
+            let login = identity.login_for_token(&username, proof, &wish.name, wish.scopes, wish.lifetime, &origin);
             login.await.map_err(identity_error)?
         }
         Some(package) => {
-            identity.prove_password(&username, &password, &origin).await.map_err(identity_error)?;
+            identity.prove_password(&username, proof, &origin).await.map_err(identity_error)?;
             let request = TokenRequest {
                 name: wish.name,
                 kind: TokenKind::Package,
@@ -324,7 +328,9 @@ pub(crate) async fn set_profile(call: &Call) -> Answer {
         let part = |key: &str| Secret::new(change.get(key).and_then(Value::as_str).unwrap_or_default());
         let new =
             identity.rules().password(part("new")).map_err(|e| NpmError::bad_request(format!("password: {e}")))?;
-        identity.change_password(&call.who, &part("old"), &new, &origin).await.map_err(identity_error)?;
+        let old = part("old");
+        let proof = PasswordProof { password: &old, code: call.one_time_password() };
+        identity.change_password_by_login(&call.who, proof, &new, &origin).await.map_err(identity_error)?;
     }
     if patch != ProfilePatch::default() {
         let patch = patch.checked().map_err(|problems| identity_error(IdentityError::Invalid(problems)))?;
@@ -350,7 +356,30 @@ async fn is_unchanged(call: &Call, key: &str, value: &Value) -> Result<bool, Npm
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Whatever else a request says, a named package limits the token and a missing permission gives no right to write.
+        #[test]
+        fn no_request_yields_a_wider_token_than_it_names(
+            key in "(name|expires|packages_all|cidr_whitelist|scopes|orgs|bypass_2fa|otp|[a-z_]{1,8})",
+            value in prop_oneof![Just(Value::Null), Just(json!([])), Just(json!(true)), Just(json!(3)), "[a-z@/]{0,6}".prop_map(Value::from)],
+            package in proptest::option::of("(@a/b|c)"),
+        ) {
+            let mut body = json!({ "password": "p" });
+            body[key] = value;
+            if let Some(package) = &package {
+                body["packages"] = json!([package]);
+            }
+            let is_granular = body.get("readonly").is_none();
+            if let Ok(wish) = wish(body) {
+                prop_assert_eq!(wish.package.map(|p| p.canonical().to_owned()), package);
+                prop_assert!(!is_granular || !wish.scopes.allows(Scope::PackagesPublish));
+            }
+        }
+    }
 
     fn wish(body: Value) -> Result<TokenWish, NpmError> {
         TokenWish::parse(body.as_object().unwrap())

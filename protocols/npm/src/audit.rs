@@ -227,7 +227,31 @@ impl Tree {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Lockfile trees of any shape, with nonsense in them.
+    fn tree() -> impl Strategy<Value = Value> {
+        let leaf =
+            prop_oneof![Just(Value::Null), Just(json!("1.0.0")), Just(json!({ "version": "1.0.0" })), Just(json!(7))];
+        leaf.prop_recursive(6, 60, 4, |inner| {
+            proptest::collection::vec(("(version|dependencies|a|b|@s/c)", inner), 0..5)
+                .prop_map(|members| Value::Object(members.into_iter().collect()))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_tree_is_counted_and_nothing_twice(value in tree()) {
+            let mut seen = Tree::default();
+            if let Value::Object(dependencies) = &value {
+                seen.add(dependencies, "", 0);
+            }
+            let paths: usize = seen.paths.values().flat_map(BTreeMap::values).map(Vec::len).sum();
+            prop_assert_eq!(paths as u64, seen.count);
+        }
+    }
 
     #[test]
     fn advisories_are_told_apart_by_a_stable_number() {

@@ -7,19 +7,29 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
-use publaryn_core::{Ecosystem, Principal, RegistryError, audit::ClientOrigin};
+use publaryn_core::{
+    Ecosystem, Principal, RegistryError, Timestamp, TokenKind, audit::ClientOrigin, principal::Credential,
+};
 use publaryn_protocol::BaseUrl;
-use publaryn_registry::{PackageView, Registry};
+use publaryn_registry::{PackageView, Registry, identity::CurrentCredential};
 use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
-use crate::{body, error::NpmError, name, signature::RegistryKey};
+use crate::{
+    body,
+    error::{NPM_NOTICE, NpmError},
+    name,
+    signature::RegistryKey,
+};
 
 /// Where this protocol answers.
 pub(crate) const MOUNT: &str = "/npm";
 
 /// Largest JSON body of account and settings routes, in bytes.
 const SMALL_BODY_BYTES: usize = 64 << 10;
+
+/// From when on people are told that their token ends.
+const EXPIRES_SOON_DAYS: u64 = 3;
 
 pub(crate) type Answer = Result<Response, NpmError>;
 
@@ -92,6 +102,31 @@ impl Call {
         self.registry.package(&self.who, Ecosystem::Npm, name).await
     }
 
+    /// The one-time password of a second factor; npm sends it when it was asked for one.
+    pub fn one_time_password(&self) -> Option<&str> {
+        self.headers().get("npm-otp")?.to_str().ok().map(str::trim).filter(|code| !code.is_empty())
+    }
+
+    /// What the holder of a lasting token should hear on the commands they run by hand: that it ends within days.
+    pub async fn expiry_notice(&self) -> Option<String> {
+        let Credential::Token(_, TokenKind::Personal | TokenKind::Package | TokenKind::Repository) =
+            self.who.credential
+        else {
+            return None;
+        };
+        // A courtesy: not knowing is no reason to fail what was done.
+        let Ok(CurrentCredential::Token(listed)) = self.registry.identity().current_credential(&self.who).await else {
+            return None;
+        };
+        let left = listed.token.expires_at?.since(Timestamp::now());
+        let days = left.as_secs() / 86_400;
+        match days {
+            0 => Some("your token expires within a day; log in again to get a new one".to_owned()),
+            1..=EXPIRES_SOON_DAYS => Some(format!("your token expires in {days} days; log in again to get a new one")),
+            _ => None,
+        }
+    }
+
     /// # Errors
     /// 401 for callers without a credential that holds.
     pub fn require_login(&self) -> Result<(), RegistryError> {
@@ -128,6 +163,14 @@ pub(crate) fn json(status: StatusCode, body: &Value) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The same answer with a text that npm prints.
+pub(crate) fn noticed(mut response: Response, notice: Option<String>) -> Response {
+    if let Some(value) = notice.and_then(|text| HeaderValue::from_str(&text).ok()) {
+        response.headers_mut().insert(NPM_NOTICE, value);
+    }
     response
 }
 

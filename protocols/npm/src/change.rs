@@ -73,6 +73,7 @@ pub(crate) async fn revise(call: &Call, name: &str, rev: &str) -> Answer {
         (Some(versions), _) => {
             unpublish_missing(call, name, &document, versions).await?;
             retag(call, name, &document, versions, body.get("dist-tags")).await?;
+            restar(call, name, &document, body.get("users")).await?;
         }
         (None, Some(maintainers)) => set_owners(call, name, &document, maintainers).await?,
         (None, None) => return Err(NpmError::bad_request("the body changes nothing this registry knows of")),
@@ -118,6 +119,17 @@ async fn retag(
     Ok(())
 }
 
+/// pnpm stars by sending the whole document back with the caller among its users, or no longer.
+async fn restar(call: &Call, name: &str, document: &PackageDocument, users: Option<&Value>) -> Result<(), NpmError> {
+    let (Some(user), Some(users)) = (call.who.user(), users.and_then(Value::as_object)) else { return Ok(()) };
+    let is_starred = users.get(user.username.as_str()).is_some_and(|starred| *starred == true);
+    if is_starred != document.stargazers.iter().any(|name| *name == user.username) {
+        let view = call.package(name).await?;
+        call.registry.set_star(&call.who, &view, is_starred).await?;
+    }
+    Ok(())
+}
+
 async fn set_owners(
     call: &Call,
     name: &str,
@@ -132,6 +144,26 @@ async fn set_owners(
         remove: current.iter().filter(|c| !wanted.iter().any(|w| same(c, w))).map(|c| (*c).to_owned()).collect(),
     };
     Ok(call.registry.change_owners(&call.who, Ecosystem::Npm, name, &change).await?)
+}
+
+/// `PUT /-/package/P/owners` with `{"user": …}`: one more owner.
+pub(crate) async fn add_owner(call: &Call, name: &str) -> Answer {
+    call.require_login()?;
+    let body = call.object().await?;
+    let Some(user) = body.get("user").and_then(Value::as_str) else {
+        return Err(NpmError::bad_request("the body must name a user"));
+    };
+    let change = OwnerChange { add: vec![user.to_owned()], remove: Vec::new() };
+    call.registry.change_owners(&call.who, Ecosystem::Npm, name, &change).await?;
+    ok(json!({ "ok": true }))
+}
+
+/// `DELETE /-/package/P/owners/U`.
+pub(crate) async fn remove_owner(call: &Call, name: &str, user: &str) -> Answer {
+    call.require_login()?;
+    let change = OwnerChange { add: Vec::new(), remove: vec![user.to_owned()] };
+    call.registry.change_owners(&call.who, Ecosystem::Npm, name, &change).await?;
+    ok(json!({ "ok": true }))
 }
 
 /// `DELETE /P/-rev/R`.
@@ -200,7 +232,7 @@ pub(crate) async fn set_access(call: &Call, name: &str) -> Answer {
         Some("restricted" | "private") => Visibility::Private,
         Some(_) => return Err(NpmError::bad_request("access must be public or restricted")),
         None if body.keys().any(|key| key.contains("tfa")) => {
-            return Err(NpmError::bad_request("second factors per package are not supported by this registry"));
+            return Err(NpmError::bad_request("a second factor per package is not supported by this registry"));
         }
         None => {
             return Err(NpmError::refused(StatusCode::BAD_REQUEST, "the body changes nothing this registry knows of"));

@@ -122,6 +122,8 @@ async fn dispatch(call: &Call, route: Route) -> Answer {
         ("GET", Route::Visibility(name)) => read::visibility(call, &name).await,
         ("GET", Route::Collaborators(name)) => read::collaborators(call, &name).await,
         ("GET", Route::UserPackages(user)) => read::packages_of_user(call, &user).await,
+        ("GET", Route::Access(name)) => read::access(call, &name).await,
+        ("GET", Route::UserStars(user)) => read::stars_of(call, &user).await,
         ("GET", Route::StarredByUser) => read::starred_by_user(call).await,
         ("GET", Route::Keys) => read::keys(call).await,
         ("GET", Route::Search) => search::search(call).await,
@@ -135,6 +137,8 @@ async fn dispatch(call: &Call, route: Route) -> Answer {
         ("PUT" | "POST", Route::DistTag { name, tag }) => change::put_tag(call, &name, &tag).await,
         ("DELETE", Route::DistTag { name, tag }) => change::delete_tag(call, &name, &tag).await,
         ("POST", Route::Access(name)) => change::set_access(call, &name).await,
+        ("PUT", Route::Owners(name)) => change::add_owner(call, &name).await,
+        ("DELETE", Route::Owner { name, user }) => change::remove_owner(call, &name, &user).await,
 
         ("GET", Route::Whoami) => account::whoami(call).await,
         ("GET", Route::User(name)) => account::user(call, &name).await,

@@ -140,7 +140,10 @@ const NODE_MODULES: &[&str] = &[
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::route::Route;
 
     #[test]
     fn names_that_may_be_published() {
@@ -193,6 +196,22 @@ mod tests {
             parse_name("@a/left-pad").unwrap().collision_key(),
             parse_name("@a/leftpad").unwrap().collision_key()
         );
+    }
+
+    proptest! {
+        /// Whatever comes in: an accepted name is itself in a URL, has a flat file name, and can be looked up.
+        #[test]
+        fn accepted_names_are_safe_everywhere(text in prop_oneof!["\\PC{0,30}", "[@a-zA-Z0-9._~/% -]{0,20}", "(@[a-z.-]{1,3}/)?[a-z._-]{1,5}"]) {
+            let accepted = parse_name(&text);
+            prop_assert!(accepted.is_err() || is_possible(&text));
+            if let Ok(name) = accepted {
+                prop_assert_eq!(name.canonical(), &text);
+                prop_assert_eq!(Route::parse(&format!("/{text}")), Route::Packument(text.clone()));
+                let file = tarball_filename(&text, "1.0.0");
+                prop_assert!(!file.contains(['/', '\\', '%']) && !file.starts_with('.'), "{}", file);
+                prop_assert!(!name.collision_key().is_empty());
+            }
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use publaryn_core::{
     ArtifactKind, BoxError, Ecosystem, PackageName, RegistryError,
     publish::{PublishCommand, PublishOutcome},
@@ -28,9 +28,9 @@ use self::{
 use crate::{
     archive::{ArchiveLimits, Inspection, inspect},
     body as request_body,
-    call::{Answer, Call, json as json_answer},
+    call::{Answer, Call, json as json_answer, noticed},
     change::{self, MAX_DOCUMENT_BYTES},
-    error::{NPM_NOTICE, NpmError},
+    error::NpmError,
     name::{self, tarball_filename},
     packument,
     release::{self, MAX_README_BYTES},
@@ -203,7 +203,7 @@ async fn publish(call: &Call, name: &PackageName, body: &mut Map<String, Value>,
     let command = command(call, submission, &artifact, &seen).await?;
     let version = command.version.clone();
     let published = call.registry.publish(&call.who, command, vec![artifact]).await?;
-    Ok(answer(call, name, version.as_str(), published))
+    Ok(answer(call, name, version.as_str(), published).await)
 }
 
 /// Drops staged bytes and fails.
@@ -263,7 +263,7 @@ async fn command(
     })
 }
 
-fn answer(call: &Call, name: &PackageName, version: &str, published: Published) -> axum::response::Response {
+async fn answer(call: &Call, name: &PackageName, version: &str, published: Published) -> axum::response::Response {
     let portal = call.portal();
     let page = format!("{}/packages/npm/{name}", portal.as_str());
     let (release, mut notice) = match published.outcome {
@@ -285,9 +285,8 @@ fn answer(call: &Call, name: &PackageName, version: &str, published: Published) 
         ));
     }
     let body = json!({ "ok": true, "success": true, "id": name.display(), "rev": format!("1-{}", release.0.simple()) });
-    let mut response = json_answer(StatusCode::CREATED, &body);
-    if let Some(value) = notice.and_then(|text| HeaderValue::from_str(&text).ok()) {
-        response.headers_mut().insert(NPM_NOTICE, value);
+    if notice.is_none() {
+        notice = call.expiry_notice().await;
     }
-    response
+    noticed(json_answer(StatusCode::CREATED, &body), notice)
 }

@@ -16,7 +16,8 @@ use crate::{
 /// `GET /P`: the packument, in the representation that `Accept` asks for.
 pub(crate) async fn packument(call: &Call, name: &str) -> Answer {
     let view = call.package(name).await?;
-    let wants_short = wants_abbreviated(call.headers());
+    // Who is going to write it back needs the revision, whatever its `Accept` says (npm unpublish).
+    let wants_short = wants_abbreviated(call.headers()) && call.query("write").is_none();
     let (flavour, content_type) =
         if wants_short { ("npm-abbreviated", ABBREVIATED_TYPE) } else { ("npm-full", FULL_TYPE) };
     let (base, key) = (call.base(), call.shared.key(&call.registry).await?);
@@ -103,6 +104,12 @@ pub(crate) async fn visibility(call: &Call, name: &str) -> Answer {
     ok(json!({ "public": view.is_open() }))
 }
 
+/// `GET /-/package/P/access`, as pnpm asks for it.
+pub(crate) async fn access(call: &Call, name: &str) -> Answer {
+    let view = call.package(name).await?;
+    ok(json!({ "access": if view.is_open() { "public" } else { "restricted" } }))
+}
+
 /// `GET /-/package/P/collaborators`.
 pub(crate) async fn collaborators(call: &Call, name: &str) -> Answer {
     let view = call.package(name).await?;
@@ -124,6 +131,12 @@ pub(crate) async fn starred_by_user(call: &Call) -> Answer {
     let views = call.registry.starred_by(&call.who, Ecosystem::Npm, key.trim_matches('"')).await?;
     let rows: Vec<Value> = views.iter().map(|view| json!({ "value": view.name() })).collect();
     ok(json!({ "rows": rows }))
+}
+
+/// `GET /-/user/U/stars`: the same in the form pnpm reads, names as keys.
+pub(crate) async fn stars_of(call: &Call, user: &str) -> Answer {
+    let views = call.registry.starred_by(&call.who, Ecosystem::Npm, user).await?;
+    ok(Value::Object(views.iter().map(|view| (view.name().to_owned(), true.into())).collect()))
 }
 
 /// `GET /-/npm/v1/keys`.

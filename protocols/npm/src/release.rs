@@ -3,9 +3,11 @@
 //! It is made once, when the release is published, so that a packument of a thousand versions is put
 //! together from finished pieces without parsing them.
 
-use publaryn_core::publish::PackageFacts;
+use publaryn_core::publish::{PackageFacts, REQUIRES};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
+
+use crate::name::is_possible;
 
 /// What the inspection of a tarball says beyond its digests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,12 +96,32 @@ pub fn document(
         "archive": archive,
         "readme_filename": readme_filename,
         "signatures": signatures,
+        REQUIRES: requires(manifest),
     });
     if let Some(bundle) = provenance {
         // Kept as it came and marked: nobody has verified it (npm.md §7).
         document["provenance"] = serde_json::json!({ "verified": false, "bundle": bundle });
     }
     document
+}
+
+/// The packages an installation of this one fetches, by name in the registry.
+fn requires(manifest: &Map<String, Value>) -> Vec<&str> {
+    let named = ["dependencies", "optionalDependencies", "peerDependencies"];
+    let mut names: Vec<&str> = named
+        .into_iter()
+        .filter_map(|key| manifest.get(key).and_then(Value::as_object))
+        .flatten()
+        .map(|(name, range)| match range.as_str().and_then(|range| range.trim().strip_prefix("npm:")) {
+            // An alias: the name that counts stands in the range, before its last `@`.
+            Some(target) => target.get(1..).and_then(|t| t.rfind('@')).map_or(target, |at| &target[..=at]),
+            None => name.as_str(),
+        })
+        .filter(|name| is_possible(name))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Whether installing the package runs something: its own scripts, or the implied `node-gyp rebuild`.
@@ -206,6 +228,16 @@ mod tests {
         assert!(!has_install_script(&scripts(json!({"prepare": "x", "install": " "})), false));
         assert!(has_install_script(&scripts(json!({})), true));
         assert!(!has_install_script(&map(json!({"gypfile": false})), true));
+    }
+
+    #[test]
+    fn dependencies_are_listed_by_their_name_in_the_registry() {
+        let manifest = map(json!({
+            "dependencies": {"b": "1", "@s/a": "^1", "alias": "npm:@s/real@^1", "bare": "npm:other", "Bad Name": "1"},
+            "optionalDependencies": {"o": "*"}, "peerDependencies": {"b": "1"}, "devDependencies": {"d": "1"},
+        }));
+        assert_eq!(requires(&manifest), ["@s/a", "@s/real", "b", "o", "other"]);
+        assert!(requires(&map(json!({"dependencies": ["b"]}))).is_empty());
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum Route {
     /// `/-/user/token/TOKEN`: the secret itself is in the path.
     Logout(String),
     UserPackages(String),
+    /// `/-/user/U/stars`: what pnpm asks for instead of the view.
+    UserStars(String),
     OrgPackages(String),
     Tokens,
     Token(String),
@@ -39,6 +41,12 @@ pub enum Route {
         tag: String,
     },
     Access(String),
+    /// `/-/package/P/owners`: pnpm changes owners one by one.
+    Owners(String),
+    Owner {
+        name: String,
+        user: String,
+    },
     Visibility(String),
     Collaborators(String),
     Packument(String),
@@ -88,6 +96,8 @@ impl Route {
             | Self::DistTags(name)
             | Self::DistTag { name, .. }
             | Self::Access(name)
+            | Self::Owners(name)
+            | Self::Owner { name, .. }
             | Self::Visibility(name)
             | Self::Collaborators(name)
             | Self::OidcExchange(name) => Some(name),
@@ -174,6 +184,7 @@ fn special(parts: &[&str]) -> Route {
         },
         ["user", "token", token] => Route::Logout(own(token)),
         ["user", user, "package"] => Route::UserPackages(own(user)),
+        ["user", user, "stars"] => Route::UserStars(own(user)),
         ["user", user] | ["user", user, "-rev", _] => match user.strip_prefix("org.couchdb.user:") {
             Some(name) => Route::User(own(name)),
             None => Route::Unknown,
@@ -184,6 +195,8 @@ fn special(parts: &[&str]) -> Route {
             Some((name, ["dist-tags"])) => Route::DistTags(name),
             Some((name, ["dist-tags", tag])) => Route::DistTag { name, tag: own(tag) },
             Some((name, ["access"])) => Route::Access(name),
+            Some((name, ["owners"])) => Route::Owners(name),
+            Some((name, ["owners", user])) => Route::Owner { name, user: own(user) },
             Some((name, ["visibility"])) => Route::Visibility(name),
             Some((name, ["collaborators"])) => Route::Collaborators(name),
             _ => Route::Unknown,
@@ -232,6 +245,8 @@ mod tests {
                     Route::DistTag { name: name.clone(), tag: s("beta") },
                 ),
                 (format!("/-/package/{spelling}/access"), Route::Access(name.clone())),
+                (format!("/-/package/{spelling}/owners"), Route::Owners(name.clone())),
+                (format!("/-/package/{spelling}/owners/grace"), Route::Owner { name: name.clone(), user: s("grace") }),
                 (format!("/-/package/{spelling}/visibility"), Route::Visibility(name.clone())),
                 (format!("/-/package/{spelling}/collaborators"), Route::Collaborators(name.clone())),
                 (format!("/-/npm/v1/attestations/{spelling}@1.0.0"), Route::Attestations(s("@s/n@1.0.0"))),
@@ -268,6 +283,7 @@ mod tests {
             ("/-/user/org.couchdb.user:alice/-rev/1", Route::User(s("alice"))),
             ("/-/user/token/pub_x", Route::Logout(s("pub_x"))),
             ("/-/user/alice/package", Route::UserPackages(s("alice"))),
+            ("/-/user/alice/stars", Route::UserStars(s("alice"))),
             ("/-/org/acme/package", Route::OrgPackages(s("acme"))),
             ("/-/_view/starredByUser", Route::StarredByUser),
         ] {
@@ -301,7 +317,43 @@ mod tests {
         }
     }
 
+    /// The text with some of its bytes percent-encoded, in either case; what they spell is the same.
+    fn respelled(text: &str, choices: &[u8]) -> String {
+        let mut choices = choices.iter().cycle();
+        let spell = |byte: u8| match choices.next().map_or(0, |choice| choice % 4) {
+            0 => format!("%{byte:02x}"),
+            1 => format!("%{byte:02X}"),
+            _ => char::from(byte).to_string(),
+        };
+        text.bytes().map(spell).collect()
+    }
+
     proptest! {
+        #[test]
+        fn every_spelling_of_every_name_is_one_route(
+            name in "(@[a-z0-9][a-z0-9._-]{0,4}/)?[a-z0-9][a-z0-9._-]{0,6}",
+            version in "[0-9]\\.[0-9]\\.[0-9](-[a-z0-9.]{1,4})?(\\+[a-z]{1,3})?",
+            choices in proptest::collection::vec(any::<u8>(), 1..20),
+        ) {
+            let (n, v) = (respelled(&name, &choices), respelled(&version, &choices));
+            let bare = name.rsplit('/').next().unwrap();
+            let file = format!("{bare}-{version}.tgz");
+            prop_assert_eq!(Route::parse(&format!("/{n}")), Route::Packument(name.clone()));
+            prop_assert_eq!(
+                Route::parse(&format!("//{n}/{v}")), Route::Manifest { name: name.clone(), spec: version.clone() });
+            prop_assert_eq!(
+                Route::parse(&format!("/{n}/-/{}", respelled(&file, &choices))),
+                Route::Tarball { name: name.clone(), file });
+            prop_assert_eq!(
+                Route::parse(&format!("/-/package/{n}/dist-tags/beta")),
+                Route::DistTag { name: name.clone(), tag: s("beta") });
+        }
+
+        #[test]
+        fn no_path_at_all_panics(path in "\\PC{0,40}") {
+            let _ = Route::parse(&path);
+        }
+
         #[test]
         fn no_path_panics_or_yields_an_empty_name(path in "(/|[a-z@%2f.\\-]|%2F|%00|-rev|-/){0,24}") {
             let route = Route::parse(&path);

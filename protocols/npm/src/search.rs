@@ -131,7 +131,21 @@ fn object(hit: &SearchHit, portal: &str) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_search(
+            text in prop_oneof!["\\PC{0,60}", "((scope|author|keywords|is|not|boost-exact|odd):?[@a-z,+:-]{0,6} ?){0,6}"],
+        ) {
+            let asked = Asked::parse(&text);
+            prop_assert!(asked.words.len() <= text.len());
+            // A refusal is an answer, too; a panic is none.
+            let _ = SearchText::parse(&asked.words);
+        }
+    }
 
     #[test]
     fn qualifiers_are_taken_out_of_the_text() {

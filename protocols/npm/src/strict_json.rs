@@ -109,7 +109,25 @@ impl<'de> Visitor<'de> for Strict {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// What is accepted here, every reader understands, and the same way.
+        #[test]
+        fn nothing_is_accepted_that_others_read_differently(
+            text in "(\\{|\\}|\\[|\\]|:|,|\"a\"|\"b\"|\"\\\\u0061\"|1|-0\\.5e3|true|null| ){0,20}",
+            bytes in proptest::collection::vec(any::<u8>(), 0..30),
+        ) {
+            for input in [text.as_bytes(), bytes.as_slice()] {
+                if let Ok(value) = parse(input) {
+                    let plain = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input);
+                    prop_assert_eq!(serde_json::from_slice::<Value>(plain).unwrap(), value);
+                }
+            }
+        }
+    }
 
     #[test]
     fn ordinary_documents_read_as_usual() {

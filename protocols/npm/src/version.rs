@@ -48,7 +48,34 @@ fn is_range(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_is_published_is_clean_and_cleaning_settles(
+            text in prop_oneof!["\\PC{0,20}", "[v= ]{0,2}[0-9]{1,3}\\.[0-9]{1,2}\\.[0-9]{1,2}(-[a-z0-9.-]{0,6})?(\\+[a-z0-9.]{0,4})? ?"],
+        ) {
+            let cleaned = clean(&text);
+            if let Some(once) = &cleaned {
+                prop_assert_eq!(clean(once), Some(once.clone()));
+            }
+            if let Some(version) = parse_version(&text) {
+                prop_assert_eq!(version.as_str(), &text);
+                prop_assert_eq!(cleaned.as_deref(), text.split('+').next());
+            }
+        }
+
+        #[test]
+        fn no_tag_reads_as_a_range_or_breaks_a_url(tag in prop_oneof!["\\PC{0,12}", "[a-z0-9x.*~^<>=v|& -]{0,8}"]) {
+            if check_tag(&tag).is_ok() {
+                prop_assert!(Range::parse(&tag).is_err() && parse_version(&tag).is_none());
+                let path = format!("/-/package/p/dist-tags/{tag}");
+                prop_assert_eq!(crate::route::Route::parse(&path), crate::route::Route::DistTag { name: "p".into(), tag });
+            }
+        }
+    }
 
     #[test]
     fn only_strict_semver_is_published() {

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use publaryn_auth::Secret;
 use publaryn_core::RegistryError;
-use publaryn_registry::identity::WebLoginProgress;
+use publaryn_registry::identity::{PasswordProof, WebLoginProgress};
 use serde_json::json;
 
 use crate::{
@@ -53,14 +53,9 @@ pub(crate) async fn confirm(call: &Call, id: &str) -> Answer {
     let bytes = body::read(call.headers(), call.take_body(), 8192).await?;
     let form = String::from_utf8_lossy(&bytes);
     let field = |name: &str| crate::call::form_value(&form, name).unwrap_or_default();
-    let (login, password) = (field("username"), Secret::new(field("password")));
-    match call
-        .registry
-        .identity()
-        .confirm_web_login(id, &login, &password, &call.origin())
-        .await
-        .map_err(identity_error)
-    {
+    let (login, password, code) = (field("username"), Secret::new(field("password")), field("code"));
+    let proof = PasswordProof { password: &password, code: Some(code.trim()).filter(|code| !code.is_empty()) };
+    match call.registry.identity().confirm_web_login(id, &login, proof, &call.origin()).await.map_err(identity_error) {
         Ok(()) => Ok(html(StatusCode::OK, DONE, "")),
         Err(NpmError::Registry(RegistryError::NotFound)) => Ok(html(StatusCode::NOT_FOUND, GONE, "")),
         Err(NpmError::Registry(RegistryError::BadCredential(problem))) => {
@@ -103,7 +98,8 @@ const PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><meta name=
 const FORM: &str = "<p>A command-line client asks for a token of your account. Go on only if you have just run \
     <code>npm login</code> yourself.</p>{alert}<form method=post><p><label>User name <input name=username \
     autocomplete=username required autofocus></label></p><p><label>Password <input name=password type=password \
-    autocomplete=current-password required></label></p><p><button>Log in on the command line</button></p></form>";
+    autocomplete=current-password required></label></p><p><label>One-time code, if your account asks for one \
+    <input name=code inputmode=numeric autocomplete=one-time-code></label></p><p><button>Log in on the command line</button></p></form>";
 
 const DONE: &str = "<p>You are logged in on the command line. You can close this page.</p>";
 

@@ -6,21 +6,22 @@ use axum::Router;
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret};
 use publaryn_config::{
-    Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration,
+    Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration, Role,
 };
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_jobs::Jobs;
-use publaryn_protocol::{Adapter, Mount};
+use publaryn_protocol::Adapter;
 use publaryn_publish::{PublishSettings, fold_name};
 use publaryn_registry::{
     Identity, Limits, Registry, Services, Settings,
     identity::{IdentityKeys, IdentitySettings, NewAccount},
+    oci::OciSettings,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     backends,
-    http::{Edge, HttpLimits, Probes, Surfaces, bind, install_recorder},
+    http::{Edge, HttpLimits, MetricsPage, Probes, Surfaces, bind},
     protocols,
     supervision::{self, Parts, Standing},
     v1::{self, ApiSettings, ApiState, problem::Problem},
@@ -80,6 +81,10 @@ impl App {
     /// Puts everything together, migrates, and serves.
     pub async fn start(mut config: Config, options: AppOptions) -> Result<Self, StartError> {
         publaryn_actors::install_panic_hook();
+        if let Some(at) = config.debug.crash_at {
+            tracing::warn!(%at, "armed to crash (debug.crash_at)");
+            publaryn_core::crash::arm(at);
+        }
         let data_dir = DataDir::create(&config.data_dir)?;
         let lock = data_dir.lock()?;
         let listening = bind(config.server.listen)
@@ -104,18 +109,22 @@ impl App {
             rendered_cache_bytes: RENDERED_CACHE_BYTES,
         };
         let registry = Registry::new(services, settings(&config));
-        let adapters: Vec<Arc<dyn Adapter>> = protocols::all().into_iter().map(Arc::from).collect();
-        let recorder = if config.metrics.enabled { install_recorder() } else { None };
+        // A worker serves probes and metrics only.
+        let is_serving = config.server.role != Role::Worker;
+        let adapters: Vec<Arc<dyn Adapter>> =
+            protocols::all().into_iter().filter(|_| is_serving).map(Arc::from).collect();
+        let mode = if config.is_embedded() { "embedded" } else { "external" };
+        let page = if config.metrics.enabled { MetricsPage::install(mode) } else { None };
         let probes = Probes::new(
             registry.clone(),
             config.redis.url.is_some(),
-            config.is_embedded(),
-            recorder,
+            mode,
+            page,
             config.metrics.token.as_ref().map(|t| t.expose().to_owned()),
         );
         let edge = Edge::new(
             router(&config, &registry, &adapters, &probes),
-            Surfaces::new(adapters.iter().cloned()),
+            Surfaces::new(adapters, &registry),
             config.log.access,
             config.server.idle_timeout_seconds.duration(),
             config.server.trusted_proxies.clone(),
@@ -131,6 +140,7 @@ impl App {
             config: &config,
             options,
             registry: registry.clone(),
+            stored: backends::stored_blobs(&config).await?,
             listening: Arc::new(listening),
             edge,
             limits,
@@ -304,11 +314,21 @@ fn settings(config: &Config) -> Settings {
             max_ratio: u64::from(config.scan.max_ratio.as_u32()),
         },
         cargo_auth_required: config.cargo.auth_required,
+        oci: OciSettings {
+            layer_limit_bytes: config.limits.artifact.of(ArtifactKind::OciLayer).bytes(),
+            manifest_limit_bytes: config.limits.artifact.of(ArtifactKind::OciManifest).bytes(),
+            identity_tokens: config.oci.identity_tokens,
+            token_ttl: config.oci.token_ttl_seconds.duration(),
+        },
         require_login: config.access.require_login,
     }
 }
 
+/// What is not an adapter's.
 fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], probes: &Probes) -> Router {
+    if config.server.role == Role::Worker {
+        return probes.router().fallback(async || Problem::route_not_found());
+    }
     let names: Arc<[Arc<dyn Adapter>]> = adapters.into();
     let state = ApiState {
         identity: registry.identity().clone(),
@@ -321,15 +341,6 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
             json_body_bytes: config.limits.json_body_bytes.as_usize(),
         }),
     };
-    let mut router = Router::new().nest("/v1", v1::router().with_state(state)).merge(probes.router());
-    for mount in adapters.iter().flat_map(|adapter| adapter.mounts()) {
-        router = mounted(router, mount, registry);
-    }
+    let router = Router::new().nest("/v1", v1::router().with_state(state)).merge(probes.router());
     router.fallback(async || Problem::route_not_found())
-}
-
-/// Hands everything at and below a mount to its adapter, unknown routes included: a nested router's
-/// own fallback would be overruled by the server's.
-fn mounted(router: Router, mount: Mount, registry: &Registry) -> Router {
-    router.nest_service(mount.path, mount.router.with_state(registry.clone()))
 }

@@ -89,6 +89,15 @@ pub fn cluster(config: &Config) -> Result<Arc<dyn Cluster>, StartError> {
 const HOT_BLOB_BYTES: u64 = 64 << 20;
 
 pub async fn blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {
+    open_blobs(config, HOT_BLOB_BYTES).await
+}
+
+/// [`blobs`] without anything of them in memory, for whoever must see what really lies there.
+pub async fn stored_blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {
+    open_blobs(config, 0).await
+}
+
+async fn open_blobs(config: &Config, hot_bytes: u64) -> Result<Arc<dyn BlobStore>, StartError> {
     let store = match config.storage.backend {
         StorageBackend::Fs => StoreConfig::Disk(DiskConfig { path: config.storage.fs.path.clone() }),
         StorageBackend::S3 => {
@@ -107,5 +116,5 @@ pub async fn blobs(config: &Config) -> Result<Arc<dyn BlobStore>, StartError> {
             })
         }
     };
-    publaryn_blobs::open(store, HOT_BLOB_BYTES).await.map_err(StartError::internal)
+    publaryn_blobs::open(store, hot_bytes).await.map_err(StartError::internal)
 }

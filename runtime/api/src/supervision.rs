@@ -2,9 +2,13 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use publaryn_actors::{ChildSpec, Strategy, SupervisorSpec, Tree, TreeOptions};
-use publaryn_config::Config;
-use publaryn_core::job::JobKind;
+use publaryn_actors::{ChildSpec, Context, Strategy, SupervisorSpec, Tree, TreeOptions};
+use publaryn_blobs::BlobStore;
+use publaryn_config::{Config, Role};
+use publaryn_core::{BoxError, job::JobKind};
+use publaryn_gc::{
+    CleanupBlobs, CleanupExpiredTokens, CleanupOciBlobs, Collector, FlushDownloads, OciLetGo, VerifyBlobs,
+};
 use publaryn_jobs::{Handler, Jobs, JobsOptions, KindOverride, PruneJobs, default_schedules};
 use publaryn_publish::{FinalizeRelease, ReconcileReleases, ScanArtifact};
 use publaryn_registry::Registry;
@@ -14,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     AppOptions, StartError,
-    http::{Edge, HttpLimits, Listening, serve},
+    http::{Edge, HttpLimits, Listening, fold_samples, serve},
     protocols,
 };
 
@@ -22,6 +26,8 @@ pub(crate) struct Parts<'a> {
     pub config: &'a Config,
     pub options: AppOptions,
     pub registry: Registry,
+    /// The store without anything of it in memory.
+    pub stored: Arc<dyn BlobStore>,
     pub listening: Arc<Listening>,
     pub edge: Edge,
     pub limits: HttpLimits,
@@ -32,8 +38,15 @@ pub(crate) struct Parts<'a> {
 
 /// How often sums kept in memory are written.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
+/// How often the samples of histograms are folded: 16 bytes each until then.
+const FOLD_METRICS: Duration = Duration::from_secs(1);
 /// How often the embedded server looks whether another process wrote to its database.
 const LOOK_FOR_STRANGERS: Duration = Duration::from_secs(1);
+/// How long one run of `verify_blobs` reads, of the hour its kind may take.
+const VERIFY_FOR: Duration = Duration::from_secs(45 * 60);
+/// How often the store's size is reported, and how much rarer than a report takes.
+const REPORT_USAGE_EVERY: Duration = Duration::from_secs(60);
+const USAGE_SHARE: u32 = 200;
 
 /// The running tree, and what must be told before it stops.
 pub(crate) struct Standing {
@@ -44,7 +57,7 @@ pub(crate) struct Standing {
 pub(crate) async fn start(parts: Parts<'_>) -> Result<Standing, StartError> {
     let registry = parts.registry.clone();
     let scanners = scanner_pool(parts.options.scanner_program.clone(), cpus());
-    let jobs = jobs(parts.config, &registry, scanners.clone()).await?;
+    let jobs = jobs(&parts, scanners.clone()).await?;
     let root = SupervisorSpec::root(&["http", "auth"])
         .child(auth(&registry))
         .child(parts.turns.clone())
@@ -54,7 +67,9 @@ pub(crate) async fn start(parts: Parts<'_>) -> Result<Standing, StartError> {
     let root = jobs.children().into_iter().fold(root, SupervisorSpec::child).child(http(&parts));
     let exhausted = parts.exhausted.clone();
     let options = TreeOptions { on_exhausted: Some(Box::new(move |_| exhausted.cancel())) };
-    if let Err(error) = scanners.warm().await {
+    if parts.config.server.role != Role::Api
+        && let Err(error) = scanners.warm().await
+    {
         tracing::warn!(%error, "scanner processes do not start; releases wait in `scanning`");
     }
     Ok(Standing { tree: Tree::start(root, options).await, jobs })
@@ -64,26 +79,14 @@ fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The job engine with every kind this server can run, and the schedules of jobs.md §4.
-async fn jobs(config: &Config, registry: &Registry, scanners: ScannerPool) -> Result<Jobs, StartError> {
-    let (db, index) = (registry.db().clone(), registry.search_index().clone());
-    let handlers: Vec<Arc<dyn Handler>> = vec![
-        Arc::new(ScanArtifact { db: db.clone(), blobs: registry.blobs().clone(), scanners }),
-        Arc::new(FinalizeRelease { db: db.clone() }),
-        Arc::new(ReconcileReleases { db: db.clone() }),
-        Arc::new(IndexPackage { db: db.clone(), index: index.clone() }),
-        Arc::new(ReindexSearch { db: db.clone(), index }),
-        Arc::new(PruneJobs {
-            db: db.clone(),
-            keep_completed: config.retention.jobs_completed_hours.duration(),
-            keep_dead: config.retention.jobs_dead_days.duration(),
-        }),
-    ];
-    // Only what some handler here can run; the rest comes with its handler.
-    let schedules = default_schedules(config.gc.interval_minutes.duration())
-        .into_iter()
-        .filter(|schedule| handlers.iter().any(|handler| handler.kind() == schedule.kind))
-        .collect();
+/// The job engine with every kind this server can run, and the schedules of jobs.md §4. A node of role
+/// `api` runs no jobs, but may lead: it then enqueues what others run.
+async fn jobs(parts: &Parts<'_>, scanners: ScannerPool) -> Result<Jobs, StartError> {
+    let config = parts.config;
+    let handlers = match config.server.role {
+        Role::Api => Vec::new(),
+        Role::All | Role::Worker => handlers(parts, scanners),
+    };
     let overrides = JobKind::ALL.iter().filter_map(|kind| {
         let own = config.jobs.kinds.of(kind.as_str())?;
         Some((
@@ -103,10 +106,37 @@ async fn jobs(config: &Config, registry: &Registry, scanners: ScannerPool) -> Re
         concurrency: config.jobs.concurrency.as_usize(),
         drain_grace: config.server.shutdown_grace_seconds.duration(),
         kinds: overrides.collect(),
-        schedules,
+        schedules: default_schedules(config.gc.interval_minutes.duration()),
         ..JobsOptions::new(node_id(config))
     };
-    Jobs::start(db, options, handlers).await.map_err(StartError::internal)
+    Jobs::start(parts.registry.db().clone(), options, handlers).await.map_err(StartError::internal)
+}
+
+fn handlers(parts: &Parts<'_>, scanners: ScannerPool) -> Vec<Arc<dyn Handler>> {
+    let (config, registry) = (parts.config, &parts.registry);
+    let (db, blobs, index) = (registry.db(), registry.blobs(), registry.search_index());
+    let (grace, upload_ttl) = (config.gc.grace_hours.duration(), config.gc.upload_ttl_hours.duration());
+    vec![
+        Arc::new(ScanArtifact { db: db.clone(), blobs: blobs.clone(), scanners }),
+        Arc::new(FinalizeRelease { db: db.clone() }),
+        Arc::new(ReconcileReleases { db: db.clone(), upload_ttl }),
+        Arc::new(IndexPackage { db: db.clone(), index: index.clone() }),
+        Arc::new(ReindexSearch { db: db.clone(), index: index.clone() }),
+        Arc::new(PruneJobs {
+            db: db.clone(),
+            keep_completed: config.retention.jobs_completed_hours.duration(),
+            keep_dead: config.retention.jobs_dead_days.duration(),
+        }),
+        Arc::new(CleanupBlobs { collector: Collector { db: db.clone(), blobs: blobs.clone() }, grace, upload_ttl }),
+        Arc::new(CleanupOciBlobs {
+            db: db.clone(),
+            grace,
+            parts: vec![Arc::new(OciLetGo { db: db.clone(), blobs: blobs.clone(), upload_ttl })],
+        }),
+        Arc::new(VerifyBlobs { db: db.clone(), blobs: parts.stored.clone(), read_for: VERIFY_FOR }),
+        Arc::new(CleanupExpiredTokens { db: db.clone(), keep: config.retention.sessions_days.duration() }),
+        Arc::new(FlushDownloads { db: db.clone() }),
+    ]
 }
 
 /// A name that is stable across restarts: the data directory is locked to one process, so the
@@ -151,7 +181,7 @@ fn search(registry: &Registry) -> SupervisorSpec {
 fn http(parts: &Parts<'_>) -> SupervisorSpec {
     let (listening, edge, limits, stop) =
         (parts.listening.clone(), parts.edge.clone(), parts.limits, parts.stop_http.clone());
-    SupervisorSpec::new("http", Strategy::OneForOne).child(ChildSpec::service("listener", move |context| {
+    let listener = ChildSpec::service("listener", move |context| {
         let (listening, edge, stop) = (listening.clone(), edge.clone(), stop.clone());
         async move {
             let both = stop.child_token();
@@ -161,7 +191,12 @@ fn http(parts: &Parts<'_>) -> SupervisorSpec {
             }
             Ok(())
         }
-    }))
+    });
+    let metrics = every("metrics", FOLD_METRICS, || async {
+        fold_samples();
+        Ok(())
+    });
+    SupervisorSpec::new("http", Strategy::OneForOne).child(listener).child(metrics)
 }
 
 fn auth(registry: &Registry) -> SupervisorSpec {
@@ -173,11 +208,37 @@ fn auth(registry: &Registry) -> SupervisorSpec {
 }
 
 fn storage(registry: &Registry) -> SupervisorSpec {
-    let registry = registry.clone();
-    SupervisorSpec::new("storage", Strategy::OneForOne).child(every("downloads", FLUSH_EVERY, move || {
-        let registry = registry.clone();
-        async move { Ok(registry.downloads().flush(registry.db()).await.map(drop)?) }
-    }))
+    let (registry, measured) = (registry.clone(), registry.clone());
+    SupervisorSpec::new("storage", Strategy::OneForOne)
+        .child(every("downloads", FLUSH_EVERY, move || {
+            let registry = registry.clone();
+            async move { Ok(registry.downloads().flush(registry.db()).await.map(drop)?) }
+        }))
+        .child(ChildSpec::service("usage", move |context| report_usage(measured.clone(), context)))
+}
+
+/// Keeps the store's size on the metrics page. The sum reads a whole table, so the longer it takes, the
+/// rarer it is made.
+async fn report_usage(registry: Registry, context: Context) -> Result<(), BoxError> {
+    // Shown as zero from the start: a metric that appears with its first event cannot be alerted on.
+    metrics::counter!("publaryn_gc_deleted_objects_total").increment(0);
+    metrics::counter!("publaryn_gc_freed_bytes_total").increment(0);
+    while !context.is_stopping() {
+        let started = std::time::Instant::now();
+        match registry.db().blob_usage().await {
+            Ok(usage) => {
+                metrics::gauge!("publaryn_storage_objects").set(usage.objects as f64);
+                metrics::gauge!("publaryn_storage_bytes").set(usage.bytes as f64);
+            }
+            Err(error) => tracing::warn!(%error, "the size of the store could not be told"),
+        }
+        context.worked(started);
+        tokio::select! {
+            () = tokio::time::sleep(REPORT_USAGE_EVERY.max(started.elapsed() * USAGE_SHARE)) => {}
+            () = context.stopping() => break,
+        }
+    }
+    Ok(())
 }
 
 fn events(registry: &Registry) -> SupervisorSpec {
@@ -210,7 +271,7 @@ fn events(registry: &Registry) -> SupervisorSpec {
 fn every<F, Fut>(name: &'static str, period: Duration, work: F) -> ChildSpec
 where
     F: Fn() -> Fut + Clone + Send + Sync + 'static,
-    Fut: Future<Output = Result<(), publaryn_core::BoxError>> + Send + 'static,
+    Fut: Future<Output = Result<(), BoxError>> + Send + 'static,
 {
     ChildSpec::service(name, move |context| {
         let work = work.clone();

@@ -191,6 +191,9 @@ fn services(settings: &Settings, rules: &mut Rules) {
         let looked_at = &["server.base_url", "server.listen"];
         rules.refuse("debug.fault_injection", looked_at, "refused when server.base_url is not a loopback address");
     }
+    if settings.debug.crash_at.is_some() && !settings.debug.fault_injection {
+        rules.refuse("debug.crash_at", &["debug.fault_injection"], "refused unless debug.fault_injection is on");
+    }
     if settings.metrics.listen.is_some_and(|listen| listen.port() != 0 && listen == settings.server.listen) {
         rules.refuse("metrics.listen", &["server.listen"], "must differ from server.listen");
     }

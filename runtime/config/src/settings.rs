@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use ipnet::IpNet;
-use publaryn_core::{ArtifactKind, Ecosystem};
+use publaryn_core::{ArtifactKind, Ecosystem, crash::CrashAt};
 
 use crate::{
     BaseUrl, ByteSize, CorsOrigin, Count, DatabaseUrl, Days, DeleteWindow, HostPort, Hours, HttpUrl, LogFilter, Millis,
@@ -292,6 +292,8 @@ settings! {
     Oci {
         /// Hand out identity tokens (refresh tokens); podman and skopeo refuse logins that carry one.
         identity_tokens: bool = "false";
+        /// Life of a registry token; rights are asked again at each use.
+        token_ttl_seconds: Seconds<60, 3600> = "900";
     }
 
     /// Cargo protocol.
@@ -402,6 +404,8 @@ settings! {
     Debugging {
         /// Let administrators kill actors and inject faults; refused when server.base_url is not loopback.
         fault_injection: bool = "false";
+        /// End the process without warning at this place of a publish, as place or place:passing; needs debug.fault_injection.
+        crash_at: Option<CrashAt> = unset;
     }
 }
 

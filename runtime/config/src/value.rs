@@ -209,6 +209,16 @@ impl Setting for Secret {
     }
 }
 
+impl Setting for publaryn_core::crash::CrashAt {
+    const EXPECTS: &'static str = "a place of a publish such as release_committed or upload_received:3";
+    fn parse_text(text: &str) -> Result<Self, Refusal> {
+        text.parse().map_err(|_| Refusal::Unlike)
+    }
+    fn show(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+
 impl Setting for publaryn_core::Ecosystem {
     const EXPECTS: &'static str = "one of npm, pypi, cargo, nuget, maven, rubygems, composer, oci";
     fn parse_text(text: &str) -> Result<Self, Refusal> {

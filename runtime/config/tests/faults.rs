@@ -11,6 +11,14 @@ const REFUSED: &[(&[(&str, &str)], &str)] = &[
         "config error: storage.s3.bucket: required when storage.backend = \"s3\" (set PUBLARYN__STORAGE__S3__BUCKET)",
     ),
     (
+        &[("DEBUG__CRASH_AT", "release_committed")],
+        "config error: debug.crash_at: refused unless debug.fault_injection is on (set PUBLARYN__DEBUG__CRASH_AT)",
+    ),
+    (
+        &[("DEBUG__FAULT_INJECTION", "true"), ("DEBUG__CRASH_AT", "nowhere")],
+        "config error: debug.crash_at: expected a place of a publish such as release_committed or upload_received:3, got \"nowhere\" (set PUBLARYN__DEBUG__CRASH_AT)",
+    ),
+    (
         &[("STORAGE__BACKEND", "s4")],
         "config error: storage.backend: expected one of fs s3, got \"s4\" (set PUBLARYN__STORAGE__BACKEND)",
     ),
@@ -303,4 +311,12 @@ fn no_secret_is_ever_printed() {
     let printed = format!("{config:?} {:?}", config.effective());
     assert!(!printed.contains("hunter2"), "{printed}");
     assert!(printed.contains("***"));
+}
+
+#[test]
+fn crashes_are_armed_only_where_faults_may_be_injected() {
+    let (place, on) = (("DEBUG__CRASH_AT", "release_committed"), ("DEBUG__FAULT_INJECTION", "true"));
+    assert!(load(&[place, on]).is_ok());
+    let open = fault_lines(&[place, on, ("SERVER__BASE_URL", "https://packages.example.com")]);
+    assert!(open[0].starts_with("config error: debug.fault_injection: refused when server.base_url"), "{open:?}");
 }

@@ -1,10 +1,12 @@
 //! `decide(actor, operation, resource)`: the only place where access is decided.
 //!
-//! Pure. The storage layer loads the facts about a resource and the caller's relation to it
+//! Depends on nothing but its arguments. The storage layer loads the facts about a resource and the caller's relation to it
 //! ([`PackageAccess`], [`RepositoryAccess`]); this module turns them into a decision by the tables
 //! of access.md §2–§5. Every surface calls it, none decides by itself.
 
-use std::fmt;
+use std::{fmt, sync::LazyLock};
+
+use metrics::Counter;
 
 use crate::{
     OrgId, OrgRole, PackageId, Principal, RepositoryId, Scope, TeamPermission, TokenKind, UserId, Visibility,
@@ -229,6 +231,22 @@ pub enum Decision {
     Hidden,
 }
 
+impl Decision {
+    /// The handle is looked up once: decisions are on every request's way.
+    fn counter(&self) -> &'static Counter {
+        static COUNTERS: LazyLock<[Counter; 4]> = LazyLock::new(|| {
+            ["allow", "401", "403", "404"]
+                .map(|outcome| metrics::counter!("publaryn_authz_decisions_total", "outcome" => outcome))
+        });
+        &COUNTERS[match self {
+            Self::Allow => 0,
+            Self::Unauthenticated => 1,
+            Self::Denied(_) => 2,
+            Self::Hidden => 3,
+        }]
+    }
+}
+
 /// Why an authenticated caller was refused (control-plane.md §1.3, 403 codes).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denial {
@@ -282,8 +300,15 @@ impl fmt::Display for Denial {
     }
 }
 
-/// Decides whether `actor` may do `operation` on `resource`.
+/// Decides whether `actor` may do `operation` on `resource`, and counts the outcome
+/// (`publaryn_authz_decisions_total`).
 pub fn decide(actor: &Principal, operation: Operation, resource: Resource<'_>) -> Decision {
+    let decision = judge(actor, operation, resource);
+    decision.counter().increment(1);
+    decision
+}
+
+fn judge(actor: &Principal, operation: Operation, resource: Resource<'_>) -> Decision {
     match resource {
         Resource::Platform => decide_platform(actor, operation),
         Resource::Package(package) => {

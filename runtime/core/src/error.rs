@@ -171,6 +171,12 @@ impl RegistryError {
         matches!(self, Self::Unavailable { .. })
     }
 
+    /// The answer is a decision: the transaction it ends was certainly not committed. Of the others one
+    /// cannot say, or trying again may help.
+    pub const fn is_final(&self) -> bool {
+        !matches!(self.class(), StatusClass::Unavailable | StatusClass::Internal)
+    }
+
     /// Logs the cause chain of a failure once, where it is answered.
     pub fn cause_chain(&self) -> String {
         let mut text = self.to_string();

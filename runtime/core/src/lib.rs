@@ -10,6 +10,7 @@ pub mod access;
 pub mod audit;
 pub mod clock;
 pub mod content_digest;
+pub mod crash;
 pub mod digest;
 pub mod ecosystem;
 pub mod error;

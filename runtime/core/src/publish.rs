@@ -43,6 +43,17 @@ pub struct PublishCommand {
     pub access_hint: Option<Visibility>,
 }
 
+impl PublishCommand {
+    /// The packages this release asks for, where the adapter lists them as `requires` in its document.
+    /// While it is live, they are not unpublished under it.
+    pub fn dependencies(&self) -> impl Iterator<Item = &str> {
+        self.metadata.get(REQUIRES).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    }
+}
+
+/// Member of a release document that lists normalised names of dependencies.
+pub const REQUIRES: &str = "requires";
+
 /// How a publish ended within the time the client waited.
 #[derive(Debug, Clone)]
 pub enum PublishOutcome {

@@ -99,6 +99,11 @@ text_enum! {
 }
 
 text_enum! {
+    /// What the verifier found wrong with the bytes of a blob.
+    pub enum BlobDamage { Missing = "missing", Corrupt = "corrupt" }
+}
+
+text_enum! {
     /// A person's role in an organization (access.md §3).
     pub enum OrgRole {
         Owner = "owner",

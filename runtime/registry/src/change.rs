@@ -11,6 +11,7 @@ use publaryn_core::{
     decide,
     principal::Who,
 };
+use publaryn_gc::CleanupBlobs;
 use publaryn_metadata::{Engine, Tx, packages::PackageHead, releases::ReleaseProgress};
 use publaryn_publish::settle_tags;
 use serde_json::json;
@@ -92,16 +93,16 @@ pub(crate) struct Turn {
 }
 
 /// An allowed change in progress: only [`Change::commit`], with an audit entry, makes it last.
-struct Change<'a> {
-    who: &'a Principal,
-    tx: Tx,
-    head: PackageHead,
-    now: Timestamp,
+pub(crate) struct Change<'a> {
+    pub who: &'a Principal,
+    pub tx: Tx,
+    pub head: PackageHead,
+    pub now: Timestamp,
     _turn: Turn,
 }
 
 impl Change<'_> {
-    fn audit(&self, action: AuditAction) -> AuditEntry {
+    pub(crate) fn audit(&self, action: AuditAction) -> AuditEntry {
         let source = self.head.ecosystem.as_str();
         AuditEntry::by(self.who, action).package(self.head.id).with("source", source)
     }
@@ -120,11 +121,32 @@ impl Change<'_> {
     }
 
     /// Makes the change visible and lasting.
-    async fn commit(mut self, entry: AuditEntry) -> Result<(), RegistryError> {
+    pub(crate) async fn commit(mut self, entry: AuditEntry) -> Result<(), RegistryError> {
         self.tx.bump_revision(&self.head, self.now).await?;
         self.tx.enqueue(&publaryn_publish::index_job(self.head.id, self.head.owner)).await?;
         Ok(self.tx.commit_audited(&entry, self.now).await?)
     }
+}
+
+/// Open packages that others here ask for are not taken from under them.
+async fn refuse_with_dependents(change: &mut Change<'_>) -> Result<(), RegistryError> {
+    let is_admin = matches!(&change.who.who, Who::User(user) if user.is_admin);
+    if is_admin || !change.head.effective.is_open() {
+        return Ok(());
+    }
+    let head = &change.head;
+    let dependent = change.tx.dependent_of(head.ecosystem, head.id, &head.normalized_name).await?;
+    if dependent.is_none() {
+        return Ok(());
+    }
+    // Not by name: the caller may not be allowed to see it.
+    Err(RegistryError::Denied(Denial::Rule {
+        code: "has_dependents",
+        message: format!(
+            "other packages depend on `{}`, so it can no longer be unpublished; deprecate it instead",
+            head.name
+        ),
+    }))
 }
 
 impl Registry {
@@ -140,12 +162,13 @@ impl Registry {
     /// How the caller stands to a package, for writes.
     pub(crate) async fn full_relation(&self, who: &Principal, head: &PackageHead) -> Result<Relation, RegistryError> {
         match &who.who {
-            Who::User(user) => Ok(self.0.db.relation(head.id, user.id).await?),
+            // The owner has every right there is; being a co-owner beside adds nothing.
+            Who::User(user) if head.owner != Owner::User(user.id) => Ok(self.0.db.relation(head.id, user.id).await?),
             _ => Ok(Relation::default()),
         }
     }
 
-    async fn change<'a>(
+    pub(crate) async fn change<'a>(
         &'a self,
         who: &'a Principal,
         ecosystem: Ecosystem,
@@ -309,16 +332,23 @@ impl Registry {
         for release in &going {
             self.check_delete_window(&change, release)?;
         }
+        if !going.is_empty() {
+            refuse_with_dependents(&mut change).await?;
+        }
         let mut entries = Vec::new();
         for release in &going {
             change.tx.set_release_state(release.id, ReleaseState::Deleted, change.now).await?;
             settle_tags(&mut change.tx, &change.head, release.id, change.now).await?;
+            change.tx.forget_manifest(release.id).await?;
             let entry = change.audit(AuditAction::ReleaseDelete).release(release.id);
             entries.push(entry.with("version", release.version.as_str()));
         }
         if whole {
             change.tx.set_package_deleted(change.head.id, Some(change.now)).await?;
             entries.push(change.audit(AuditAction::PackageDelete).with("mode", "unpublish"));
+        }
+        if !going.is_empty() {
+            change.tx.enqueue(&CleanupBlobs::job()).await?;
         }
         let Some(last) = entries.pop() else { return Ok(Unpublished::default()) };
         for entry in entries {

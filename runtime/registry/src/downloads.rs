@@ -1,7 +1,8 @@
-//! Download counts: summed in memory, written in batches.
+//! Download counts: summed in memory, noted in the database every few seconds, added to the packages by
+//! the `flush_downloads` job.
 
 use dashmap::DashMap;
-use publaryn_core::{PackageId, RegistryError};
+use publaryn_core::{Ecosystem, PackageId, RegistryError};
 use publaryn_metadata::Db;
 
 /// Complete downloads since the last flush. Bounded by the number of packages downloaded meanwhile.
@@ -9,11 +10,12 @@ use publaryn_metadata::Db;
 pub struct Downloads(DashMap<PackageId, i64>);
 
 impl Downloads {
-    pub fn count(&self, package: PackageId) {
+    pub fn count(&self, ecosystem: Ecosystem, package: PackageId) {
+        metrics::counter!("publaryn_downloads_total", "ecosystem" => ecosystem.as_str()).increment(1);
         *self.0.entry(package).or_insert(0) += 1;
     }
 
-    /// Adds the sums to the packages in one transaction; a failure keeps them for the next time.
+    /// Notes the sums in one transaction; a failure keeps them for the next time.
     pub async fn flush(&self, db: &Db) -> Result<usize, RegistryError> {
         let keys: Vec<PackageId> = self.0.iter().map(|entry| *entry.key()).collect();
         let sums: Vec<(PackageId, i64)> = keys.iter().filter_map(|key| self.0.remove(key)).collect();

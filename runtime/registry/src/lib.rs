@@ -22,6 +22,7 @@ mod heads;
 pub mod identity;
 mod instance;
 mod lookup;
+pub mod oci;
 mod publishing;
 mod read;
 mod rendered;
@@ -56,8 +57,9 @@ struct Inner {
     turns: Turns,
     heads: heads::Heads,
     rendered: rendered::RenderedCache,
-    artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), ArtifactLocation>,
+    artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), Arc<ArtifactLocation>>,
     downloads: Downloads,
+    oci: oci::OciCaches,
     settings: Settings,
 }
 
@@ -79,6 +81,7 @@ pub struct Settings {
     pub limits: Limits,
     /// Cargo's plain index entry point demands a token, too.
     pub cargo_auth_required: bool,
+    pub oci: oci::OciSettings,
     /// `access.require_login`: anonymous native reads are refused.
     pub require_login: bool,
 }
@@ -122,6 +125,7 @@ impl Registry {
             rendered: rendered::RenderedCache::new(rendered_cache_bytes),
             artifacts: moka::sync::Cache::new(KEPT_LOCATIONS),
             downloads: Downloads::default(),
+            oci: oci::OciCaches::default(),
             db,
             blobs,
             search,

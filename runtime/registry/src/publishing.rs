@@ -1,13 +1,17 @@
 //! Publishing, as adapters ask for it.
 
+use std::time::Duration;
+
+use publaryn_blobs::BlobKey;
 use publaryn_core::{
     Decision, Ecosystem, Operation, PackageName, Principal, RegistryError, ReleaseId,
     access::{Resource, refuse_before_lookup},
+    crash::{self, CrashPoint},
     decide,
     publish::{PublishCommand, PublishOutcome},
 };
 
-use crate::{Registry, StagedArtifact};
+use crate::{Registry, StagedArtifact, read::count_bytes};
 
 /// A release that was accepted, and what became of it while the client waited.
 #[derive(Debug)]
@@ -52,11 +56,24 @@ impl Registry {
         command: PublishCommand,
         artifacts: Vec<StagedArtifact>,
     ) -> Result<Published, RegistryError> {
+        self.publish_within(who, command, artifacts, self.0.settings.publish_wait).await
+    }
+
+    /// [`Self::publish`], for clients that lose patience: waits for the verdict no longer than this.
+    pub async fn publish_within(
+        &self,
+        who: &Principal,
+        command: PublishCommand,
+        artifacts: Vec<StagedArtifact>,
+        patience: Duration,
+    ) -> Result<Published, RegistryError> {
         let started = std::time::Instant::now();
         let mut files = Vec::with_capacity(artifacts.len());
         for artifact in &artifacts {
+            count_bytes("in", command.ecosystem, artifact.size_bytes());
             files.push(artifact.promote(self).await?);
         }
+        crash::reached(CrashPoint::UploadPromoted);
         metrics::histogram!("publaryn_publish_stage_seconds", "stage" => "store").record(started.elapsed());
         let release = ReleaseId::new();
         let waiter = self.0.outcomes.expect(release);
@@ -72,11 +89,40 @@ impl Registry {
             }
         };
         drop(turn);
-        let committed = committed.inspect_err(|_| {
-            metrics::counter!("publaryn_publishes_total", "outcome" => "rejected").increment(1);
-        })?;
+        let committed = match committed {
+            Ok(committed) => committed,
+            Err(error) => {
+                let ecosystem = command.ecosystem.as_str();
+                metrics::counter!("publaryn_publishes_total", "ecosystem" => ecosystem, "outcome" => "rejected")
+                    .increment(1);
+                if error.is_final() {
+                    self.forget_bytes(files.into_iter().map(|file| file.location));
+                }
+                return Err(error);
+            }
+        };
+        self.forget_bytes(committed.unused);
+        crash::reached(CrashPoint::ReleaseCommitted);
         metrics::histogram!("publaryn_publish_stage_seconds", "stage" => "queue").record(started.elapsed());
-        let outcome = waiter.outcome(self.0.settings.publish_wait).await?;
+        let outcome = waiter.outcome(patience.min(self.0.settings.publish_wait)).await?;
+        crash::reached(CrashPoint::AnswerReady);
         Ok(Published { outcome, is_open: committed.visibility.is_open(), new_repository: committed.repository_slug })
+    }
+
+    /// Deletes bytes that were promoted and that no row will ever name. In the background and as well as
+    /// it goes: what is left, the collector finds.
+    pub(crate) fn forget_bytes(&self, keys: impl IntoIterator<Item = BlobKey>) {
+        let keys: Vec<_> = keys.into_iter().collect();
+        if keys.is_empty() {
+            return;
+        }
+        let blobs = self.0.blobs.clone();
+        tokio::spawn(async move {
+            for key in keys {
+                if let Err(error) = blobs.delete(&key).await {
+                    tracing::debug!(%error, "unused bytes are left to the collector");
+                }
+            }
+        });
     }
 }

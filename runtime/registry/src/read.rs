@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use publaryn_blobs::{BlobBody, BlobError, BlobKey};
 use publaryn_core::{
-    BoxError, Decision, Ecosystem, Operation, PackageId, Principal, RegistryError,
+    BoxError, Decision, Ecosystem, Operation, PackageId, Principal, RegistryError, Version,
     access::{Relation, Resource},
     decide,
     principal::Who,
@@ -51,6 +51,12 @@ impl Registry {
     /// Everything a metadata document of the package is rendered from.
     pub async fn document(&self, view: &PackageView) -> Result<PackageDocument, RegistryError> {
         self.0.db.package_document(view.id()).await?.ok_or(RegistryError::NotFound)
+    }
+
+    /// The release that has taken a version number, as it spells it, in whatever state it is.
+    pub async fn taken_version(&self, view: &PackageView, version: &Version) -> Result<Option<String>, RegistryError> {
+        let taken = self.0.db.release_by_version(view.id(), version.unique_key()).await?;
+        Ok(taken.map(|release| release.version))
     }
 
     /// The document of one flavour, rendered at most once per revision and base URL.
@@ -105,6 +111,7 @@ impl Registry {
             return Ok(ServableArtifact { location: known, package: view.head.clone() });
         }
         let location = self.0.db.live_artifact(view.id(), filename).await?.ok_or(RegistryError::NotFound)?;
+        let location = Arc::new(location);
         self.0.artifacts.insert(key, location.clone());
         Ok(ServableArtifact { location, package: view.head.clone() })
     }
@@ -116,6 +123,28 @@ impl Registry {
         range: Option<Range<u64>>,
     ) -> Result<BlobBody, RegistryError> {
         let key: BlobKey = artifact.location.location.parse().map_err(RegistryError::internal)?;
+        let body = match self.0.blobs.open(&key, range.clone()).await {
+            Err(BlobError::Missing { .. }) => self.open_where_it_lies_now(artifact, &key, range).await?,
+            opened => opened.map_err(blob_error)?,
+        };
+        count_bytes("out", artifact.ecosystem(), body.len());
+        Ok(body)
+    }
+
+    /// Content that was damaged and published again lies under another key than the one remembered.
+    async fn open_where_it_lies_now(
+        &self,
+        artifact: &ServableArtifact,
+        missing: &BlobKey,
+        range: Option<Range<u64>>,
+    ) -> Result<BlobBody, RegistryError> {
+        let (package, filename) = (&artifact.package, artifact.filename());
+        let location = self.0.db.live_artifact(package.id, filename).await?.ok_or(RegistryError::NotFound)?;
+        let key: BlobKey = location.location.parse().map_err(RegistryError::internal)?;
+        if key == *missing {
+            return Err(blob_error(BlobError::Missing { key }));
+        }
+        self.0.artifacts.insert((package.id, package.revision, SmolStr::new(filename)), Arc::new(location));
         self.0.blobs.open(&key, range).await.map_err(blob_error)
     }
 
@@ -130,7 +159,7 @@ impl Registry {
 
     /// Counts one complete download; summed in memory and written in batches.
     pub fn count_download(&self, artifact: &ServableArtifact) {
-        self.0.downloads.count(artifact.package.id);
+        self.0.downloads.count(artifact.ecosystem(), artifact.package.id);
     }
 
     /// The packages of a user that `who` may see, as heads.
@@ -183,6 +212,12 @@ impl Registry {
         views.sort_by_key(|v| ids.iter().position(|id| *id == v.id()));
         Ok(views)
     }
+}
+
+/// Artifact bytes that came in with publishes or were opened for downloads.
+pub(crate) fn count_bytes(direction: &'static str, ecosystem: Ecosystem, bytes: u64) {
+    metrics::counter!("publaryn_artifact_bytes_total", "direction" => direction, "ecosystem" => ecosystem.as_str())
+        .increment(bytes);
 }
 
 pub(crate) fn blob_error(error: BlobError) -> RegistryError {

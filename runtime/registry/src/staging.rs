@@ -6,7 +6,11 @@ use std::io::{self, Read};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use publaryn_blobs::{ByteStream, StagePlan, Staged};
-use publaryn_core::{ArtifactKind, RegistryError, publish::NewArtifact};
+use publaryn_core::{
+    ArtifactKind, RegistryError,
+    crash::{self, CrashPoint},
+    publish::NewArtifact,
+};
 use publaryn_publish::StagedFile;
 use publaryn_scan::{ArchiveError, ErrorKind};
 use tokio::sync::mpsc;
@@ -84,6 +88,7 @@ impl Registry {
         let tee = body.and_then(move |chunk| {
             let chunks = chunks.clone();
             async move {
+                crash::reached(CrashPoint::UploadReceived);
                 // The inspector stopped early: it has seen enough to refuse, or needs no more.
                 let _ = chunks.send(chunk.clone()).await;
                 Ok(chunk)
@@ -99,7 +104,10 @@ impl Registry {
         let staged = self.0.blobs.stage(tee.boxed(), plan).await.map_err(blob_error);
         let inspected = inspection.await.map_err(RegistryError::internal)?;
         match (staged, inspected) {
-            (Ok(staged), Ok(seen)) => Ok((StagedArtifact { staged, request }, seen)),
+            (Ok(staged), Ok(seen)) => {
+                crash::reached(CrashPoint::UploadStaged);
+                Ok((StagedArtifact { staged, request }, seen))
+            }
             (Ok(staged), Err(refused)) => {
                 self.0.blobs.discard(staged).await;
                 Err(archive_error(refused))

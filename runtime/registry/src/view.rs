@@ -41,7 +41,7 @@ impl PackageView {
 /// A file of a live release that the caller may download.
 #[derive(Debug, Clone)]
 pub struct ServableArtifact {
-    pub(crate) location: ArtifactLocation,
+    pub(crate) location: Arc<ArtifactLocation>,
     pub(crate) package: Arc<PackageHead>,
 }
 

@@ -78,7 +78,10 @@ pub enum Command {
     Admin(AdminCommand),
     /// Check configuration, data, services and jobs
     Doctor(DoctorArgs),
-    /// Delete blobs that nothing refers to
+    /// Delete blobs that nothing refers to; safe while the server runs
+    #[command(after_help = "Examples:
+  publaryn gc --dry-run
+  publaryn gc --grace 72h --json")]
     Gc(GcArgs),
     /// Write a consistent snapshot of an embedded installation, while the server runs
     #[command(after_help = "Example:\n  publaryn backup --data-dir /var/lib/publaryn --out /backup/publaryn.tar.zst")]
@@ -86,8 +89,6 @@ pub enum Command {
     /// Restore a backup into an empty or absent data directory
     #[command(after_help = "Example:\n  publaryn restore --from /backup/publaryn.tar.zst --data-dir /var/lib/publaryn")]
     Restore(RestoreArgs),
-    /// Print the OpenAPI document
-    Openapi(OpenapiArgs),
     /// Measure on this machine
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -210,24 +211,30 @@ pub struct RestoreArgs {
     pub from: PathBuf,
 }
 
-#[derive(Debug, Args)]
-pub struct OpenapiArgs {
-    /// YAML instead of JSON
-    #[arg(long)]
-    pub yaml: bool,
-}
-
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// Measure job throughput on an empty scratch database
-    #[command(after_help = "Example:\n  publaryn bench jobs --data-dir $(mktemp -d) --count 100000")]
-    Jobs {
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-        count: u32,
-        /// Jobs running at once [default: jobs.concurrency]
-        #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..=4096))]
-        concurrency: Option<u32>,
-    },
+    #[command(after_help = "\
+Without --database it uses the configured database.url, when that or the data directory is set, and else
+an SQLite file in a temporary directory. Whichever it is, it must be empty: everything else is refused.
+
+Examples:
+  publaryn bench jobs --count 100000
+  publaryn bench jobs --count 100000 --database postgres://postgres@localhost/scratch")]
+    Jobs(BenchJobsArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct BenchJobsArgs {
+    /// Jobs to run
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub count: u32,
+    /// Jobs running at once [default: jobs.concurrency]
+    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub concurrency: Option<u32>,
+    /// An empty database: sqlite://PATH or postgres://…
+    #[arg(long, value_name = "URL")]
+    pub database: Option<String>,
 }
 
 impl CommonArgs {

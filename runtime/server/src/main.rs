@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command};
+use cli::{BenchCommand, Cli, Command};
 use exit::{Exit, Failure};
 
 fn main() -> ExitCode {
@@ -48,7 +48,8 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Doctor(args) => commands::doctor::run(&common, &args),
         Command::Backup(args) => commands::backup::run(&common, &args),
         Command::Restore(args) => commands::restore::run(&common, &args),
-        // Wired once their crates are on main.
-        other => Err(Failure::new(Exit::Internal, format!("not wired yet: {other:?}"))),
+        Command::Gc(args) => commands::gc::run(&common, &args),
+        Command::Bench(BenchCommand::Jobs(args)) => commands::bench::run(&common, &args),
+        Command::ScanWorker => unreachable!("a scan worker reads no configuration and ended in `main`"),
     }
 }

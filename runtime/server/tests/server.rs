@@ -2,22 +2,9 @@
 
 mod program;
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::TcpStream,
-    path::Path,
-};
+use std::{fs, path::Path};
 
-use program::{Program, Server, exit, run, text};
-
-fn get(server: &Server, path: &str) -> String {
-    let mut stream = TcpStream::connect(&server.address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
+use program::{Program, exit, get, put_blob, run, text};
 
 #[test]
 fn it_serves_announces_itself_and_stops_on_sigterm() {
@@ -133,15 +120,4 @@ fn services_are_backed_up_with_their_own_tools() {
     assert_eq!(exit(&output), 78);
     let message = text(&output.stderr);
     assert!(message.contains("pg_dump") && message.contains("aws s3 sync"), "{message}");
-}
-
-/// Stores a blob as the disk store lays it out; returns its path below `blobs`.
-fn put_blob(data: &Path, bytes: &[u8]) -> String {
-    use sha2::Digest;
-    let digest = hex::encode(sha2::Sha256::digest(bytes));
-    let path = format!("sha256/{}/{}-0000000000000001", &digest[..2], &digest[2..]);
-    let file = data.join("blobs").join(&path);
-    fs::create_dir_all(file.parent().unwrap()).unwrap();
-    fs::write(file, bytes).unwrap();
-    path
 }

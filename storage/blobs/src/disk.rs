@@ -1,8 +1,10 @@
 //! Blobs in a directory of the local file system.
 //!
 //! Layout: `sha256/<2 hex>/<62 hex>-<generation>` for blobs, `tmp/` for uploads in progress, both on
-//! one file system; `uploads/` for those that go on in later requests. A blob is written and synced under a temporary name, renamed, and its directory
-//! synced, so a name in `sha256/` always has its full content, also after a power cut.
+//! one file system; `uploads/` for those that go on in later requests. A blob is written under a
+//! temporary name; promoting it renames it, then syncs the file and its directory. A name in `sha256/`
+//! whose content a power cut took is one that no promotion ever answered for: no row refers to it, and
+//! gc removes it.
 
 mod dir_sync;
 mod layout;

@@ -1,7 +1,7 @@
 //! The receiving end of an upload: cuts a body of arbitrary chunks into blocks, within the limit.
 
 use bytes::{Bytes, BytesMut};
-use futures::StreamExt;
+use futures::{StreamExt, stream::Fuse};
 
 use crate::{
     AppendPlan, BlobError, ByteStream, StagePlan, UploadState,
@@ -10,7 +10,8 @@ use crate::{
 
 /// A body being read. Holds at most one block and one chunk of the sender's.
 pub(crate) struct Intake {
-    body: ByteStream,
+    /// Fused: the end of a body is looked for once more after it was found, and many streams panic then.
+    body: Fuse<ByteStream>,
     /// Received and counted, but not yet handed out.
     held: Bytes,
     received_bytes: u64,
@@ -22,7 +23,7 @@ pub(crate) struct Intake {
 impl Intake {
     pub(crate) fn new(body: ByteStream, plan: &StagePlan, gauge: &BufferGauge) -> Self {
         Self {
-            body,
+            body: body.fuse(),
             held: Bytes::new(),
             received_bytes: 0,
             limit_bytes: plan.limit_bytes,

@@ -3,12 +3,14 @@
 use std::{
     ops::Deref,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
 use bytes::Bytes;
+
+use crate::disk::BLOCK_BYTES;
 
 /// Bytes of blob content a store holds in memory right now, and the most it ever did.
 ///
@@ -20,7 +22,13 @@ pub struct BufferGauge(Arc<Levels>);
 struct Levels {
     current: AtomicUsize,
     peak: AtomicUsize,
+    /// Whole blocks of ended reads, for the next ones: a fresh one costs as much as filling it, because the
+    /// kernel clears its pages first.
+    spare: Mutex<Vec<Vec<u8>>>,
 }
+
+/// Blocks kept when nothing is read: 4 MiB at 256 KiB each.
+const MAX_SPARE: usize = 16;
 
 impl BufferGauge {
     pub fn current_bytes(&self) -> usize {
@@ -35,11 +43,22 @@ impl BufferGauge {
         Charge { gauge: self.clone(), size: 0 }
     }
 
+    /// `size` bytes of any content, to be read into.
+    pub(crate) fn block(&self, size: usize) -> Vec<u8> {
+        let spare = if size == BLOCK_BYTES { self.spare().pop() } else { None };
+        spare.unwrap_or_else(|| vec![0; size])
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        // Only pushes and pops happen under the lock: a poisoned list is still whole.
+        self.0.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts `bytes` until the last clone of the returned value is dropped.
     pub(crate) fn lend(&self, bytes: Vec<u8>) -> Bytes {
         let mut charge = self.begin();
         charge.grow(bytes.len());
-        Bytes::from_owner(Lent { bytes, _charge: charge })
+        Bytes::from_owner(Lent { bytes, charge })
     }
 }
 
@@ -70,12 +89,21 @@ impl Deref for Block {
 
 struct Lent {
     bytes: Vec<u8>,
-    _charge: Charge,
+    charge: Charge,
 }
 
 impl AsRef<[u8]> for Lent {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut spare = self.charge.gauge.spare();
+        if self.bytes.len() == BLOCK_BYTES && spare.len() < MAX_SPARE {
+            spare.push(std::mem::take(&mut self.bytes));
+        }
     }
 }
 

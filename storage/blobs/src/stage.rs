@@ -58,7 +58,7 @@ pub struct Staged {
 }
 
 pub(crate) enum StagedPlace {
-    /// Complete and synced, but under a temporary name.
+    /// Complete, but under a temporary name and not synced.
     Temp(Arc<TempFile>),
     /// Already where it will stay.
     Final,

@@ -16,6 +16,9 @@ pub enum DbError {
     /// A unique or foreign key constraint refused the statement.
     #[error("constraint violated")]
     Constraint(#[source] sqlx::Error),
+    /// The collector took a staged blob before it was committed; nothing refers to its key any more.
+    #[error("the uploaded bytes were collected before they were published")]
+    BlobCollected(#[source] sqlx::Error),
     /// The batch that carried this commit failed as a whole; nothing of it was kept.
     #[error("commit failed: {0}")]
     CommitFailed(String),
@@ -78,6 +81,7 @@ impl From<DbError> for RegistryError {
         match error {
             DbError::Unavailable(_) | DbError::CommitFailed(_) => Self::unavailable("the database", error),
             DbError::Contended(_) => Self::Overloaded { retry_after: std::time::Duration::from_secs(1) },
+            DbError::BlobCollected(_) => Self::unavailable("the uploaded content", error),
             other => Self::internal(other),
         }
     }

@@ -20,4 +20,12 @@ impl Tx {
         on_tx!(self, |c| sqlx::query(INSERT).bind(name).bind(value).bind(now).execute(c).await.map(drop))?;
         Ok(on_tx!(self, |c| sqlx::query_scalar(READ).bind(name).fetch_one(c).await)?)
     }
+
+    /// Keeps the value under that name, in the place of the one there is.
+    pub async fn put_instance_setting(&mut self, name: &str, value: &str, now: Timestamp) -> DbResult<()> {
+        const SQL: &str = "INSERT INTO instance_settings (name, value, updated_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at";
+        on_tx!(self, |c| sqlx::query(SQL).bind(name).bind(value).bind(now).execute(c).await.map(drop))?;
+        Ok(())
+    }
 }

@@ -9,7 +9,9 @@ mod dispatch;
 
 pub mod advisories;
 mod audit;
+pub mod blobs;
 mod db;
+mod dependencies;
 pub mod documents;
 mod error;
 pub mod findings;

@@ -2,7 +2,7 @@
 
 use sqlx::migrate::{Migrate, Migrator};
 
-use crate::{Db, DbError, DbResult, db::Backend};
+use crate::{Db, DbError, DbResult, Sql, db::Backend};
 
 static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("../../migrations/postgres");
@@ -48,6 +48,29 @@ impl Db {
             .collect();
         let is_newer = applied.iter().any(|v| migrator.iter().all(|m| m.version != *v));
         Ok(MigrationStatus { applied, pending, is_newer })
+    }
+
+    /// Nothing is in it: no tables at all, or only ours and without what any use leaves in them. What a
+    /// benchmark demands.
+    pub async fn is_unused(&self) -> DbResult<bool> {
+        const TABLES: Sql = Sql {
+            sqlite: "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' \
+                     AND name <> '_sqlx_migrations'",
+            postgres: "SELECT CAST(table_name AS TEXT) FROM information_schema.tables \
+                       WHERE table_schema = current_schema() AND table_name <> '_sqlx_migrations'",
+        };
+        const USED: &str = "SELECT EXISTS (SELECT 1 FROM users) OR EXISTS (SELECT 1 FROM packages) \
+                            OR EXISTS (SELECT 1 FROM jobs) OR EXISTS (SELECT 1 FROM nodes)";
+        let sql = self.sql(TABLES);
+        let tables: Vec<String> = on_db!(self, |c| sqlx::query_scalar(sql).fetch_all(c).await)?;
+        if tables.is_empty() {
+            return Ok(true);
+        }
+        if ["users", "packages", "jobs", "nodes"].iter().any(|ours| !tables.iter().any(|table| table == ours)) {
+            return Ok(false);
+        }
+        let is_used: bool = on_db!(self, |c| sqlx::query_scalar(USED).fetch_one(c).await)?;
+        Ok(!is_used)
     }
 
     /// The newest schema version this binary knows.

@@ -312,6 +312,28 @@ impl Tx {
         Ok(row.map(HeadRow::into_head))
     }
 
+    /// Lets the facts of a release speak for its package, unless a later one is live.
+    pub async fn set_package_facts(&mut self, package: PackageId, sequence: i64, facts: &PackageFacts) -> DbResult<()> {
+        const SQL: &str = "UPDATE packages SET description = $2, homepage = $3, repository_url = $4, license = $5, \
+             keywords = $6, readme = $7 WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM releases r WHERE r.package_id = $1 \
+             AND r.status IN ('published', 'deprecated', 'yanked') AND r.sequence > $8)";
+        let keywords = serde_json::to_string(&facts.keywords)
+            .map_err(|source| DbError::Corrupt { what: "keyword list", source })?;
+        on_tx!(self, |c| sqlx::query(SQL)
+            .bind(package)
+            .bind(facts.description.as_deref())
+            .bind(facts.homepage.as_deref())
+            .bind(facts.repository_url.as_deref())
+            .bind(facts.license.as_deref())
+            .bind(keywords)
+            .bind(facts.readme.as_deref())
+            .bind(sequence)
+            .execute(c)
+            .await
+            .map(drop))?;
+        Ok(())
+    }
+
     /// Records a visible change: caches and validators of the package move on.
     pub async fn bump_revision(&mut self, head: &PackageHead, now: Timestamp) -> DbResult<i64> {
         const SQL: &str =
@@ -326,25 +348,6 @@ impl Tx {
     pub async fn next_sequence(&mut self, package: PackageId) -> DbResult<i64> {
         const SQL: &str = "UPDATE packages SET sequence = sequence + 1 WHERE id = $1 RETURNING sequence";
         Ok(on_tx!(self, |c| sqlx::query_scalar(SQL).bind(package).fetch_one(c).await)?)
-    }
-
-    pub async fn set_package_facts(&mut self, package: PackageId, facts: &PackageFacts) -> DbResult<()> {
-        const SQL: &str = "UPDATE packages SET description = $2, homepage = $3, repository_url = $4, license = $5, \
-             keywords = $6, readme = $7 WHERE id = $1";
-        let keywords = serde_json::to_string(&facts.keywords)
-            .map_err(|source| DbError::Corrupt { what: "keyword list", source })?;
-        on_tx!(self, |c| sqlx::query(SQL)
-            .bind(package)
-            .bind(facts.description.as_deref())
-            .bind(facts.homepage.as_deref())
-            .bind(facts.repository_url.as_deref())
-            .bind(facts.license.as_deref())
-            .bind(keywords)
-            .bind(facts.readme.as_deref())
-            .execute(c)
-            .await
-            .map(drop))?;
-        Ok(())
     }
 
     pub async fn set_package_visibility(&mut self, package: PackageId, visibility: Visibility) -> DbResult<()> {
@@ -433,12 +436,41 @@ impl Db {
 }
 
 impl Tx {
-    /// Adds download counts that were summed in memory.
+    /// Notes downloads that were counted in memory; [`Tx::fold_downloads`] adds them to the packages.
     pub async fn add_downloads(&mut self, sums: &[(PackageId, i64)]) -> DbResult<()> {
-        const SQL: &str = "UPDATE packages SET download_count = download_count + $2 WHERE id = $1";
-        for (package, count) in sums {
-            on_tx!(self, |c| sqlx::query(SQL).bind(*package).bind(*count).execute(c).await.map(drop))?;
-        }
+        const SQL: Sql = Sql {
+            sqlite: "INSERT INTO download_deltas (package_id, n) \
+                     SELECT unhex(value ->> 0), value ->> 1 FROM json_each($1)",
+            postgres: "INSERT INTO download_deltas (package_id, n) SELECT CAST(value ->> 0 AS UUID), \
+                       CAST(value ->> 1 AS BIGINT) FROM json_array_elements($1::json)",
+        };
+        let rows: Vec<_> = sums.iter().map(|(package, count)| (package.0.simple().to_string(), count)).collect();
+        let (rows, sql) = (serde_json::json!(rows).to_string(), SQL.on(self.engine()));
+        on_tx!(self, |c| sqlx::query(sql).bind(rows).execute(c).await.map(drop))?;
         Ok(())
+    }
+
+    /// Adds up to `limit` notes to the packages they count for; returns how many. Exact however often it
+    /// runs, because a note leaves with the commit that counts it.
+    pub async fn fold_downloads(&mut self, limit: i64) -> DbResult<u64> {
+        const COUNT: &str = "UPDATE packages SET download_count = download_count + s.n FROM (SELECT package_id, \
+             CAST(SUM(n) AS BIGINT) AS n FROM download_deltas WHERE id <= $1 GROUP BY package_id) AS s \
+             WHERE packages.id = s.package_id";
+        const LAST: &str = "SELECT MAX(id) FROM (SELECT id FROM download_deltas ORDER BY id LIMIT $1) AS s";
+        const GONE: &str = "DELETE FROM download_deltas WHERE id <= $1";
+        if let crate::tx::Connection::Postgres(tx) = self.connection() {
+            // One statement, one snapshot: a note that commits in between is neither counted nor deleted.
+            const FOLD: &str = "WITH gone AS (DELETE FROM download_deltas WHERE id IN (SELECT id FROM download_deltas \
+                 ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING package_id, n), sums AS (SELECT package_id, \
+                 CAST(SUM(n) AS BIGINT) AS n FROM gone GROUP BY package_id), counted AS (UPDATE packages \
+                 SET download_count = download_count + sums.n FROM sums WHERE packages.id = sums.package_id) \
+                 SELECT COUNT(*) FROM gone";
+            let folded: i64 = sqlx::query_scalar(FOLD).bind(limit).fetch_one(&mut ***tx).await?;
+            return Ok(folded.unsigned_abs());
+        }
+        let last: Option<i64> = on_tx!(self, |c| sqlx::query_scalar(LAST).bind(limit).fetch_one(c).await)?;
+        let Some(last) = last else { return Ok(0) };
+        on_tx!(self, |c| sqlx::query(COUNT).bind(last).execute(c).await.map(drop))?;
+        Ok(on_tx!(self, |c| sqlx::query(GONE).bind(last).execute(c).await.map(|done| done.rows_affected()))?)
     }
 }

@@ -1,7 +1,7 @@
 //! Releases: creation in a publish, the way to live, and what happens to them later.
 
 use publaryn_core::{
-    ArtifactId, Digest, PackageId, ReleaseId, ReleaseState, Timestamp, UserId, Version,
+    ArtifactId, PackageId, ReleaseId, ReleaseState, Timestamp, UserId, Version,
     publish::{NewArtifact, PackageFacts},
 };
 use serde::de::DeserializeOwned;
@@ -56,11 +56,26 @@ fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> DbResult<T> {
 }
 
 macro_rules! progress_columns {
-    ($rest:literal) => {
+    ($($rest:expr),+) => {
         concat!(
-            "SELECT id, package_id, version, status, is_yanked, deprecation_message, facts, requested_tags, sequence, ",
-            "scans_total, scans_done, published_at FROM releases ",
-            $rest
+            "SELECT id, package_id, version, status, is_yanked, deprecation_message, facts, ",
+            "requested_tags, sequence, scans_total, scans_done, published_at FROM releases ",
+            $($rest),+
+        )
+    };
+}
+
+/// A release that a native client began to upload and never submitted. One that policy or a failed scan
+/// sent back to quarantine has findings: it waits for a decision, not for a client.
+macro_rules! is_abandoned {
+    ($before:literal) => {
+        concat!(
+            "status = 'quarantine' AND is_native AND blocked_by = '[]' AND updated_at < ",
+            $before,
+            " AND NOT EXISTS (SELECT 1 FROM findings f WHERE f.release_id = releases.id) ",
+            "AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.release_id = releases.id AND a.uploaded_at >= ",
+            $before,
+            ")"
         )
     };
 }
@@ -83,9 +98,23 @@ impl Db {
             progress_columns!("WHERE status = 'scanning' AND updated_at < $1 ORDER BY updated_at LIMIT $2");
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(before).bind(limit).fetch_all(c).await)?)
     }
+
+    /// Uploads by native clients that were begun and neither submitted nor continued since `before`.
+    pub async fn abandoned_uploads(&self, before: Timestamp, limit: i64) -> DbResult<Vec<ReleaseProgress>> {
+        const SQL: &str = progress_columns!("WHERE ", is_abandoned!("$1"), " ORDER BY updated_at LIMIT $2");
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(before).bind(limit).fetch_all(c).await)?)
+    }
 }
 
 impl Tx {
+    /// Deletes an upload if it still is as [`Db::abandoned_uploads`] says; its version number is free again.
+    pub async fn delete_abandoned_upload(&mut self, id: ReleaseId, before: Timestamp) -> DbResult<bool> {
+        const SQL: &str = concat!("DELETE FROM releases WHERE id = $2 AND ", is_abandoned!("$1"));
+        let done =
+            on_tx!(self, |c| sqlx::query(SQL).bind(before).bind(id).execute(c).await.map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
     /// Inserts a release; `false` when its version number is taken.
     pub async fn insert_release(&mut self, new: &NewRelease<'_>, now: Timestamp) -> DbResult<bool> {
         const SQL: &str = "INSERT INTO releases (id, package_id, version, version_key, sort_key, status, is_prerelease, \
@@ -114,20 +143,6 @@ impl Tx {
             .await
             .map(|done| done.rows_affected()))?;
         Ok(done == 1)
-    }
-
-    /// Registers content that lies in the blob store; returns where it is kept. Content that is
-    /// already known keeps its first location.
-    pub async fn upsert_blob(&mut self, digest: Digest, location: &str, size: u64, now: Timestamp) -> DbResult<String> {
-        const SQL: &str = "INSERT INTO blobs (digest, location, size_bytes, created_at) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (digest) DO UPDATE SET created_at = excluded.created_at RETURNING location";
-        Ok(on_tx!(self, |c| sqlx::query_scalar(SQL)
-            .bind(digest)
-            .bind(location)
-            .bind(i64::try_from(size).unwrap_or(i64::MAX))
-            .bind(now)
-            .fetch_one(c)
-            .await)?)
     }
 
     pub async fn insert_artifact(
@@ -193,8 +208,8 @@ impl Tx {
     /// Counts one more finished scan; returns the release as it now is.
     pub async fn count_scan_done(&mut self, release: ReleaseId, now: Timestamp) -> DbResult<ReleaseProgress> {
         const SQL: &str = "UPDATE releases SET scans_done = scans_done + 1, updated_at = $2 WHERE id = $1 \
-             RETURNING id, package_id, version, status, is_yanked, deprecation_message, facts, requested_tags, sequence, \
-             scans_total, scans_done, published_at";
+             RETURNING id, package_id, version, status, is_yanked, deprecation_message, facts, \
+             requested_tags, sequence, scans_total, scans_done, published_at";
         Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(release).bind(now).fetch_one(c).await)?)
     }
 
@@ -232,13 +247,5 @@ impl Tx {
             "WHERE package_id = $1 AND status IN ('published', 'deprecated', 'yanked') ORDER BY sequence"
         );
         Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(package).fetch_all(c).await)?)
-    }
-
-    /// Whether a live release with a later sequence exists; its facts then speak for the package.
-    pub async fn has_newer_live_release(&mut self, package: PackageId, sequence: i64) -> DbResult<bool> {
-        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM releases WHERE package_id = $1 \
-             AND status IN ('published', 'deprecated', 'yanked') AND sequence > $2 LIMIT 1) newer";
-        let count: i64 = on_tx!(self, |c| sqlx::query_scalar(SQL).bind(package).bind(sequence).fetch_one(c).await)?;
-        Ok(count > 0)
     }
 }

@@ -224,6 +224,18 @@ impl Tx {
         Ok(rows)
     }
 
+    /// Deletes up to `limit` sessions that ended before `before`.
+    pub async fn delete_ended_sessions(&mut self, before: Timestamp, limit: i64) -> DbResult<u64> {
+        const SQL: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
+             WHERE revoked_at < $1 OR expires_at < $1 OR absolute_expires_at < $1 LIMIT $2)";
+        Ok(on_tx!(self, |c| sqlx::query(SQL)
+            .bind(before)
+            .bind(limit)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?)
+    }
+
     /// Records that sessions were in use at `now`.
     pub async fn touch_sessions(&mut self, ids: &[SessionId], now: Timestamp) -> DbResult<()> {
         let sql = Sql {

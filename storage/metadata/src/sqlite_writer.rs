@@ -4,6 +4,10 @@
 //! each [`SqliteTx`] is a savepoint inside an open outer transaction (a *train*), and whoever finds
 //! nobody waiting behind commits the train for all its riders. A rider learns of its commit only
 //! after the shared sync; if that fails, all riders fail and nothing is kept.
+//!
+//! Every statement is a trip to SQLite's thread and back, so those that the train does without are left
+//! out: its first rider needs no savepoint (undoing it undoes the train), its last one no release (the
+//! commit releases).
 
 use std::{
     sync::{
@@ -86,13 +90,14 @@ impl GroupWriter {
         let (state, waiting) = (self.state.clone(), self.waiting.clone());
         tokio::spawn(async move {
             guard.undo_abandoned().await;
-            if guard.train.is_none() {
+            if guard.train.is_some() {
+                // An open train has riders aboard: `undo_abandoned` ends one that has none.
+                sqlx::query("SAVEPOINT rider").execute(guard.connection()?).await?;
+            } else {
                 sqlx::query("BEGIN IMMEDIATE").execute(guard.connection()?).await?;
                 guard.train = Some(Train { riders: Vec::new(), departed: Instant::now(), has_watchdog: false });
             }
-            let mut tx = SqliteTx { guard: Some(guard), state, waiting };
-            sqlx::query("SAVEPOINT rider").execute(tx.connection()).await?;
-            Ok(tx)
+            Ok(SqliteTx { guard: Some(guard), state, waiting })
         })
         .await
         .map_err(|e| DbError::CommitFailed(e.to_string()))?
@@ -129,9 +134,14 @@ impl State {
         self.connection.as_mut().ok_or(DbError::Unavailable(sqlx::Error::PoolClosed))
     }
 
-    /// Undoes the savepoint of a rider that was dropped; other riders stay aboard.
+    /// Undoes what a dropped rider did; other riders stay aboard.
     async fn undo_abandoned(&mut self) {
         if !std::mem::take(&mut self.abandoned) {
+            return;
+        }
+        if self.train.as_ref().is_none_or(|train| train.riders.is_empty()) {
+            self.train = None;
+            self.rollback_outer().await;
             return;
         }
         let Some(connection) = self.connection.as_mut() else { return };
@@ -143,9 +153,6 @@ impl State {
         if let Err(error) = undone {
             // SQLite already rolled the whole train back (disk full, I/O error).
             self.fail(&error).await;
-        } else if self.train.as_ref().is_some_and(|train| train.riders.is_empty()) {
-            self.train = None;
-            self.rollback_outer().await;
         }
     }
 
@@ -204,7 +211,16 @@ impl SqliteTx {
     }
 
     async fn board(mut self, after: AfterCommit, told: oneshot::Sender<Result<(), String>>) {
-        if let Err(error) = sqlx::query("RELEASE rider").execute(self.connection()).await {
+        let (is_first, is_full) = {
+            let state = self.guard.as_ref().expect("present until here");
+            let train = state.train.as_ref().expect("begin opened it");
+            (train.riders.is_empty(), train.riders.len() + 1 >= MAX_RIDERS || train.departed.elapsed() >= MAX_TRAIN_AGE)
+        };
+        let departs = is_full || self.waiting.load(Ordering::SeqCst) == 0;
+        if !departs
+            && !is_first
+            && let Err(error) = sqlx::query("RELEASE rider").execute(self.connection()).await
+        {
             // Dropping `self` undoes the savepoint; the caller may be gone already.
             let _ = told.send(Err(error.to_string()));
             return;
@@ -212,8 +228,7 @@ impl SqliteTx {
         let mut guard = self.guard.take().expect("present until here");
         let train = guard.train.as_mut().expect("begin opened it");
         train.riders.push((after, told));
-        let full = train.riders.len() >= MAX_RIDERS || train.departed.elapsed() >= MAX_TRAIN_AGE;
-        if full || self.waiting.load(Ordering::SeqCst) == 0 {
+        if departs {
             guard.depart().await;
         } else if !std::mem::replace(&mut train.has_watchdog, true) {
             drop(guard);

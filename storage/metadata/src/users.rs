@@ -230,6 +230,26 @@ impl Tx {
         Ok(())
     }
 
+    /// Secret and last accepted step of an account's second factor; no other transaction accepts a code
+    /// of it before this one ends.
+    pub async fn lock_totp(&mut self, id: UserId) -> DbResult<Option<(String, Option<i64>)>> {
+        let sql = crate::Sql {
+            sqlite: "SELECT totp_secret, totp_last_step FROM users \
+                     WHERE id = $1 AND totp_enabled_at IS NOT NULL AND totp_secret IS NOT NULL",
+            postgres: "SELECT totp_secret, totp_last_step FROM users \
+                       WHERE id = $1 AND totp_enabled_at IS NOT NULL AND totp_secret IS NOT NULL FOR UPDATE",
+        }
+        .on(self.engine());
+        Ok(on_tx!(self, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await)?)
+    }
+
+    /// Codes of this step and earlier ones are not accepted again.
+    pub async fn set_totp_step(&mut self, id: UserId, step: i64) -> DbResult<()> {
+        const SQL: &str = "UPDATE users SET totp_last_step = $2 WHERE id = $1";
+        on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(step).execute(c).await.map(drop))?;
+        Ok(())
+    }
+
     pub async fn set_admin(&mut self, id: UserId, is_admin: bool, now: Timestamp) -> DbResult<()> {
         const SQL: &str = "UPDATE users SET is_admin = $2, updated_at = $3 WHERE id = $1";
         on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(is_admin).bind(now).execute(c).await.map(drop))?;

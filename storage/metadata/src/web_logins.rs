@@ -25,13 +25,17 @@ impl Db {
 }
 
 impl Tx {
-    /// Starts a login and forgets expired ones.
+    /// Starts a login; expired ones are left to `cleanup_expired_tokens`.
     pub async fn insert_web_login(&mut self, id_hash: &[u8; 32], now: Timestamp, expires: Timestamp) -> DbResult<()> {
-        const EXPIRED: &str = "DELETE FROM web_logins WHERE expires_at <= $1";
         const INSERT: &str = "INSERT INTO web_logins (id_hash, expires_at, created_at) VALUES ($1, $2, $3)";
-        on_tx!(self, |c| sqlx::query(EXPIRED).bind(now).execute(c).await.map(drop))?;
         on_tx!(self, |c| sqlx::query(INSERT).bind(&id_hash[..]).bind(expires).bind(now).execute(c).await.map(drop))?;
         Ok(())
+    }
+
+    /// Forgets logins that nobody confirmed or took in time.
+    pub async fn delete_expired_web_logins(&mut self, now: Timestamp) -> DbResult<u64> {
+        const SQL: &str = "DELETE FROM web_logins WHERE expires_at <= $1";
+        Ok(on_tx!(self, |c| sqlx::query(SQL).bind(now).execute(c).await.map(|done| done.rows_affected()))?)
     }
 
     /// Confirms a waiting login; `false` when nobody waits for it any more.

@@ -290,12 +290,14 @@ async fn dead_nodes_and_expired_leases_give_their_jobs_back() {
         let (nodes, leases) = tx.sweep_runs(MINUTE, true).await.unwrap();
         assert_eq!((nodes.len(), leases.len()), (0, 0), "all is well");
         tx.rollback().await.unwrap();
+        assert!(!db.has_lost_runs(MINUTE, true).await.unwrap());
 
         db.execute_raw("UPDATE nodes SET heartbeat_at = heartbeat_at - 61000000").await.unwrap();
         assert_eq!(db.job_summary(MINUTE).await.unwrap().stale_jobs_count, 2);
         let stale = JobFilter { stale: true, ..JobFilter::default() };
         let page = db.jobs(&stale, &Page { number: 1, per_page: 1, cursor: None }, MINUTE).await.unwrap();
         assert_eq!((page.total, page.jobs.len(), page.jobs[0].is_stale), (2, 1, true));
+        assert!(db.has_lost_runs(MINUTE, true).await.unwrap() && !db.has_lost_runs(MINUTE, false).await.unwrap());
         let mut tx = db.begin().await.unwrap();
         assert_eq!(tx.sweep_runs(MINUTE, false).await.unwrap().0.len(), 0, "after an outage nodes do not count");
         assert_eq!(tx.sweep_runs(MINUTE, true).await.unwrap().0.len(), 2);
@@ -315,6 +317,7 @@ async fn dead_nodes_and_expired_leases_give_their_jobs_back() {
         )
         .await
         .unwrap();
+        assert!(db.has_lost_runs(MINUTE, false).await.unwrap(), "an expired lease");
         let mut tx = db.begin().await.unwrap();
         let (nodes, leases) = tx.sweep_runs(MINUTE, true).await.unwrap();
         tx.commit().await.unwrap();

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use publaryn_scan::corpus::{self, TarBuilder};
 
 use super::*;
@@ -81,4 +82,22 @@ fn bombs_are_refused() {
     let zeroes = vec![0; 70 << 20];
     let archive = corpus::targz(&[("x-1.0.0/Cargo.toml", MANIFEST), ("x-1.0.0/zeroes", &zeroes)]);
     assert_eq!(read(&archive).unwrap_err().kind, publaryn_scan::ErrorKind::Limit);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        read(&bytes).ok();
+    }
+
+    /// One flipped byte of the tar: refused, or still the crate that was asked for.
+    #[test]
+    fn a_damaged_archive_is_refused_or_still_this_crate(at in 0usize..4096, with: u8) {
+        let mut tar = TarBuilder::new().file("x-1.0.0/Cargo.toml", MANIFEST).file("x-1.0.0/src/lib.rs", b"").finish();
+        let at = at % tar.len();
+        tar[at] = with;
+        if let Ok(seen) = read(&corpus::gzip(&tar)) {
+            prop_assert_eq!((seen.manifest.name.as_str(), seen.manifest.version.as_str()), ("x", "1.0.0"));
+        }
+    }
 }

@@ -164,4 +164,80 @@ proptest! {
             new.check(&OwnIndexes::default(), vec![]).ok();
         }
     }
+
+    /// Whatever a client puts where, it is accepted or refused in words; only what was sent is stored.
+    #[test]
+    fn no_value_in_any_place_breaks_the_check(key in field(), value in value()) {
+        let mut request = request();
+        request[key] = value.clone();
+        let mut nested = self::request();
+        nested["deps"] = json!([{"name": "dep", "version_req": "1", key: value.clone()}]);
+        let mut deep = self::request();
+        deep["features"] = json!({ "x": value });
+        for request in [request, nested, deep] {
+            match check(&request) {
+                Ok(checked) => {
+                    prop_assert_eq!(checked.release.name.as_str(), request["name"].as_str().unwrap_or_default());
+                    prop_assert_eq!(checked.release.vers.as_str(), request["vers"].as_str().unwrap_or_default());
+                    prop_assert!(serde_json::to_string(&checked.release).is_ok());
+                }
+                Err(RegistryError::Malformed(_) | RegistryError::Invalid { .. }) => {}
+                Err(other) => prop_assert!(false, "{:?}", other),
+            }
+        }
+    }
+
+    #[test]
+    fn versions_keep_their_text_and_drop_the_build_from_their_identity(text in "\\PC{0,20}|[0-9]{1,3}(\\.[0-9]{1,3}){1,3}(-[a-z0-9.]{1,8})?(\\+[a-z0-9.]{1,8})?") {
+        if let Ok(version) = parse_version(&text) {
+            prop_assert_eq!(version.as_str(), text.as_str());
+            prop_assert!(!version.unique_key().contains('+'));
+            prop_assert!(text.starts_with(version.unique_key()));
+        }
+    }
+}
+
+fn field() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec![
+        "name",
+        "vers",
+        "deps",
+        "features",
+        "authors",
+        "description",
+        "homepage",
+        "readme",
+        "keywords",
+        "categories",
+        "license",
+        "badges",
+        "links",
+        "rust_version",
+        "version_req",
+        "target",
+        "kind",
+        "registry",
+        "optional",
+        "default_features",
+        "explicit_name_in_toml",
+        "artifact",
+        "lib",
+    ])
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "\\PC{0,12}".prop_map(Value::from),
+        "[a-z0-9.:/?+-]{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            proptest::collection::vec(("[a-z:/?]{0,6}", inner), 0..3)
+                .prop_map(|pairs| Value::Object(pairs.into_iter().collect())),
+        ]
+    })
 }

@@ -125,3 +125,14 @@ fn mirrored_public_archives_are_only_noted() {
         [("META-REGISTRY", Severity::Low)]
     );
 }
+
+proptest::proptest! {
+    /// Cargo prints requirements and targets in its own way; folding what is folded changes nothing.
+    #[test]
+    fn folding_is_stable(text in "\\PC{0,40}|cfg\\([a-z(), =\"]{0,30}\\)|[<>=~^*0-9., ]{0,20}") {
+        let target = super::folded_target(&text);
+        proptest::prop_assert_eq!(super::folded_target(&target), target.clone());
+        let req = super::folded_req(&text);
+        proptest::prop_assert_eq!(super::folded_req(&req), req.clone());
+    }
+}

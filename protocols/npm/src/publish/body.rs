@@ -358,7 +358,72 @@ mod tests {
         assert_eq!(scanner.feed(&[b'['; 1000], &mut out), Err(BodyError::TooDeep));
     }
 
+    /// What any JSON reader sees as tarballs of a document, in order; they are emptied.
+    fn take_tarballs(document: &mut Value) -> Vec<String> {
+        let Some(Value::Object(attachments)) = document.get_mut("_attachments") else { return Vec::new() };
+        let tarballs = attachments.iter_mut().filter(|(name, _)| name.ends_with(".tgz"));
+        tarballs
+            .filter_map(|(_, attachment)| match attachment.as_object_mut()?.get_mut("data")? {
+                Value::String(data) => Some(std::mem::take(data)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Documents in which everything may hold anything, with the words that matter in all places.
+    fn document() -> impl Strategy<Value = Value> {
+        let text = prop_oneof![3 => "[a-zA-Z0-9+/=]{0,12}", 1 => "\\PC{0,6}", 1 => "[\\\\\"{}\\[\\]:,]{0,6}"];
+        let leaf = prop_oneof![
+            text.prop_map(Value::from),
+            proptest::collection::vec(any::<u8>(), 0..20).prop_map(|bytes| BASE64_STANDARD.encode(bytes).into()),
+            any::<i32>().prop_map(Value::from),
+            Just(Value::Null),
+        ];
+        let key = prop_oneof![
+            4 => prop_oneof!["_attachments", "data", "a-1.tgz", "b.tgz", "a-1.sigstore"].prop_map(|k| k.to_owned()),
+            1 => "[\\\\\"a-z._]{0,6}",
+        ];
+        leaf.prop_recursive(4, 40, 4, move |inner| {
+            prop_oneof![
+                1 => proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                4 => proptest::collection::vec((key.clone(), inner), 0..5)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
     proptest! {
+        #[test]
+        fn a_document_is_split_where_a_json_reader_would(
+            inner in document(), tarballs in document(), piece in 1usize..30, pretty in any::<bool>(),
+        ) {
+            let mut whole = json!({ "versions": inner, "_attachments": tarballs });
+            let text = if pretty { format!("{whole:#}") } else { whole.to_string() };
+            let found = take_tarballs(&mut whole);
+            match split(text.as_bytes(), piece) {
+                Ok((skeleton, tarball)) => {
+                    prop_assert_eq!(skeleton, whole);
+                    prop_assert!(found.len() <= 1);
+                    let wanted = found.first().map(|data| BASE64_STANDARD.decode(data).unwrap());
+                    prop_assert_eq!(tarball, wanted.unwrap_or_default());
+                }
+                Err(BodyError::SecondTarball) => prop_assert!(found.len() > 1),
+                Err(BodyError::Base64) => prop_assert!(found.iter().any(|data| BASE64_STANDARD.decode(data).is_err())),
+                Err(other) => prop_assert!(false, "{other}"),
+            }
+        }
+
+        #[test]
+        fn how_a_body_is_cut_changes_nothing(
+            bytes in proptest::collection::vec(any::<u8>(), 0..60),
+            noise in "(\\{|\\}|\\[|\\]|:|,|\"|\\\\|\"_attachments\"|\"a\\.tgz\"|\"data\"|[A-Za-z0-9=u/]{1,5}){0,40}",
+            piece in 1usize..20,
+        ) {
+            for body in [bytes.as_slice(), noise.as_bytes(), format!(r#"{{"_attachments":{{"a.tgz":{{"data":{noise}"#).as_bytes()] {
+                prop_assert_eq!(split(body, piece), split(body, usize::MAX));
+            }
+        }
+
         #[test]
         fn any_bytes_come_back_and_any_noise_is_survived(
             content in proptest::collection::vec(any::<u8>(), 0..300),

@@ -155,9 +155,42 @@ fn is_private(manifest: &Map<String, Value>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    proptest! {
+        /// One place of a good body replaced by anything: refused, or still about exactly what the address says.
+        #[test]
+        fn no_body_publishes_something_else_than_its_address(
+            place in prop_oneof![
+                "", "/_id", "/name", "/dist-tags", "/dist-tags/latest", "/access", "/versions", "/versions/1.0.0",
+                "/versions/1.0.0/name", "/versions/1.0.0/version", "/versions/1.0.0/readme", "/_attachments",
+                "/_attachments/@a~1b-1.0.0.tgz", "/_attachments/@a~1b-1.0.0.tgz/length",
+            ],
+            text in prop_oneof!["\\PC{0,8}", "(@a/b|1\\.0\\.0|public|latest)"],
+            shape in 0..6,
+        ) {
+            let mut body = body();
+            let Some(target) = body.pointer_mut(&place) else { return Ok(()) };
+            *target = match shape {
+                0 => Value::Null,
+                1 => json!(text),
+                2 => json!([text]),
+                3 => json!({ text: {} }),
+                4 => json!({ "1.0.0": { "name": "@a/b", "version": text } }),
+                _ => json!(-1),
+            };
+            let Value::Object(mut body) = body else { return Ok(()) };
+            if let Ok(submission) = Submission::parse(&mut body, &name::parse_name("@a/b").unwrap()) {
+                prop_assert_eq!(submission.name.canonical(), "@a/b");
+                prop_assert_eq!(submission.manifest["name"].as_str(), Some("@a/b"));
+                prop_assert_eq!(submission.manifest["version"].as_str(), Some(submission.version.as_str()));
+                prop_assert!(submission.tags.iter().all(|tag| check_tag(tag).is_ok()));
+            }
+        }
+    }
 
     fn body() -> Value {
         json!({

@@ -16,12 +16,12 @@ use futures::FutureExt;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 use hyper::body::Incoming;
 use metrics::{Counter, Gauge, Histogram};
-use publaryn_core::RegistryError;
-use publaryn_protocol::{Reason, RequestFacts};
+use publaryn_core::{RegistryError, audit::ClientOrigin};
+use publaryn_protocol::{PROXY_HEADERS, Reason, RequestFacts};
 use tower::Service;
 use tower_http::timeout::TimeoutBody;
 
-use super::Surfaces;
+use super::{Surfaces, leftover::Lent};
 use crate::v1::{
     context::{ClientIp, REQUEST_ID, RequestId},
     problem,
@@ -63,8 +63,12 @@ impl Edge {
         self
     }
 
+    fn is_trusted(&self, ip: &IpAddr) -> bool {
+        self.shared.trusted_proxies.iter().any(|net| net.contains(ip))
+    }
+
     fn client_ip(&self, request: &Request<Incoming>) -> IpAddr {
-        let trusted = |ip: &IpAddr| self.shared.trusted_proxies.iter().any(|net| net.contains(ip));
+        let trusted = |ip: &IpAddr| self.is_trusted(ip);
         let peer = self.peer.ip();
         if !trusted(&peer) {
             return peer;
@@ -94,18 +98,45 @@ impl Service<Request<Incoming>> for Edge {
         let has_body = request.headers().contains_key(header::CONTENT_LENGTH)
             || request.headers().contains_key(header::TRANSFER_ENCODING)
             || version == Version::HTTP_2;
-        let mut request =
-            request.map(|body| if has_body { Body::new(TimeoutBody::new(idle, body)) } else { Body::empty() });
+        // Whoever asks first (RFC 9110 §10.1.1) sends nothing after a refusal; HTTP/2 ends a stream alone.
+        let may_be_sending = version <= Version::HTTP_11 && !request.headers().contains_key(header::EXPECT);
+        let mut leftover = None;
+        let mut request = request.map(|body| {
+            if !has_body {
+                return Body::empty();
+            }
+            if !may_be_sending {
+                return Body::new(TimeoutBody::new(idle, body));
+            }
+            let (lent, left) = Lent::new(body);
+            leftover = Some(left);
+            Body::new(TimeoutBody::new(idle, lent))
+        });
         request.extensions_mut().insert(RequestId(id.clone()));
         request.extensions_mut().insert(ClientIp(client));
+        let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let origin = ClientOrigin::new(Some(client), user_agent);
+        request.extensions_mut().insert(origin);
+        if !self.is_trusted(&self.peer.ip()) {
+            // Links in documents follow these; only our own proxies may say where clients find us.
+            PROXY_HEADERS.iter().for_each(|name| drop(request.headers_mut().remove(*name)));
+        }
         let shared = self.shared.clone();
-        let answer = self.router.call(request);
+        let (label, answer) = match shared.surfaces.find(&facts.path) {
+            Some(surface) => {
+                *request.uri_mut() = surface.below_mount(request.uri());
+                (surface.label, surface.router.clone().call(request))
+            }
+            None => (Surfaces::own_label(&facts.path), self.router.call(request)),
+        };
         Box::pin(async move {
-            let label = shared.surfaces.label(&facts.path);
             let in_flight = shared.counters.in_flight(label);
             in_flight.increment(1.0);
             let answered = AssertUnwindSafe(answer).catch_unwind().await;
             in_flight.decrement(1.0);
+            if let Some(leftover) = leftover {
+                leftover.drain().await;
+            }
             let mut response = match answered {
                 Ok(Ok(response)) => response,
                 // The panic itself was logged by the panic hook.

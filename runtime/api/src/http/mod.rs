@@ -1,13 +1,14 @@
 //! The HTTP edge: connections, what happens around every request, probes and metrics.
 
 mod edge;
+mod leftover;
 mod metrics_page;
 mod probes;
 mod serve;
 mod surface;
 
 pub use edge::Edge;
-pub use metrics_page::install_recorder;
+pub use metrics_page::{MetricsPage, fold_samples};
 pub use probes::{Probes, ReadinessState};
 pub use serve::{HttpLimits, Listening, bind, serve};
 pub use surface::Surfaces;

@@ -15,7 +15,6 @@ use axum::{
     routing::get,
 };
 use http::{HeaderValue, StatusCode, header};
-use metrics_exporter_prometheus::PrometheusHandle;
 use publaryn_actors::Tree;
 use publaryn_auth::Presented;
 use publaryn_core::{Decision, Operation, access::Resource, decide};
@@ -23,6 +22,7 @@ use publaryn_registry::{Registry, identity::Surface};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use super::MetricsPage;
 use crate::v1::{context::ClientIp, problem::Problem};
 
 /// Answers of dependencies older than this are asked for anew.
@@ -39,8 +39,8 @@ struct Inner {
     tree: std::sync::OnceLock<Tree>,
     draining: AtomicBool,
     has_redis: bool,
-    is_embedded: bool,
-    metrics: Option<PrometheusHandle>,
+    mode: &'static str,
+    metrics: Option<MetricsPage>,
     metrics_token: Option<String>,
     last: Mutex<Option<(Instant, ReadinessState)>>,
 }
@@ -56,8 +56,8 @@ impl Probes {
     pub fn new(
         registry: Registry,
         has_redis: bool,
-        is_embedded: bool,
-        metrics: Option<PrometheusHandle>,
+        mode: &'static str,
+        metrics: Option<MetricsPage>,
         metrics_token: Option<String>,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -65,7 +65,7 @@ impl Probes {
             tree: std::sync::OnceLock::new(),
             draining: AtomicBool::new(false),
             has_redis,
-            is_embedded,
+            mode,
             metrics,
             metrics_token,
             last: Mutex::default(),
@@ -132,7 +132,7 @@ impl Probes {
                 "search": word(search),
                 "workers": workers,
             },
-            "mode": if self.0.is_embedded { "embedded" } else { "external" },
+            "mode": self.0.mode,
         });
         ReadinessState { is_ready, body }
     }

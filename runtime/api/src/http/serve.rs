@@ -37,7 +37,8 @@ pub async fn bind(address: SocketAddr) -> std::io::Result<Listening> {
 /// grace period, and returns.
 pub async fn serve(listening: Arc<Listening>, edge: Edge, limits: HttpLimits, stop: CancellationToken) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.idle).pipeline_flush(true);
+    // No `pipeline_flush`: it copies every body into one buffer before it is written, and no client pipelines.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.idle);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(limits.idle).max_concurrent_streams(256);
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(limits.max_connections));

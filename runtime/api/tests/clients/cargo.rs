@@ -7,27 +7,31 @@
 mod access;
 mod consume;
 mod faults;
+mod held;
 mod owners;
 mod publish;
 mod raw;
 mod search;
-mod upload;
+pub mod upload;
 
 use std::{
     fmt::Write as _,
     path::{Path, PathBuf},
-    process::Stdio,
+    time::Duration,
 };
 
-use tokio::{io::AsyncWriteExt, process::Command};
+use tokio::process::Command;
 
-use crate::Server;
+use crate::{Server, process};
 
 /// A developer's machine: a `CARGO_HOME` and a place for projects.
 pub struct Machine {
     home: PathBuf,
     work: PathBuf,
 }
+
+/// No run of cargo needs longer, even on a busy machine.
+const LONGEST: Duration = Duration::from_secs(180);
 
 /// What one run of cargo said.
 #[derive(Debug)]
@@ -96,6 +100,16 @@ impl Machine {
         self
     }
 
+    /// Lets cargo give its token to the plain entry point when that asks for one.
+    pub fn provide_token_to_pub(&self) {
+        let path = self.home.join("config.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        let plain = "/cargo/index/\"\n[registries.corp]";
+        assert!(config.contains(plain), "{config}");
+        let provided = "/cargo/index/\"\ncredential-provider = [\"cargo:token\"]\n[registries.corp]";
+        std::fs::write(path, config.replacen(plain, provided, 1)).unwrap();
+    }
+
     /// Forgets how to give a token to a registry that asks for one.
     pub fn drop_credential_provider(&self) {
         let path = self.home.join("config.toml");
@@ -141,15 +155,19 @@ impl Machine {
     }
 
     pub async fn run<'a>(&self, mut command: Command, args: impl Iterator<Item = &'a str>, input: &str) -> Said {
-        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program is installed");
-        let mut stdin = child.stdin.take().expect("piped");
-        // A program that reads nothing closes its end.
-        let _ = stdin.write_all(input.as_bytes()).await;
-        drop(stdin);
-        let output = child.wait_with_output().await.expect("the child can be waited for");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Said { ok: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) }
+        command.args(args);
+        let shown = format!("{:?}", command.as_std());
+        let ended = process::run(command, &shown, input, LONGEST).await;
+        Said { ok: ended.status.success(), out: ended.out, err: ended.err }
+    }
+
+    /// A command of cargo's that polls the index for at most `seconds` after a publish instead of its minute
+    /// (an option that only nightly has, so the compiler is told to let it pass).
+    pub async fn publish_patiently_for(&self, seconds: u32, dir: &Path, registry: &str) -> Said {
+        let mut command = self.command("cargo", dir);
+        command.env("RUSTC_BOOTSTRAP", "1").env("CARGO_PUBLISH_TIMEOUT", seconds.to_string());
+        let args = ["-Zpublish-timeout", "publish", "--no-verify", "--registry", registry];
+        self.run(command, args.into_iter(), "").await
     }
 
     /// Writes a library project; `tail` follows the `[package]` section of its manifest.
@@ -170,6 +188,22 @@ impl Machine {
         std::fs::write(dir.join("Cargo.toml"), manifest).unwrap();
         std::fs::create_dir_all(dir.join("src")).unwrap();
         std::fs::write(dir.join("src").join(file), source).unwrap();
+        dir
+    }
+
+    /// Writes a workspace of libraries in version 1.0.0; each tail follows the `[package]` section.
+    pub fn workspace(&self, name: &str, members: &[(&str, &str)]) -> PathBuf {
+        let dir = self.dir(name);
+        let names: Vec<_> = members.iter().map(|(member, _)| format!("\"{member}\"")).collect();
+        let root = format!("[workspace]\nmembers = [{}]\nresolver = \"2\"\n", names.join(", "));
+        std::fs::write(dir.join("Cargo.toml"), root).unwrap();
+        for (member, tail) in members {
+            let source = dir.join(member).join("src");
+            std::fs::create_dir_all(&source).unwrap();
+            std::fs::write(source.join("lib.rs"), "").unwrap();
+            let manifest = format!("{}{tail}", upload::manifest(member, "1.0.0"));
+            std::fs::write(dir.join(member).join("Cargo.toml"), manifest).unwrap();
+        }
         dir
     }
 

@@ -4,13 +4,22 @@
 //! stops it by process id. The external variants run when `make test` has started the services.
 
 mod cargo;
+mod collecting;
+mod faults;
 mod npm;
 mod npm_upload;
+mod process;
 mod server;
 
-mod crashes;
-
 pub use server::{Backend, Server, User};
+
+/// No test needs longer, even on a busy machine: one that hangs must not keep the others from being reported.
+pub const TEST_WITHIN: std::time::Duration = std::time::Duration::from_secs(480);
+
+/// Runs a test body within [`TEST_WITHIN`].
+pub async fn bounded(body: impl Future<Output = ()>) {
+    assert!(tokio::time::timeout(TEST_WITHIN, body).await.is_ok(), "the test did not end within {TEST_WITHIN:?}");
+}
 
 /// Runs one test body on every backend of this run: `on_backends!(name, async |server: Server| { … });`
 #[macro_export]
@@ -23,7 +32,7 @@ macro_rules! on_backends {
             #[tokio::test(flavor = "multi_thread")]
             async fn embedded() {
                 let body = $body;
-                body($crate::Server::start($crate::Backend::Embedded).await).await;
+                $crate::bounded(async { body($crate::Server::start($crate::Backend::Embedded).await).await }).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
@@ -33,7 +42,7 @@ macro_rules! on_backends {
                     return;
                 };
                 let body = $body;
-                body($crate::Server::start(backend).await).await;
+                $crate::bounded(async { body($crate::Server::start(backend).await).await }).await;
             }
         }
     };

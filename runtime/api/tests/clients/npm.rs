@@ -7,9 +7,43 @@ mod account;
 mod audit;
 mod change;
 mod desk;
+mod held;
 mod install;
+mod outside;
+mod proxy;
 mod publish;
 mod refused;
+mod run;
+mod second_factor;
+mod unpublish;
 mod wire;
 
-pub use desk::{Client, Desk, Ran};
+use serde_json::{Value, json};
+
+pub use desk::{Client, Desk};
+pub use run::Ran;
+
+use crate::{Server, User, npm_upload};
+
+/// Publishes `name@version` without a client, for what is only the stage of a test.
+async fn publish(server: &Server, user: &User, name: &str, version: &str) {
+    publish_json(server, user, &json!({ "name": name, "version": version })).await;
+}
+
+/// Publishes a package with this `package.json` without a client.
+async fn publish_json(server: &Server, user: &User, package_json: &Value) {
+    npm_upload::publish(server, &user.token, package_json, "latest").await;
+}
+
+/// What anonymous clients see of a package.
+async fn packument(server: &Server, name: &str) -> Option<Value> {
+    let (status, body) = server.get(&format!("/npm/{name}"), None).await;
+    (status == 200).then(|| serde_json::from_str(&body).expect("a packument is JSON"))
+}
+
+/// Makes a package private, or public again.
+async fn set_access(server: &Server, user: &User, name: &str, access: &str) {
+    let url = format!("{}/npm/-/package/{}/access", server.base_url(), name.replace('/', "%2f"));
+    let request = server.http.post(url).bearer_auth(&user.token).json(&json!({ "access": access }));
+    assert_eq!(request.send().await.expect("the server answers").status().as_u16(), 200);
+}

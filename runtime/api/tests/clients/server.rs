@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -20,9 +20,9 @@ pub enum Backend {
 
 #[derive(Debug, Clone)]
 pub struct S3 {
-    endpoint: String,
-    access_key: String,
-    secret_key: String,
+    pub endpoint: String,
+    pub access_key: String,
+    pub secret_key: String,
 }
 
 impl Backend {
@@ -41,7 +41,9 @@ impl Backend {
 /// A running server; stopped when dropped.
 pub struct Server {
     child: Option<Child>,
+    /// Address file, log and scratch directories; the data directory, unless it lies elsewhere.
     data: tempfile::TempDir,
+    data_dir: PathBuf,
     settings: Vec<(String, String)>,
     address: String,
     pub http: reqwest::Client,
@@ -77,6 +79,23 @@ impl Server {
 
     /// Starts with further settings: `("publish.wait_seconds", "0")`.
     pub async fn start_with(backend: Backend, settings: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().expect("a scratch directory");
+        let data_dir = data.path().join("data");
+        Self::start_in(backend, settings, data, data_dir).await
+    }
+
+    /// Starts with the data directory on a disk of the test's choice.
+    pub async fn start_on(backend: Backend, settings: &[(&str, &str)], data_dir: PathBuf) -> Self {
+        Self::start_in(backend, settings, tempfile::tempdir().expect("a scratch directory"), data_dir).await
+    }
+
+    /// Another process on the same services as this one.
+    pub async fn replica(&self, backend: Backend) -> Self {
+        let prefix = self.setting("storage.s3.prefix").expect("only external services can be shared");
+        Self::start_with(backend, &[("storage.s3.prefix", prefix)]).await
+    }
+
+    async fn start_in(backend: Backend, settings: &[(&str, &str)], data: tempfile::TempDir, data_dir: PathBuf) -> Self {
         let mut all: Vec<(String, String)> = Vec::new();
         let mut set = |key: &str, value: &str| all.push((key.to_owned(), value.to_owned()));
         set("rate_limit.enabled", "false");
@@ -96,9 +115,12 @@ impl Server {
         for (key, value) in settings {
             set(key, value);
         }
-        let data = tempfile::tempdir().expect("a scratch directory");
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client without TLS");
-        let mut server = Self { child: None, data, settings: all, address: String::new(), http };
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(60))
+            .build()
+            .expect("a client without TLS");
+        let mut server = Self { child: None, data, data_dir, settings: all, address: String::new(), http };
         server.launch().await;
         server
     }
@@ -114,14 +136,11 @@ impl Server {
             .open(self.data.path().join("log"))
             .expect("the scratch directory is writable");
         let mut command = Command::new(program());
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        for (key, value) in &self.settings {
-            command.env(format!("PUBLARYN__{}", key.replace('.', "__").to_uppercase()), value);
-        }
+        self.configure(&mut command);
         command
             .args(["serve", "--listen", listen, "--log-format", "json"])
             .arg("--data-dir")
-            .arg(self.data.path().join("data"))
+            .arg(&self.data_dir)
             .arg("--addr-file")
             .arg(&addr_file)
             .stdin(Stdio::null())
@@ -146,6 +165,24 @@ impl Server {
         self.child = Some(child);
     }
 
+    /// Runs a command of the program beside the server, on the same data; what it printed, as JSON.
+    pub async fn run(&self, args: &[&str]) -> Value {
+        let mut command = Command::new(program());
+        self.configure(&mut command);
+        let output = command.args(args).arg("--data-dir").arg(self.data_dir()).output().await;
+        let output = output.expect("the program starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code().is_some_and(|code| code < 2), "{args:?}: {} {said}", output.status);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {said}"))
+    }
+
+    fn configure(&self, command: &mut Command) {
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        for (key, value) in &self.settings {
+            command.env(format!("PUBLARYN__{}", key.replace('.', "__").to_uppercase()), value);
+        }
+    }
+
     /// `http://127.0.0.1:PORT`
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
@@ -155,7 +192,11 @@ impl Server {
         &self.address
     }
     pub fn data_dir(&self) -> PathBuf {
-        self.data.path().join("data")
+        self.data_dir.clone()
+    }
+    /// The last value this server was started with.
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        self.settings.iter().rev().find(|(known, _)| known == key).map(|(_, value)| value.as_str())
     }
     /// A directory for the test's own files, removed with the server.
     pub fn scratch(&self, name: &str) -> PathBuf {
@@ -172,6 +213,14 @@ impl Server {
     pub async fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().await.expect("the child can be killed");
+        }
+    }
+    /// Waits until the process has ended by itself, without anybody asking it to.
+    pub async fn ended(&mut self, within: Duration) -> ExitStatus {
+        let mut child = self.child.take().expect("the server was started");
+        match tokio::time::timeout(within, child.wait()).await {
+            Ok(status) => status.expect("the child can be waited for"),
+            Err(_) => panic!("the server was still there after {within:?}:\n{}", self.log()),
         }
     }
     /// Starts again on the same port and data.
@@ -193,6 +242,28 @@ impl Server {
     }
     pub fn pid(&self) -> u32 {
         self.child.as_ref().and_then(Child::id).expect("the server runs")
+    }
+
+    /// The server's database, for what only somebody with a database shell can do.
+    pub async fn database(&self) -> publaryn_metadata::Db {
+        let configured = self.settings.iter().find(|(key, _)| key == "database.url").map(|(_, url)| url.clone());
+        let url = configured.unwrap_or_else(|| format!("sqlite://{}", self.data_dir().join("publaryn.db").display()));
+        let options = publaryn_metadata::DbOptions::default();
+        publaryn_metadata::Db::connect(&url, &options).await.expect("the server's database opens")
+    }
+
+    /// Stops the scanner processes where they are, so that releases stay unjudged until the answer is dropped.
+    pub fn pause_scanners(&self) -> Paused {
+        let children = format!("/proc/{0}/task", self.pid());
+        let mut pids = Vec::new();
+        for task in std::fs::read_dir(children).expect("the server runs").flatten() {
+            let children = read(&task.path().join("children"));
+            pids.extend(children.split_whitespace().map(str::to_owned));
+        }
+        pids.retain(|pid| read(Path::new(&format!("/proc/{pid}/cmdline"))).contains("scan-worker"));
+        assert!(!pids.is_empty(), "the server has no scanner processes");
+        assert!(signal("-STOP", &pids), "no such processes: {pids:?}");
+        Paused { pids }
     }
 
     /// Registers an account and gives it a token for everything a user may do with packages.
@@ -238,6 +309,22 @@ impl Server {
         let response = request.send().await.expect("the server answers");
         (response.status().as_u16(), response.text().await.expect("a body"))
     }
+}
+
+/// Scanner processes that stand still; they go on when this is dropped.
+pub struct Paused {
+    pids: Vec<String>,
+}
+
+impl Drop for Paused {
+    fn drop(&mut self) {
+        // The server may have replaced one of them meanwhile.
+        signal("-CONT", &self.pids);
+    }
+}
+
+fn signal(signal: &str, pids: &[String]) -> bool {
+    std::process::Command::new("kill").arg(signal).args(pids).status().is_ok_and(|status| status.success())
 }
 
 fn read(path: &Path) -> String {

@@ -23,6 +23,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("publaryn-protocol", 5),
     ("publaryn-npm", 6),
     ("publaryn-cargo", 6),
+    ("publaryn-oci", 6),
     ("publaryn-api", 7),
     ("publaryn", 8),
 ];
@@ -30,7 +31,7 @@ const LAYERS: &[(&str, u8)] = &[
 /// Crate, and those that alone may depend on it directly.
 const RESERVED: &[(&str, &[&str])] = &[
     ("sqlx", &["publaryn-metadata", "publaryn-core"]),
-    ("axum", &["publaryn-protocol", "publaryn-npm", "publaryn-cargo", "publaryn-api"]),
+    ("axum", &["publaryn-protocol", "publaryn-npm", "publaryn-cargo", "publaryn-oci", "publaryn-api"]),
     ("aws-sdk-s3", &["publaryn-blobs"]),
     ("tantivy", &["publaryn-search"]),
     ("redis", &["publaryn-cluster"]),

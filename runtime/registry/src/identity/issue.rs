@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use publaryn_auth::{RuleBreak, Secret, Token};
+use publaryn_auth::{RuleBreak, Token};
 use publaryn_core::{
     Ecosystem, PackageName, Principal, RegistryError, Scope, ScopeSet, Timestamp, TokenId, TokenKind,
     access::{Decision, Denial, Operation, Resource, decide},
@@ -14,7 +14,7 @@ use publaryn_metadata::{
     users::UserRow,
 };
 
-use super::{DAY, Identity, IdentityError, authenticate::session_scopes, require_scope, require_user};
+use super::{DAY, Identity, IdentityError, PasswordProof, authenticate::session_scopes, require_scope, require_user};
 
 /// Longest token name, in characters.
 pub const MAX_NAME_CHARS: usize = 200;
@@ -114,13 +114,13 @@ impl Identity {
     pub async fn login_for_token(
         &self,
         login: &str,
-        password: &Secret,
+        proof: impl Into<PasswordProof<'_>>,
         name: &str,
         scopes: ScopeSet,
         lifetime: Lifetime,
         origin: &ClientOrigin,
     ) -> Result<IssuedToken, IdentityError> {
-        let account = self.verify_password(login, password, origin).await?;
+        let account = self.verify_password(login, proof.into(), origin).await?;
         let request = personal(name, scopes, lifetime);
         self.require_grantable(&request, &account.user, None)?;
         let now = self.now();
@@ -137,10 +137,10 @@ impl Identity {
     pub async fn prove_password(
         &self,
         login: &str,
-        password: &Secret,
+        proof: impl Into<PasswordProof<'_>>,
         origin: &ClientOrigin,
     ) -> Result<(), IdentityError> {
-        self.verify_password(login, password, origin).await.map(drop)
+        self.verify_password(login, proof.into(), origin).await.map(drop)
     }
 
     /// Issues a personal token for an operator at the command line.

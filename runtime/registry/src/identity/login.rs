@@ -13,7 +13,7 @@ use publaryn_metadata::{
     users::{LoginRow, UserRow},
 };
 
-use super::{Identity, IdentityError, authenticate::session_scopes};
+use super::{Identity, IdentityError, PasswordProof, authenticate::session_scopes};
 
 /// For how long a rotated refresh token gets the same answer again (shared/README.md, portal session).
 const REFRESH_GRACE: Duration = Duration::from_secs(10);
@@ -45,7 +45,7 @@ impl Identity {
         password: &Secret,
         origin: &ClientOrigin,
     ) -> Result<SessionGrant, IdentityError> {
-        let account = self.verify_password(login, password, origin).await?;
+        let account = self.verify_password(login, password.into(), origin).await?;
         let rehashed = self.rehash(&account, password).await?;
         let now = self.now();
         let (session, refresh) = self.new_session(&account.user, origin, now);
@@ -125,10 +125,10 @@ impl Identity {
     pub(super) async fn verify_password(
         &self,
         login: &str,
-        password: &Secret,
+        proof: PasswordProof<'_>,
         origin: &ClientOrigin,
     ) -> Result<VerifiedLogin, IdentityError> {
-        let outcome = self.check_password(login, password, origin).await;
+        let outcome = self.check_password(login, proof, origin).await;
         let label = if outcome.is_ok() { "success" } else { "failure" };
         metrics::counter!("publaryn_auth_attempts_total", "method" => "password", "outcome" => label).increment(1);
         outcome
@@ -137,7 +137,7 @@ impl Identity {
     async fn check_password(
         &self,
         login: &str,
-        password: &Secret,
+        proof: PasswordProof<'_>,
         origin: &ClientOrigin,
     ) -> Result<VerifiedLogin, IdentityError> {
         let typed = login.trim().to_lowercase();
@@ -146,21 +146,29 @@ impl Identity {
         let key = known.as_ref().map_or_else(|| typed.chars().take(254).collect(), |row| row.user.id.to_string());
         self.0.throttle.attempt(&key, origin.ip, self.now())?;
         let stored = known.as_ref().map(|row| row.password_hash.as_str());
-        let verdict = self.0.hasher.verify(password, stored).await?;
+        let verdict = self.0.hasher.verify(proof.password, stored).await?;
         let (Verdict::Match { needs_rehash }, Some(row)) = (verdict, known.as_ref()) else {
             self.record_failed_login(known.as_ref(), "wrong_password", origin).await?;
             return Err(CredentialProblem::WrongPassword.into());
         };
-        self.0.throttle.forgive(&key, origin.ip);
         if !row.user.is_active {
+            self.0.throttle.forgive(&key, origin.ip);
             self.record_failed_login(Some(row), "account_disabled", origin).await?;
             return Err(CredentialProblem::AccountDisabled.into());
         }
         if row.user.has_mfa() {
-            // The challenge has no routes yet; until then such an account cannot get past this point.
-            self.record_failed_login(Some(row), "second_factor_required", origin).await?;
-            return Err(CredentialProblem::OtpRequired.into());
+            let accepted = match proof.code {
+                Some(code) => self.accept_code(row.user.id, code).await?,
+                None => false,
+            };
+            if !accepted {
+                // Not forgiven: who knows the password must not guess codes without end.
+                let reason = if proof.code.is_some() { "wrong_code" } else { "second_factor_required" };
+                self.record_failed_login(Some(row), reason, origin).await?;
+                return Err(CredentialProblem::OtpRequired.into());
+            }
         }
+        self.0.throttle.forgive(&key, origin.ip);
         Ok(VerifiedLogin { user: row.user.clone(), stored: row.clone(), needs_rehash })
     }
 
@@ -225,7 +233,7 @@ impl Identity {
 /// An account whose password was just proven.
 pub(super) struct VerifiedLogin {
     pub user: UserRow,
-    stored: LoginRow,
+    pub(super) stored: LoginRow,
     needs_rehash: bool,
 }
 

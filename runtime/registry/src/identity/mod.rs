@@ -10,6 +10,8 @@ mod error;
 mod issue;
 mod last_use;
 mod login;
+mod oci;
+mod second_factor;
 mod sessions;
 mod tokens;
 mod web_login;
@@ -17,8 +19,8 @@ mod web_login;
 use std::{sync::Arc, time::Duration};
 
 use publaryn_auth::{
-    AccountRules, HashCost, LoginThrottle, PasswordError, PasswordHasher, RefreshKeys, SessionKeys, SigningSecret,
-    ThrottleLimits,
+    AccountRules, HashCost, LoginThrottle, PasswordError, PasswordHasher, RefreshKeys, RegistryTokenKeys, SessionKeys,
+    SigningSecret, ThrottleLimits,
 };
 use publaryn_core::{
     Principal, RegistryError, Scope, SessionId, Timestamp,
@@ -33,6 +35,8 @@ pub use authenticate::Surface;
 pub use error::IdentityError;
 pub use issue::{IssuedToken, Lifetime, RequestedBinding, TokenRequest, UnknownScopes, parse_scopes};
 pub use login::SessionGrant;
+pub use oci::{OciCaller, OciTokenGrant};
+pub use second_factor::PasswordProof;
 pub use tokens::CurrentCredential;
 pub use web_login::WebLoginProgress;
 
@@ -47,6 +51,8 @@ struct Inner {
     hasher: PasswordHasher,
     session_keys: SessionKeys,
     refresh_keys: RefreshKeys,
+    registry_keys: RegistryTokenKeys,
+    passwords: oci::KnownPasswords,
     throttle: LoginThrottle,
     last_use: last_use::LastUse,
 }
@@ -112,6 +118,8 @@ impl Identity {
             hasher: PasswordHasher::new(settings.hash_cost)?,
             session_keys: SessionKeys::new(keys.issuer.as_str(), &keys.current, keys.previous.as_ref()),
             refresh_keys: RefreshKeys::new(&keys.current, keys.previous.as_ref()),
+            registry_keys: RegistryTokenKeys::new(keys.issuer.as_str(), &keys.current, keys.previous.as_ref()),
+            passwords: oci::KnownPasswords::default(),
             throttle: LoginThrottle::new(settings.throttle),
             last_use: last_use::LastUse::default(),
             db,

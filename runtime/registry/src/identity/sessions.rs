@@ -2,13 +2,13 @@
 
 use publaryn_auth::{NewPassword, Secret, Verdict};
 use publaryn_core::{
-    Principal, RegistryError, SessionId,
+    Principal, RegistryError, Scope, SessionId, UserId,
     audit::{AuditAction, AuditEntry, ClientOrigin},
     error::CredentialProblem,
 };
 use publaryn_metadata::sessions::SessionRow;
 
-use super::{Identity, IdentityError, require_session};
+use super::{Identity, IdentityError, PasswordProof, require_scope, require_session, require_user};
 
 impl Identity {
     /// Ends the presented session, or all of the account's; without a credential nothing happens.
@@ -74,13 +74,42 @@ impl Identity {
             Verdict::Match { .. } => self.0.throttle.forgive(&key, origin.ip),
             Verdict::Mismatch => return Err(CredentialProblem::WrongPassword.into()),
         }
+        self.replace_password(who, user.id, new, Some(session), origin).await
+    }
+
+    /// Sets a new password for a client that has a token and no session: it proves the old one, and the second
+    /// factor where there is one, as a login does. All sessions end.
+    ///
+    /// # Errors
+    /// Those of [`Identity::login`]; `InsufficientScope` without `profile:write`.
+    pub async fn change_password_by_login(
+        &self,
+        who: &Principal,
+        proof: PasswordProof<'_>,
+        new: &NewPassword,
+        origin: &ClientOrigin,
+    ) -> Result<(), IdentityError> {
+        require_scope(who, Scope::ProfileWrite)?;
+        let user = require_user(who)?;
+        self.verify_password(&user.username, proof, origin).await?;
+        self.replace_password(who, user.id, new, None, origin).await
+    }
+
+    async fn replace_password(
+        &self,
+        who: &Principal,
+        user: UserId,
+        new: &NewPassword,
+        keep: Option<SessionId>,
+        origin: &ClientOrigin,
+    ) -> Result<(), IdentityError> {
         let hash = self.0.hasher.hash(new).await?;
         let now = self.now();
         let mut tx = self.0.db.begin().await?;
-        tx.set_password(user.id, &hash, now).await?;
-        let ended = tx.revoke_sessions(user.id, Some(session), now).await?;
+        tx.set_password(user, &hash, now).await?;
+        let ended = tx.revoke_sessions(user, keep, now).await?;
         let entry = AuditEntry::by(who, AuditAction::UserPasswordChange)
-            .user(user.id)
+            .user(user)
             .with("sessions_ended", ended)
             .from_client(origin);
         tx.commit_audited(&entry, now).await?;

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use publaryn_auth::Secret;
 use publaryn_core::{
     RegistryError, ScopeSet,
     audit::{AuditAction, AuditEntry, ClientOrigin},
@@ -14,7 +13,7 @@ use publaryn_metadata::web_logins::WebLogin;
 use rand::distr::{Alphanumeric, SampleString};
 use sha2::{Digest, Sha256};
 
-use super::{Identity, IdentityError, IssuedToken, Lifetime, issue::personal};
+use super::{Identity, IdentityError, IssuedToken, Lifetime, PasswordProof, issue::personal};
 
 /// How long a client waits at most; npm itself gives up after five minutes.
 const WAITS_FOR: Duration = Duration::from_secs(10 * 60);
@@ -44,7 +43,7 @@ impl Identity {
         Ok(self.0.db.web_login_waits(&hash(id), self.now()).await?)
     }
 
-    /// Confirms a login with a password.
+    /// Confirms a login with a password, and a code where the account has a second factor.
     ///
     /// # Errors
     /// Those of [`Identity::login`]; `NotFound` when nobody waits for it any more.
@@ -52,13 +51,13 @@ impl Identity {
         &self,
         id: &str,
         login: &str,
-        password: &Secret,
+        proof: PasswordProof<'_>,
         origin: &ClientOrigin,
     ) -> Result<(), IdentityError> {
         if !self.web_login_waits(id).await? {
             return Err(RegistryError::NotFound.into());
         }
-        let account = self.verify_password(login, password, origin).await?;
+        let account = self.verify_password(login, proof, origin).await?;
         let now = self.now();
         let mut tx = self.0.db.begin().await?;
         if !tx.confirm_web_login(&hash(id), account.user.id, now).await? {

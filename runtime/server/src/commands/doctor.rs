@@ -1,6 +1,7 @@
 //! `publaryn doctor`: is this installation healthy, one line per check.
 
 mod checks;
+mod upkeep;
 
 use publaryn_config::{Config, Effective};
 use serde::Serialize;

@@ -2,7 +2,9 @@
 
 pub mod admin;
 pub mod backup;
+pub mod bench;
 pub mod doctor;
+pub mod gc;
 pub mod migrate;
 pub mod restore;
 pub mod serve;

@@ -1,9 +1,13 @@
 //! One JSON object per event: `timestamp, level, target, message` and all fields of the event and
 //! its spans, flat (configuration.md §9).
 
-use std::{fmt, io::Write};
+use std::{
+    cell::Cell,
+    fmt::{self, Write as _},
+    io::Write as _,
+    ops::Range,
+};
 
-use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing::{
     Event, Subscriber,
@@ -16,9 +20,6 @@ use tracing_subscriber::{Layer, fmt::MakeWriter, layer::Context, registry::Looku
 pub struct JsonLines<W> {
     writer: W,
 }
-
-/// The fields of a span, kept until it closes.
-struct Fields(Map<String, Value>);
 
 /// Longest text of one field, in bytes: a log line must not become a way to fill the disk.
 const LONGEST_TEXT: usize = 8192;
@@ -40,90 +41,175 @@ where
 {
     fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        let mut fields = Map::new();
-        attributes.record(&mut Collect(&mut fields));
-        span.extensions_mut().insert(Fields(fields));
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        span.extensions_mut().insert(fields);
     }
 
     fn on_record(&self, id: &span::Id, values: &span::Record<'_>, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
-        if let Some(Fields(fields)) = span.extensions_mut().get_mut() {
-            values.record(&mut Collect(fields));
+        if let Some(fields) = span.extensions_mut().get_mut::<Fields>() {
+            values.record(fields);
         }
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        let metadata = event.metadata();
-        let mut line = Map::new();
-        let now = OffsetDateTime::now_utc();
-        let now = now.replace_nanosecond(now.nanosecond() / 1000 * 1000).unwrap_or(now);
-        line.insert("timestamp".to_owned(), now.format(&Rfc3339).unwrap_or_default().into());
-        line.insert("level".to_owned(), metadata.level().as_str().to_ascii_lowercase().into());
-        line.insert("target".to_owned(), metadata.target().into());
-        line.insert("message".to_owned(), Value::String(String::new()));
+        let (mut fields, mut line) = BUFFERS.take();
+        fields.clear();
+        fields.insert("message", |text| text.extend_from_slice(b"\"\""));
         // Outermost span first, so that the most specific value of a field wins.
         for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {
-            if let Some(Fields(fields)) = span.extensions().get() {
-                for (name, value) in fields {
-                    insert(&mut line, name, value.clone());
-                }
+            if let Some(known) = span.extensions().get::<Fields>() {
+                known.iter().for_each(|(name, value)| fields.insert(name, |text| text.extend_from_slice(value)));
             }
         }
-        event.record(&mut Collect(&mut line));
-        let mut text = Value::Object(line).to_string();
-        text.push('\n');
+        event.record(&mut fields);
+        line.clear();
+        write_line(&mut line, event.metadata(), &fields);
         // When nobody reads the log any more, serving goes on.
-        let _ = self.writer.make_writer().write_all(text.as_bytes());
+        let _ = self.writer.make_writer().write_all(&line);
+        BUFFERS.set((fields, line));
     }
 }
 
-struct Collect<'a>(&'a mut Map<String, Value>);
+thread_local! {
+    /// Kept for the next line of this thread: every request logs one. Taken while in use, because a
+    /// value's own `Debug` may log, too.
+    static BUFFERS: Cell<(Fields, Vec<u8>)> = const { Cell::new((Fields::new(), Vec::new())) };
+}
 
-impl Visit for Collect<'_> {
+fn write_line(line: &mut Vec<u8>, metadata: &tracing::Metadata<'_>, fields: &Fields) {
+    line.extend_from_slice(b"{\"timestamp\":\"");
+    let now = OffsetDateTime::now_utc();
+    let now = now.replace_nanosecond(now.nanosecond() / 1000 * 1000).unwrap_or(now);
+    // Fails for years beyond 9999 only.
+    let _ = now.format_into(line, &Rfc3339);
+    line.extend_from_slice(b"\",\"level\":\"");
+    line.extend(metadata.level().as_str().bytes().map(|letter| letter.to_ascii_lowercase()));
+    line.extend_from_slice(b"\",\"target\":");
+    put(line, metadata.target());
+    for (name, value) in fields.iter() {
+        line.push(b',');
+        put(line, name);
+        line.push(b':');
+        line.extend_from_slice(value);
+    }
+    line.extend_from_slice(b"}\n");
+}
+
+/// Fields in the order in which their names first came, with their values as JSON.
+#[derive(Default)]
+struct Fields {
+    names: Vec<(&'static str, Range<usize>)>,
+    text: Vec<u8>,
+}
+
+impl Fields {
+    const fn new() -> Self {
+        Self { names: Vec::new(), text: Vec::new() }
+    }
+
+    fn clear(&mut self) {
+        self.names.clear();
+        self.text.clear();
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
+        self.names.iter().map(|(name, range)| (*name, &self.text[range.clone()]))
+    }
+
+    /// Adds what `write` appends, or puts it in the place of an earlier value of that name.
+    fn insert(&mut self, name: &'static str, write: impl FnOnce(&mut Vec<u8>)) {
+        // A field of these names would replace what every line has.
+        let name = match name.strip_prefix("r#").unwrap_or(name) {
+            "timestamp" | "level" | "target" => return,
+            name => name,
+        };
+        let start = self.text.len();
+        if SECRET_NAMES.iter().any(|secret| name.eq_ignore_ascii_case(secret)) {
+            self.text.extend_from_slice(b"\"[redacted]\"");
+        } else {
+            write(&mut self.text);
+        }
+        let range = start..self.text.len();
+        match self.names.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, known)) => *known = range,
+            None => self.names.push((name, range)),
+        }
+    }
+}
+
+impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        insert(self.0, field.name(), value.into());
+        self.insert(field.name(), |text| put(text, &value));
     }
     fn record_i64(&mut self, field: &Field, value: i64) {
-        insert(self.0, field.name(), value.into());
+        self.insert(field.name(), |text| put(text, &value));
     }
     fn record_u64(&mut self, field: &Field, value: u64) {
-        insert(self.0, field.name(), value.into());
+        self.insert(field.name(), |text| put(text, &value));
     }
     fn record_bool(&mut self, field: &Field, value: bool) {
-        insert(self.0, field.name(), value.into());
+        self.insert(field.name(), |text| put(text, &value));
     }
     fn record_str(&mut self, field: &Field, value: &str) {
-        insert(self.0, field.name(), bounded(value).into());
+        self.insert(field.name(), |text| put_bounded(text, value));
     }
     fn record_error(&mut self, field: &Field, error: &(dyn std::error::Error + 'static)) {
-        let mut text = error.to_string();
+        let mut chain = error.to_string();
         let mut next = error.source();
         while let Some(cause) = next {
-            text = format!("{text}: {cause}");
+            chain = format!("{chain}: {cause}");
             next = cause.source();
         }
-        insert(self.0, field.name(), bounded(&text).into());
+        self.record_str(field, &chain);
     }
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        insert(self.0, field.name(), bounded(&format!("{value:?}")).into());
+        self.insert(field.name(), |text| {
+            let start = text.len();
+            text.push(b'"');
+            if write!(InsideString(text), "{value:?}").is_err() {
+                // A `Debug` that fails leaves half a string.
+                text.truncate(start);
+                text.extend_from_slice(b"null");
+                return;
+            }
+            text.push(b'"');
+            if text.len() - start > LONGEST_TEXT {
+                text.truncate(start);
+                put_bounded(text, &format!("{value:?}"));
+            }
+        });
     }
 }
 
-fn insert(line: &mut Map<String, Value>, name: &str, value: Value) {
-    // A field of these names would replace what every line has.
-    let name = match name.strip_prefix("r#").unwrap_or(name) {
-        "timestamp" | "level" | "target" => return,
-        name => name,
-    };
-    let is_secret = SECRET_NAMES.iter().any(|secret| name.eq_ignore_ascii_case(secret));
-    line.insert(name.to_owned(), if is_secret { "[redacted]".into() } else { value });
+/// Appends pieces of text as the inside of a JSON string.
+struct InsideString<'a>(&'a mut Vec<u8>);
+
+impl fmt::Write for InsideString<'_> {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        let start = self.0.len();
+        put(self.0, piece);
+        self.0.pop();
+        self.0.remove(start);
+        Ok(())
+    }
 }
 
-fn bounded(text: &str) -> String {
-    if text.len() <= LONGEST_TEXT {
-        return text.to_owned();
+fn put(text: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    let start = text.len();
+    if serde_json::to_writer(&mut *text, value).is_err() {
+        text.truncate(start);
+        text.extend_from_slice(b"null");
     }
-    format!("{}…", &text[..text.floor_char_boundary(LONGEST_TEXT)])
+}
+
+fn put_bounded(text: &mut Vec<u8>, value: &str) {
+    if value.len() <= LONGEST_TEXT {
+        put(text, value);
+    } else {
+        put(text, &format!("{}…", &value[..value.floor_char_boundary(LONGEST_TEXT)]));
+    }
 }
 
 #[cfg(test)]
@@ -133,6 +219,7 @@ mod tests {
         sync::{Arc, Mutex},
     };
 
+    use serde_json::{Map, Value};
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
@@ -197,5 +284,21 @@ mod tests {
         assert_eq!(lines[0]["token_id"], "t");
         assert!(!format!("{:?}", lines[0]).contains("hunter2"));
         assert!(lines[1]["huge"].as_str().unwrap().len() <= LONGEST_TEXT + 4);
+    }
+
+    #[test]
+    fn values_that_run_long_or_fail_still_give_a_line() {
+        struct Broken;
+        impl fmt::Display for Broken {
+            fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+                Err(fmt::Error)
+            }
+        }
+        let lines = logged(|| {
+            tracing::info!(long = ?"x".repeat(LONGEST_TEXT * 2), broken = %Broken, ratio = f64::NAN, "said \"{}\"", 1);
+        });
+        assert_eq!(lines[0]["message"], "said \"1\"");
+        assert!((LONGEST_TEXT..=LONGEST_TEXT + 4).contains(&lines[0]["long"].as_str().unwrap().len()));
+        assert_eq!((&lines[0]["broken"], &lines[0]["ratio"]), (&Value::Null, &Value::Null));
     }
 }

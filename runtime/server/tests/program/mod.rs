@@ -2,7 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses its share")]
 
 use std::{
-    io::Write,
+    io::{Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
 };
@@ -106,4 +107,24 @@ pub fn exit(output: &Output) -> i32 {
 
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The whole answer to a GET, status line first.
+pub fn get(server: &Server, path: &str) -> String {
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Stores a blob as the disk store lays it out; returns its path below `blobs`.
+pub fn put_blob(data: &Path, bytes: &[u8]) -> String {
+    use sha2::Digest;
+    let digest = hex::encode(sha2::Sha256::digest(bytes));
+    let path = format!("sha256/{}/{}-0000000000000001", &digest[..2], &digest[2..]);
+    let file = data.join("blobs").join(&path);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, bytes).unwrap();
+    path
 }

@@ -1,12 +1,21 @@
-//! Reading blobs: one call for small ones, blocks with read-ahead for the rest.
+//! Reading blobs: one call for small ones, blocks for the rest.
 
-use std::{fs::File, io, ops::Range, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, IoSliceMut},
+    ops::Range,
+    path::Path,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use publaryn_core::BoxError;
-use rustix::{buffer::spare_capacity, fs::Advice};
-use tokio::task::{JoinHandle, spawn_blocking};
+use rustix::{
+    fs::Advice,
+    io::{Errno, ReadWriteFlags, preadv2},
+};
+use tokio::task::spawn_blocking;
 
 use super::BLOCK_BYTES;
 use crate::{
@@ -23,12 +32,13 @@ pub(super) fn open(
 ) -> Result<BlobBody, BlobError> {
     let LocalBlob { file, size_bytes } = open_local(path, key)?;
     let range = resolve_range(range, size_bytes)?;
-    let mut reader = Reader { file: Arc::new(file), rest: range.clone(), buffers: buffers.clone() };
-    if reader.rest.end - reader.rest.start > BLOCK_BYTES as u64 {
+    if range.end - range.start > BLOCK_BYTES as u64 {
         // Advice only: a file system without read-ahead control still reads.
-        let _ = rustix::fs::fadvise(&reader.file, range.start, None, Advice::Sequential);
+        let _ = rustix::fs::fadvise(&file, range.start, None, Advice::Sequential);
     }
-    let first = reader.read_block().map_err(into_blob_error)?;
+    let mut reader = Reader { file: Arc::new(file), rest: range.clone(), buffers: buffers.clone() };
+    let first = reader.next_block().read(Patience::Wait).map_err(into_blob_error)?;
+    let first = reader.buffers.lend(first.bytes);
     if reader.rest.is_empty() {
         return Ok(BlobBody::whole(size_bytes, range, first));
     }
@@ -49,38 +59,66 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads the next block; empty at the end. Blocks.
-    fn read_block(&mut self) -> Result<Bytes, BoxError> {
-        let length = (self.rest.end - self.rest.start).min(BLOCK_BYTES as u64) as usize;
-        let mut block = Vec::with_capacity(length);
-        while block.len() < length {
-            let at = self.rest.start + block.len() as u64;
-            match rustix::io::pread(&self.file, spare_capacity(&mut block), at) {
-                Ok(0) => return Err(BlobError::unavailable(io::Error::from(io::ErrorKind::UnexpectedEof)).into()),
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(BlobError::from_io(errno.into()).into()),
-            }
-        }
-        // The allocator may have given more room than asked for.
-        block.truncate(length);
+    /// Takes the next block's part off the rest, with room for it.
+    fn next_block(&mut self) -> Block {
+        let start = self.rest.start;
+        let length = (self.rest.end - start).min(BLOCK_BYTES as u64) as usize;
         self.rest.start += length as u64;
-        Ok(self.buffers.lend(block))
+        Block { file: self.file.clone(), start, filled: 0, bytes: self.buffers.block(length) }
     }
 
-    /// `first`, then the rest. One block is read ahead while the previous one is on its way out; no
-    /// thread is held while the client is slow.
+    /// `first`, then the rest. What the page cache holds is read on the spot, since that is only a copy
+    /// and a hop to the blocking pool costs as much; for what it does not hold a thread waits, and none
+    /// is held while the client is slow.
     fn stream(self, first: Bytes) -> ByteStream {
-        let ahead = self.read_ahead();
-        let rest = stream::try_unfold(ahead, |ahead| async move {
-            let Some(ahead) = ahead else { return Ok(None) };
-            let (block, reader) = ahead.await.map_err(BlobError::unavailable)??;
-            Ok(Some((block, reader.read_ahead())))
+        let rest = stream::try_unfold(self, |mut reader| async move {
+            if reader.rest.is_empty() {
+                return Ok(None);
+            }
+            let mut block = reader.next_block().read(Patience::PageCacheOnly)?;
+            if block.filled < block.bytes.len() {
+                let slow = spawn_blocking(move || block.read(Patience::Wait));
+                block = slow.await.map_err(BlobError::unavailable)??;
+            }
+            Ok::<_, BoxError>(Some((reader.buffers.lend(block.bytes), reader)))
         });
         stream::once(async move { Ok(first) }).chain(rest).boxed()
     }
+}
 
-    /// Starts reading the next block, unless there is none.
-    fn read_ahead(mut self) -> Option<JoinHandle<Result<(Bytes, Self), BoxError>>> {
-        (!self.rest.is_empty()).then(|| spawn_blocking(move || Ok((self.read_block()?, self))))
+/// A block on its way into memory.
+struct Block {
+    file: Arc<File>,
+    start: u64,
+    filled: usize,
+    bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Wait,
+    PageCacheOnly,
+}
+
+impl Block {
+    /// Reads until the block is full or, with little patience, the page cache has no more of it.
+    fn read(mut self, patience: Patience) -> Result<Self, BoxError> {
+        let flags = match patience {
+            Patience::Wait => ReadWriteFlags::empty(),
+            Patience::PageCacheOnly => ReadWriteFlags::NOWAIT,
+        };
+        while self.filled < self.bytes.len() {
+            let at = self.start + self.filled as u64;
+            let mut room = [IoSliceMut::new(&mut self.bytes[self.filled..])];
+            match preadv2(&*self.file, &mut room, at, flags) {
+                Ok(0) => return Err(BlobError::unavailable(io::Error::from(io::ErrorKind::UnexpectedEof)).into()),
+                Ok(read) => self.filled += read,
+                Err(Errno::INTR) => {}
+                // Not in the cache, or a file system that cannot tell.
+                Err(_) if patience == Patience::PageCacheOnly => break,
+                Err(errno) => return Err(BlobError::from_io(errno.into()).into()),
+            }
+        }
+        Ok(self)
     }
 }

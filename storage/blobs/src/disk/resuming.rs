@@ -10,7 +10,7 @@ use publaryn_core::UploadId;
 
 use super::{
     layout::Layout,
-    writing::{SYNC_EVERY_BYTES, remove, rename_into},
+    writing::{SYNC_EVERY_BYTES, remove, rename},
 };
 use crate::{
     BlobError, BlobKey, UploadState,
@@ -84,10 +84,14 @@ pub(super) fn complete(layout: &Layout, state: &UploadState) -> Result<BlobKey, 
         // Not a single byte came: there is no file yet.
         let (_, _) = Appender::open(layout, state.clone())?.save(layout)?;
     }
-    match rename_into(layout, &layout.upload_path(state.id()), &key) {
-        Err(BlobError::Missing { .. }) => Err(BlobError::UploadLost),
-        other => other.map(|()| key),
+    let shard = layout.shard(&key).ok_or_else(|| BlobError::missing(&key))?;
+    match rename(layout, &layout.upload_path(state.id()), &key) {
+        Err(BlobError::Missing { .. }) => return Err(BlobError::UploadLost),
+        other => other?,
     }
+    // The content itself was synced when the state was saved.
+    shard.sync().map_err(BlobError::from_io)?;
+    Ok(key)
 }
 
 pub(super) fn abandon(layout: &Layout, id: UploadId) -> Result<(), BlobError> {

@@ -132,10 +132,10 @@ pub fn content(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// `bytes` as a body of chunks of `chunk` bytes.
+/// `bytes` as a body of chunks of `chunk` bytes, which panics when asked for more after its end.
 pub fn body(bytes: &[u8], chunk: usize) -> ByteStream {
     let chunks: Vec<_> = bytes.chunks(chunk).map(|c| Ok(Bytes::copy_from_slice(c))).collect();
-    stream::iter(chunks).boxed()
+    stream::unfold(chunks.into_iter(), |mut rest| async move { rest.next().map(|chunk| (chunk, rest)) }).boxed()
 }
 
 /// `bytes`, then an error.

@@ -404,6 +404,19 @@ fn crashed(error: &str) -> JobEnd {
 }
 
 impl Db {
+    /// Whether [`Tx::sweep_runs`] would find something: one question, which an idle installation asks
+    /// every few seconds.
+    pub async fn has_lost_runs(&self, node_timeout: Duration, nodes_too: bool) -> DbResult<bool> {
+        const SQL: Sql = dual!(
+            "SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 'running' AND lease_id IS NOT NULL AND (locked_until < " NOW
+            " OR ($2 AND NOT EXISTS (SELECT 1 FROM nodes n WHERE n.node_id = jobs.node_id "
+            "AND n.incarnation = jobs.incarnation AND n.stopped_at IS NULL AND n.heartbeat_at > " NOW " - $1))))"
+        );
+        let micros = i64::try_from(node_timeout.as_micros()).unwrap_or(i64::MAX / 4);
+        let sql = self.sql(SQL);
+        Ok(on_db!(self, |c| sqlx::query_scalar(sql).bind(micros).bind(nodes_too).fetch_one(c).await)?)
+    }
+
     /// Jobs this node should stop: an operator cancelled them.
     pub async fn cancelled_runs(&self, node_id: &str) -> DbResult<Vec<JobId>> {
         const SQL: &str = "SELECT id FROM jobs WHERE state = 'running' AND cancel_requested AND node_id = $1";

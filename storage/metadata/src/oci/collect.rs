@@ -1,8 +1,9 @@
-//! What the collector takes away: links nobody needs, idle sessions, content nobody refers to.
+//! What `cleanup_oci_blobs` takes away: links nobody needs and idle sessions. The content itself is the
+//! blob collector's ([`crate::blobs`]).
 //!
 //! Every statement re-checks what it removes, so it is safe beside pushes and beside another collector.
 
-use publaryn_core::{Digest, Timestamp, UploadId};
+use publaryn_core::{Timestamp, UploadId};
 use sqlx::FromRow;
 
 use super::json_list;
@@ -16,29 +17,7 @@ pub struct ExpiredUpload {
     pub state: String,
 }
 
-/// A blob whose row is gone; its object is to be deleted.
-#[derive(Debug, Clone, FromRow)]
-pub struct CollectedBlob {
-    pub digest: Digest,
-    pub location: String,
-    pub size_bytes: i64,
-}
-
 impl Db {
-    /// Blobs last touched before `before` that nothing refers to, oldest digest first.
-    pub async fn unreferenced_blobs(
-        &self,
-        before: Timestamp,
-        after: Option<Digest>,
-        limit: i64,
-    ) -> DbResult<Vec<CollectedBlob>> {
-        const SQL: &str = "SELECT b.digest, b.location, b.size_bytes FROM blobs b WHERE b.created_at < $1 AND b.digest > $2 \
-             AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.sha256 = b.digest) \
-             AND NOT EXISTS (SELECT 1 FROM oci_blobs l WHERE l.sha256 = b.digest) ORDER BY b.digest LIMIT $3";
-        let after = after.map(|digest| digest.to_string()).unwrap_or_default();
-        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(before).bind(after).bind(limit).fetch_all(c).await)?)
-    }
-
     /// Which of these sessions exist.
     pub async fn known_uploads(&self, ids: &[UploadId]) -> DbResult<Vec<UploadId>> {
         let sql = self.sql(Sql {
@@ -65,19 +44,16 @@ impl Tx {
             .map(|done| done.rows_affected()))?)
     }
 
-    /// Removes a blob's row if it was last touched before `before` and still nothing refers to it.
-    pub async fn delete_unreferenced_blob(
-        &mut self,
-        digest: Digest,
-        before: Timestamp,
-    ) -> DbResult<Option<CollectedBlob>> {
-        // Locked first, so that the checks below see what whoever held the row has done.
-        self.lock_blobs(&[digest]).await?;
-        const SQL: &str = "DELETE FROM blobs WHERE digest = $1 AND created_at < $2 \
-             AND NOT EXISTS (SELECT 1 FROM artifacts a WHERE a.sha256 = blobs.digest) \
-             AND NOT EXISTS (SELECT 1 FROM oci_blobs l WHERE l.sha256 = blobs.digest) \
-             RETURNING digest, location, size_bytes";
-        Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(digest).bind(before).fetch_optional(c).await)?)
+    /// Forgets verdicts on content that has not been here since `before`.
+    pub async fn delete_orphaned_scans(&mut self, before: Timestamp, limit: i64) -> DbResult<u64> {
+        const SQL: &str = "DELETE FROM content_scans WHERE sha256 IN (SELECT s.sha256 FROM content_scans s \
+             WHERE s.scanned_at < $1 AND NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = s.sha256) LIMIT $2)";
+        Ok(on_tx!(self, |c| sqlx::query(SQL)
+            .bind(before)
+            .bind(limit)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?)
     }
 
     /// Removes sessions idle since `idle_before`, and those that became a blob before `finished_before`.

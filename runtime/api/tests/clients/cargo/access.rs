@@ -52,6 +52,14 @@ on_backends!(private_crates_are_for_members_only, async |mut server: Server| {
     let yank = stranger.cargo(&theirs, "yank --registry corp --version 1.0.0 secret-lib").await;
     yank.fails_with("404");
 
+    // What is private is no business of shared caches.
+    for path in ["/cargo/api/v1/crates/secret-lib/1.0.0/download", "/cargo/index/auth/se/cr/secret-lib"] {
+        let request = server.http.get(format!("{}{path}", server.base_url())).header("authorization", &ada.token);
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 200, "{path}");
+        assert!(response.headers()["cache-control"].to_str().unwrap().starts_with("private, "), "{path}");
+    }
+
     // Tokens end, and a registry that asks for one needs a provider.
     let revoked = server.http.delete(format!("{}/v1/tokens/current", server.base_url())).bearer_auth(&ada.token);
     assert!(revoked.send().await.unwrap().status().is_success());
@@ -74,13 +82,16 @@ on_backends!(
     async |mut server: Server| {
         server.restart_with(PRIVATE).await;
         let ada = server.new_user("ada").await;
-        // The raw request: cargo itself would poll for a minute.
+        let machine = Machine::new(&server, "m").logged_in(&ada.token);
+        let hint = format!("private crate: use `sparse+{}/cargo/index/auth/`", server.base_url());
+        let dir = machine.library("loud", "1.0.0", "");
+        // The anonymous entry point will never show it.
+        machine.publish_patiently_for(2, &dir, "pub").await.succeeds().says(&hint).says("timed out waiting");
         let (status, body) = Upload::new("quiet", "1.0.0").send(&server, &ada.token).await;
         assert_eq!(status, 200);
         let warnings: serde_json::Value = serde_json::from_str(&body).unwrap();
         let other: Vec<&str> =
             warnings["warnings"]["other"].as_array().unwrap().iter().filter_map(|w| w.as_str()).collect();
-        let hint = format!("private crate: use `sparse+{}/cargo/index/auth/`", server.base_url());
         assert!(other.contains(&hint.as_str()), "{other:?}");
         assert_eq!(fetch(&server, "/cargo/index/auth/qu/ie/quiet", Some(&ada.token)).await.0, 200);
     }
@@ -123,4 +134,20 @@ on_backends!(an_instance_may_ask_everybody_for_a_token, async |mut server: Serve
     }
     let dir = machine.program("user", "[dependencies]\nclosed = { version = \"1\", registry = \"corp\" }\n");
     machine.cargo(&dir, "build").await.succeeds();
+
+    // The plain entry point works like the other one, with a token only.
+    let dir = machine.program("plain", "[dependencies]\nclosed = { version = \"1\", registry = \"pub\" }\n");
+    machine.cargo(&dir, "build").await.fails_with("authenticated registries require a credential-provider");
+    machine.provide_token_to_pub();
+    machine.cargo(&dir, "build").await.succeeds();
+    machine.publish("pub", "closed", "1.1.0", "").await.succeeds().says("Published closed v1.1.0");
+    machine.cargo(&dir, "update").await.succeeds();
+    machine.cargo(&dir, "search closed --registry pub").await.succeeds();
+    machine.cargo(&dir, "owner --list --registry pub closed").await.succeeds().says("ada");
+    machine.cargo(&dir, "yank --version 1.0.0 --registry pub closed").await.succeeds();
+    machine.cargo(&dir, "info closed --registry pub").await.succeeds().says("version: 1.1.0");
+    let nobody = Machine::new(&server, "nobody");
+    nobody.provide_token_to_pub();
+    let dir = nobody.program("user", "[dependencies]\nclosed = { version = \"1\", registry = \"pub\" }\n");
+    nobody.cargo(&dir, "build").await.fails_with("no token found for `pub`");
 });

@@ -143,6 +143,8 @@ on_backends!(yanked_versions_are_left_to_who_locked_them, async |server: Server|
 
     let unknown = machine.cargo(&here, "yank --registry pub --version 9.9.9 x-lib").await;
     unknown.fails_with("crate `x-lib` does not have a version `9.9.9`");
+    let lines = fetch(&server, "/cargo/index/x-/li/x-lib", None).await.1;
+    assert!(lines.lines().all(|line| line.contains(r#""yanked":false"#)), "{lines}");
     let eve = server.new_user("eve").await;
     machine.login("pub", &eve.token);
     let foreign = machine.cargo(&here, "yank --registry pub --version 1.0.0 x-lib").await;
@@ -181,6 +183,17 @@ on_backends!(index_and_archives_are_cached_as_cargo_expects, async |server: Serv
     let etag = archive.headers()["etag"].to_str().unwrap().to_owned();
     let bytes = archive.bytes().await.unwrap();
     assert_eq!(etag, format!("\"{}\"", hex::encode(Sha256::digest(&bytes))));
+    let url = format!("{base}/cargo/api/v1/crates/kept/1.0.0/download");
+    let head = server.http.head(&url).send().await.unwrap();
+    assert_eq!(
+        (head.status().as_u16(), head.headers()["content-length"].to_str().unwrap()),
+        (200, bytes.len().to_string().as_str())
+    );
+    let part = server.http.get(&url).header("range", "bytes=2-5").send().await.unwrap();
+    assert_eq!(part.status().as_u16(), 206);
+    assert_eq!(part.bytes().await.unwrap(), bytes[2..6]);
+    let fresh = server.http.get(&url).header("if-none-match", &etag).send().await.unwrap();
+    assert_eq!(fresh.status().as_u16(), 304);
     for path in
         ["/cargo/index/ke/pt/Kept", "/cargo/index/kx/pt/kept", "/cargo/index/ke/pt/kep_t", "/cargo/index/ke/pt/"]
     {

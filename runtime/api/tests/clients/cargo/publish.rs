@@ -1,7 +1,7 @@
 //! `cargo login`, `cargo publish`, and what it prints when the answer is no.
 
 use super::{Machine, fetch, upload::Upload, versions};
-use crate::{Server, on_backends};
+use crate::{Server, faults::packages::noise, on_backends};
 
 on_backends!(login_leads_to_the_token_page, async |server: Server| {
     let user = server.new_user("ada").await;
@@ -56,48 +56,37 @@ on_backends!(publish_says_what_happened, async |server: Server| {
 on_backends!(a_workspace_is_published_in_one_go, async |server: Server| {
     let user = server.new_user("ada").await;
     let machine = Machine::new(&server, "m").logged_in(&user.token);
-    let dir = machine.dir("ws");
-    std::fs::write(dir.join("Cargo.toml"), "[workspace]\nmembers = [\"first\", \"second\"]\nresolver = \"2\"\n")
-        .unwrap();
-    for (name, tail) in [
-        ("first", ""),
-        ("second", "[dependencies]\nfirst = { path = \"../first\", version = \"1.0.0\", registry = \"pub\" }\n"),
-    ] {
-        let member = dir.join(name);
-        std::fs::create_dir_all(member.join("src")).unwrap();
-        std::fs::write(member.join("src/lib.rs"), "").unwrap();
-        let manifest = format!(
-            "[package]\nname = \"{name}\"\nversion = \"1.0.0\"\nedition = \"2021\"\ndescription = \"d\"\nlicense = \"MIT\"\n{tail}"
-        );
-        std::fs::write(member.join("Cargo.toml"), manifest).unwrap();
-    }
+    let dir = machine.workspace(
+        "ws",
+        &[
+            ("first", ""),
+            ("second", "[dependencies]\nfirst = { path = \"../first\", version = \"1.0.0\", registry = \"pub\" }\n"),
+        ],
+    );
     let said = machine.cargo(&dir, "publish --workspace --registry pub").await.succeeds();
     said.says("Published first v1.0.0").says("Published second v1.0.0");
     let (_, line) = fetch(&server, "/cargo/index/se/co/second", None).await;
     assert!(line.contains(r#""name":"first","req":"^1.0.0""#) && line.contains(r#""registry":null"#), "{line}");
 });
 
-on_backends!(what_is_not_decided_in_time_is_published_later, async |mut server: Server| {
-    server.restart_with(&[("publish.wait_seconds", "0")]).await;
+on_backends!(large_crates_are_sent_after_asking, async |mut server: Server| {
+    // Above 1 MiB cargo waits for `100 Continue` before it sends the body.
+    server.restart_with(&[("limits.artifact.crate", "4MiB")]).await;
     let user = server.new_user("ada").await;
     let machine = Machine::new(&server, "m").logged_in(&user.token);
-    let said = machine.publish("pub", "slow-scan", "1.0.0", "").await.succeeds();
-    let review = format!("{}/packages/cargo/slow-scan/-/v/1.0.0", server.base_url());
-    said.says("release is held for review").says(&review).says("Published slow-scan v1.0.0");
-});
+    let large = machine.library("large-one", "1.0.0", "");
+    std::fs::write(large.join("src/noise.bin"), noise(3 << 20, 1)).unwrap();
+    machine.cargo(&large, "publish --no-verify --registry pub").await.succeeds().says("Published large-one v1.0.0");
+    let url = format!("{}/cargo/api/v1/crates/large-one/1.0.0/download", server.base_url());
+    let archive = server.http.get(url).send().await.unwrap().bytes().await.unwrap();
+    assert!(archive.len() > 1 << 20, "{} bytes do not make cargo ask", archive.len());
 
-on_backends!(a_manifest_that_differs_from_the_request_is_blocked, async |server: Server| {
-    let user = server.new_user("ada").await;
-    let mut upload = Upload::new("liar", "1.0.0");
-    upload.json["deps"] = serde_json::json!([{ "name": "evil", "version_req": "^1", "kind": "normal" }]);
-    let (status, body) = upload.send(&server, &user.token).await;
-    assert_eq!(status, 403, "{body}");
-    assert!(body.contains("normal dependency `evil` is missing from the manifest"), "{body}");
-    assert_eq!(fetch(&server, "/cargo/index/li/ar/liar", Some(&user.token)).await.0, 404);
-    let path = "/cargo/api/v1/crates/liar/1.0.0/download";
-    assert_eq!(fetch(&server, path, Some(&user.token)).await.0, 404);
-    // The number stays taken.
-    let (status, body) = Upload::new("liar", "1.0.0").send(&server, &user.token).await;
-    assert_eq!(status, 409, "{body}");
-    assert!(body.contains("crate version `1.0.0` is already uploaded"), "{body}");
+    let oversize = machine.library("large-one", "2.0.0", "");
+    std::fs::write(oversize.join("src/noise.bin"), noise(9 << 20, 2)).unwrap();
+    let said = machine.cargo(&oversize, "publish --no-verify --registry pub").await;
+    said.fails_with("max upload size is: 4194304").says("413");
+    // Refused from the head alone: without a token, and with one that may not.
+    machine.login("pub", "pub_notatokennotatokennotatokennotatokennotatoken");
+    machine.cargo(&oversize, "publish --no-verify --registry pub").await.fails_with("token is invalid or expired");
+    assert_eq!(versions(&server, "/cargo/index/la/rg/large-one", None).await, ["1.0.0"]);
 });

@@ -7,7 +7,7 @@ use super::{
     upload::{Upload, archive, frame, manifest, send},
     versions,
 };
-use crate::{Server, on_backends};
+use crate::{Server, faults::state::stored, on_backends};
 
 /// Small, so that an oversize crate stays cheap to make.
 const LIMIT: &str = "1048576";
@@ -69,6 +69,12 @@ on_backends!(broken_bodies_are_refused_and_leave_nothing, async |mut server: Ser
             400,
             "metadata name `x` does not match manifest name `y`",
         ),
+        (
+            "other version",
+            of(&[("x-1.0.0/Cargo.toml", &manifest("x", "1.0.1"))]),
+            400,
+            "metadata version `1.0.0` does not match manifest version `1.0.1`",
+        ),
     ];
     for (case, body, status, text) in cases {
         let (got, answer) = send(&server, &user.token, body).await;
@@ -78,24 +84,12 @@ on_backends!(broken_bodies_are_refused_and_leave_nothing, async |mut server: Ser
         assert!(detail.contains(text), "{case}: {detail}");
     }
     assert_eq!(versions(&server, "/cargo/index/1/x", Some(&user.token)).await, [] as [&str; 0]);
-    let blobs = server.data_dir().join("blobs");
-    if server.is_embedded() {
-        assert_eq!(files_below(&blobs), [] as [std::path::PathBuf; 0]);
-    }
+    assert_eq!(stored(&server).await, (0, 0), "a refused upload left something behind");
     // The name is still free: none of the attempts made a package.
     let eve = server.new_user("eve").await;
     assert_eq!(good.send(&server, &eve.token).await.0, 200);
-    if server.is_embedded() {
-        assert_eq!(files_below(&blobs).len(), 1);
-    }
+    assert_eq!(stored(&server).await, (1, 0));
 });
-
-fn files_below(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries
-        .flat_map(|entry| if entry.path().is_dir() { files_below(&entry.path()) } else { vec![entry.path()] })
-        .collect()
-}
 
 on_backends!(every_failure_is_in_the_form_cargo_prints, async |server: Server| {
     let user = server.new_user("ada").await;

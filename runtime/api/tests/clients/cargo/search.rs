@@ -64,5 +64,8 @@ on_backends!(any_text_can_be_searched_for, async |server: Server| {
     for query in ["", "?q=", "?q=x&per_page=0", "?q=x&per_page=100000", "?q=x&page=99999999999", "?per_page=x"] {
         assert_eq!(fetch(&server, &format!("/cargo/api/v1/crates{query}"), None).await.0, 200, "{query}");
     }
-    machine.cargo(&here, "search ü --registry pub").await.succeeds();
+    for query in ["ü", "a b", "%", "&q=x", "#"] {
+        let args = ["search", query, "--registry", "pub", "--limit", "100"];
+        machine.run(machine.command("cargo", &here), args.into_iter(), "").await.succeeds();
+    }
 });

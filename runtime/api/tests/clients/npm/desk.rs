@@ -1,16 +1,18 @@
 //! A machine with npm clients on it.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     process::Stdio,
     sync::OnceLock,
-    time::Duration,
 };
 
 use serde_json::{Value, json};
-use tokio::{io::AsyncWriteExt, process::Command};
+use tokio::process::Command;
 
+use super::{
+    proxy::Proxy,
+    run::{Ran, Running},
+};
 use crate::Server;
 
 /// The clients under test.
@@ -59,78 +61,38 @@ fn clients() -> &'static Path {
     })
 }
 
-/// No client needs longer, even on a busy machine.
-const LONGEST: Duration = Duration::from_secs(180);
-
 /// A person's machine; see the module.
 pub struct Desk {
     home: PathBuf,
+    /// Ends in a slash.
     registry: String,
-    host: String,
+    authority: Option<PathBuf>,
     env: Vec<(String, String)>,
-}
-
-/// How a command ended.
-pub struct Ran {
-    pub code: Option<i32>,
-    /// Standard output and standard error.
-    pub text: String,
-    pub stdout: String,
-    command: String,
-}
-
-impl fmt::Debug for Ran {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` ended with {:?}:\n{}", self.command, self.code, self.text)
-    }
-}
-
-impl Ran {
-    #[track_caller]
-    pub fn ok(self) -> Self {
-        assert_eq!(self.code, Some(0), "{self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn fails(self) -> Self {
-        assert_ne!(self.code, Some(0), "{self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn says(self, wanted: &str) -> Self {
-        assert!(self.text.to_lowercase().contains(&wanted.to_lowercase()), "no `{wanted}` in {self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn never_says(self, unwanted: &str) -> Self {
-        assert!(!self.text.to_lowercase().contains(&unwanted.to_lowercase()), "`{unwanted}` in {self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("no JSON ({e}) in {self:?}"))
-    }
 }
 
 impl Desk {
     /// A machine that talks to `server`, with a token or without.
     pub fn new(server: &Server, name: &str, token: Option<&str>) -> Self {
-        let home = server.scratch(&format!("desk-{name}"));
-        let desk = Self {
-            home,
-            registry: format!("{}/npm/", server.base_url()),
-            host: server.host().to_owned(),
-            env: Vec::new(),
-        };
+        let desk = Self::at(server, name, &format!("{}/npm/", server.base_url()));
         desk.configure(token, None);
         desk
     }
 
+    /// A machine that talks to `server` through a proxy, which it trusts.
+    pub fn behind(server: &Server, name: &str, proxy: &Proxy, token: Option<&str>) -> Self {
+        let mut desk = Self::at(server, name, &format!("{}://{}/npm/", proxy.scheme(), proxy.host()));
+        desk.authority = proxy.authority().map(Path::to_owned);
+        desk.configure(token, None);
+        desk
+    }
+
+    fn at(server: &Server, name: &str, registry: &str) -> Self {
+        let home = server.scratch(&format!("desk-{name}"));
+        Self { home, registry: registry.to_owned(), authority: None, env: Vec::new() }
+    }
+
     pub fn home(&self) -> &Path {
         &self.home
-    }
-    pub fn registry(&self) -> &str {
-        &self.registry
     }
 
     /// Adds an environment variable for all later commands.
@@ -142,22 +104,35 @@ impl Desk {
     /// Writes the configuration files of all clients anew. With `scope`, the server serves that scope only.
     pub fn configure(&self, token: Option<&str>, scope: Option<&str>) {
         let registry = &self.registry;
+        let address = registry.split_once(':').map_or("", |(_, address)| address);
         let mut npmrc = match scope {
             Some(scope) => format!("{scope}:registry={registry}\nregistry=http://127.0.0.1:1/\n"),
             None => format!("registry={registry}\n"),
         };
+        let mut yarnrc = format!(
+            "npmRegistryServer: {registry}\nunsafeHttpWhitelist:\n  - 127.0.0.1\n  - localhost\n\
+             enableTelemetry: false\nenableGlobalCache: false\nenableMirror: false\nnpmMinimalAgeGate: 0\n\
+             enableImmutableInstalls: false\nhttpRetry: 0\n",
+        );
+        if let Some(authority) = &self.authority {
+            npmrc.push_str(&format!("cafile={}\n", authority.display()));
+            yarnrc.push_str(&format!("httpsCaFilePath: {}\n", authority.display()));
+        }
+        yarnrc.push_str(&format!("npmRegistries:\n  {}:\n    npmAlwaysAuth: false\n", address.trim_end_matches('/')));
         if let Some(token) = token {
-            npmrc.push_str(&format!("//{}/npm/:_authToken={token}\n", self.host));
+            npmrc.push_str(&format!("{address}:_authToken={token}\n"));
+            yarnrc.push_str(&format!("    npmAuthToken: {token}\n"));
         }
         std::fs::write(self.home.join(".npmrc"), npmrc).expect("the scratch directory is writable");
-        let token_line = token.map(|t| format!("    npmAuthToken: {t}\n")).unwrap_or_default();
-        let yarnrc = format!(
-            "npmRegistryServer: {registry}\nunsafeHttpWhitelist:\n  - 127.0.0.1\nenableTelemetry: false\n\
-             enableGlobalCache: false\nenableMirror: false\nnpmMinimalAgeGate: 0\nenableImmutableInstalls: false\n\
-             npmRegistries:\n  {}:\n    npmAlwaysAuth: false\n{token_line}",
-            registry.trim_start_matches("http:").trim_end_matches('/'),
-        );
         std::fs::write(self.home.join(".yarnrc.yml"), yarnrc).expect("the scratch directory is writable");
+    }
+
+    /// The secret that a client has stored in its configuration.
+    pub fn stored_token(&self) -> String {
+        let places = [".npmrc", ".config/pnpm/auth.ini", ".yarnrc.yml"];
+        let texts = places.iter().filter_map(|place| std::fs::read_to_string(self.home.join(place)).ok());
+        let token = texts.flat_map(|text| secrets(&text)).next();
+        token.expect("some client has logged in")
     }
 
     /// A new project folder with this `package.json`.
@@ -180,16 +155,6 @@ impl Desk {
         dir
     }
 
-    /// Publishes `name@version` with npm and expects success.
-    pub async fn publish(&self, name: &str, version: &str) {
-        self.publish_json(&json!({ "name": name, "version": version })).await;
-    }
-
-    pub async fn publish_json(&self, package_json: &Value) {
-        let dir = self.package(package_json);
-        self.run(Client::Npm10, &dir, &["publish"]).await.ok();
-    }
-
     /// An ordinary project that depends on these packages.
     pub fn consumer(&self, name: &str, dependencies: &Value) -> PathBuf {
         self.project(name, &json!({ "name": name, "version": "1.0.0", "private": true, "dependencies": dependencies }))
@@ -207,6 +172,10 @@ impl Desk {
         };
         command.args(args);
         self.dress(&mut command, dir);
+        if client == Client::Pnpm10 {
+            command.env("npm_config_minimum_release_age", "0");
+            command.env("npm_config_manage_package_manager_versions", "false");
+        }
         command
     }
 
@@ -217,11 +186,15 @@ impl Desk {
             ("npm_config_fund", "false"),
             ("npm_config_audit", "false"),
             ("npm_config_loglevel", "notice"),
-            ("npm_config_minimum_release_age", "0"),
+            // A failed request shall show, not be tried again after a pause.
+            ("npm_config_fetch_retries", "0"),
+            ("PNPM_CONFIG_FETCH_RETRIES", "0"),
             ("PNPM_CONFIG_MINIMUM_RELEASE_AGE", "0"),
-            ("npm_config_manage_package_manager_versions", "false"),
             ("PNPM_CONFIG_PM_ON_FAIL", "ignore"),
+            ("PNPM_CONFIG_BLOCK_EXOTIC_SUBDEPS", "false"),
             ("YARN_NPM_MINIMAL_AGE_GATE", "0"),
+            // For root, yarn classic keeps everything in /usr/local/share unless it thinks root is fake.
+            ("FAKEROOTKEY", "1"),
             ("YARN_ENABLE_TELEMETRY", "0"),
             ("YARN_RC_FILENAME", ".yarnrc.yml"),
             ("NO_UPDATE_NOTIFIER", "1"),
@@ -251,24 +224,28 @@ impl Desk {
         tmp
     }
 
-    /// Runs a client in a folder.
+    /// Runs a client in a folder, to its end.
     pub async fn run(&self, client: Client, dir: &Path, args: &[&str]) -> Ran {
-        let shown = format!("{} {}", client.name(), args.join(" "));
-        let mut command = self.command(client, dir, args);
-        command.stdin(Stdio::null());
-        finish(command, shown, None).await
+        self.start(client, dir, args).ended().await
     }
 
-    /// Runs npm at a terminal and types these lines.
-    pub async fn type_into(&self, client: Client, dir: &Path, args: &[&str], lines: &[&str]) -> Ran {
-        let (folder, file) = client.place();
-        let file = clients().join(folder).join("node_modules").join(file);
-        let line = format!("node {} {}", file.display(), args.join(" "));
+    /// Starts a client in a folder.
+    pub fn start(&self, client: Client, dir: &Path, args: &[&str]) -> Running {
+        Running::start(self.command(client, dir, args), format!("{} {}", client.name(), args.join(" ")))
+    }
+
+    /// Runs a client at a terminal, where each prompt is answered as soon as it shows: `("Username:", "ada")`.
+    pub async fn type_into(&self, client: Client, dir: &Path, args: &[&str], answers: &[(&str, &str)]) -> Ran {
         let mut command = Command::new("python3");
-        command.args(["-c", TERMINAL, &line]).args(lines);
+        command.args(["-c", TERMINAL]).arg(answers.len().to_string());
+        for (prompt, answer) in answers {
+            command.args([prompt, answer]);
+        }
+        let client_command = self.command(client, dir, args);
+        let client_command = client_command.as_std();
+        command.arg(client_command.get_program()).args(client_command.get_args());
         self.dress(&mut command, dir);
-        command.stdin(Stdio::piped());
-        finish(command, format!("{} {}", client.name(), args.join(" ")), Some(String::new())).await
+        Running::start(command, format!("{} {}", client.name(), args.join(" "))).ended().await
     }
 
     /// Runs `node -p` in a folder: what a program there sees.
@@ -276,49 +253,44 @@ impl Desk {
         let mut command = Command::new("node");
         command.args(["-p", expression]);
         self.dress(&mut command, dir);
-        command.stdin(Stdio::null());
-        finish(command, format!("node -p {expression}"), None).await
+        Running::start(command, format!("node -p {expression}")).ended().await
     }
 }
 
-/// Answers each prompt of a program on a pseudo-terminal with the next line: a line is sent once the program
-/// has asked, that is, printed a colon and fallen silent.
+/// The API tokens in a text.
+pub fn secrets(text: &str) -> Vec<String> {
+    let tails = text.split("pub_").skip(1);
+    let tails = tails.map(|tail| tail.chars().take_while(char::is_ascii_alphanumeric).collect::<String>());
+    tails.filter(|tail| tail.len() >= 40).map(|tail| format!("pub_{tail}")).collect()
+}
+
+/// Runs a program on a pseudo-terminal and types an answer whenever the next prompt has appeared.
+/// Arguments: how many answers, then prompt and answer each, then the program and its arguments.
 const TERMINAL: &str = r#"
-import os, pty, select, sys, time
-command, answers = sys.argv[1], sys.argv[2:]
+import os, pty, sys, time
+count = int(sys.argv[1])
+words = sys.argv[2 : 2 + 2 * count]
+pending = list(zip(words[::2], words[1::2]))
+program = sys.argv[2 + 2 * count :]
 pid, fd = pty.fork()
 if pid == 0:
-    os.execvp("sh", ["sh", "-c", "exec " + command])
-seen, answered = b"", 0
+    os.execvp(program[0], program)
+unread = b""
 while True:
-    ready, _, _ = select.select([fd], [], [], 0.3)
-    if ready:
-        try:
-            data = os.read(fd, 65536)
-        except OSError:
-            break
-        if not data:
-            break
-        sys.stdout.buffer.write(data)
-        seen += data
-    elif answers and seen[answered:].rstrip().endswith(b":"):
-        answered = len(seen)
-        os.write(fd, answers.pop(0).encode() + b"\n")
-sys.stdout.buffer.flush()
+    try:
+        data = os.read(fd, 65536)
+    except OSError:
+        break
+    if not data:
+        break
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+    unread += data
+    while pending and pending[0][0].encode() in unread:
+        prompt, answer = pending.pop(0)
+        unread = unread.split(prompt.encode(), 1)[1]
+        # A program that has just prompted may still be switching the terminal over.
+        time.sleep(0.15)
+        os.write(fd, answer.encode() + b"\r")
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 "#;
-
-async fn finish(mut command: Command, shown: String, input: Option<String>) -> Ran {
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("`{shown}` cannot be started: {error}"));
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.unwrap_or_default().as_bytes()).await.expect("the client reads its input");
-    }
-    let out = tokio::time::timeout(LONGEST, child.wait_with_output())
-        .await
-        .unwrap_or_else(|_| panic!("`{shown}` did not end within {LONGEST:?}"))
-        .expect("a child that was started can be waited for");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (stdout, stderr) = (text(&out.stdout), text(&out.stderr));
-    Ran { code: out.status.code(), text: format!("{stdout}\n{stderr}"), stdout, command: shown }
-}

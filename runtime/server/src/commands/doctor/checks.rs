@@ -7,7 +7,7 @@ use publaryn_config::{Config, DataDir, DatabaseUrl, Registration, SearchBackend,
 use publaryn_metadata::Db;
 use url::Url;
 
-use super::Check;
+use super::{Check, upkeep};
 use crate::{database, exit::Failure};
 
 /// Longest time one network check may take.
@@ -96,7 +96,12 @@ async fn database_checks(config: &Config) -> Vec<Check> {
         Err(_) => vec![Check::fail("database", format!("{:?}: no answer", config.database.url))],
         Ok(Err(error)) => vec![Check::fail("database", format!("{:?}: {}", config.database.url, describe(error)))],
         Ok(Ok(db)) => {
-            let checks = vec![answers(config, &db).await, migrations(config, &db).await];
+            let mut checks = vec![answers(config, &db).await];
+            let (is_current, schema) = migrations(config, &db).await;
+            checks.push(schema);
+            if is_current {
+                checks.extend(upkeep::all(config, &db).await);
+            }
             db.close().await;
             checks
         }
@@ -115,19 +120,22 @@ async fn answers(config: &Config, db: &Db) -> Check {
     }
 }
 
-async fn migrations(config: &Config, db: &Db) -> Check {
+/// Also whether the schema is the one this program knows, so that more can be asked.
+async fn migrations(config: &Config, db: &Db) -> (bool, Check) {
     match db.migration_status().await {
-        Err(error) => Check::fail("migrations", chain(&error)),
+        Err(error) => (false, Check::fail("migrations", chain(&error))),
         Ok(status) if status.is_newer => {
-            Check::fail("migrations", "the database was made by a newer version of publaryn")
+            (false, Check::fail("migrations", "the database was made by a newer version of publaryn"))
         }
         Ok(status) if status.pending.is_empty() => {
-            Check::ok("migrations", format!("current, {} applied", status.applied.len()))
+            (true, Check::ok("migrations", format!("current, {} applied", status.applied.len())))
         }
         Ok(status) if config.database.auto_migrate => {
-            Check::warn("migrations", format!("{} pending, the next start applies them", status.pending.len()))
+            (false, Check::warn("migrations", format!("{} pending, the next start applies them", status.pending.len())))
         }
-        Ok(status) => Check::fail("migrations", format!("{} pending, run `publaryn migrate`", status.pending.len())),
+        Ok(status) => {
+            (false, Check::fail("migrations", format!("{} pending, run `publaryn migrate`", status.pending.len())))
+        }
     }
 }
 
@@ -215,7 +223,7 @@ fn registration(config: &Config) -> Check {
 }
 
 /// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

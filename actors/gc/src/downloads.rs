@@ -1,0 +1,37 @@
+//! The `flush_downloads` job: adds what every process noted to the counters of the packages.
+//!
+//! Each process writes its own sums as notes (`root/storage/downloads`); one job for all of them adds the
+//! notes up, so that no two nodes ever wait for each other's packages.
+
+use async_trait::async_trait;
+use publaryn_core::job::JobKind;
+use publaryn_jobs::{Handler, JobContext, JobError, Outcome};
+use publaryn_metadata::Db;
+
+/// Notes per transaction.
+const BATCH: i64 = 2_000;
+
+pub struct FlushDownloads {
+    pub db: Db,
+}
+
+#[async_trait]
+impl Handler for FlushDownloads {
+    fn kind(&self) -> JobKind {
+        JobKind::FlushDownloads
+    }
+
+    async fn run(&self, job: &JobContext) -> Result<Outcome, JobError> {
+        let mut summed = 0;
+        loop {
+            let mut tx = self.db.begin().await.map_err(JobError::retry)?;
+            let folded = tx.fold_downloads(BATCH).await.map_err(JobError::retry)?;
+            tx.commit().await.map_err(JobError::retry)?;
+            summed += folded;
+            if folded < BATCH.unsigned_abs() || job.should_stop() {
+                return Ok(Outcome::Done);
+            }
+            job.progress(summed, None).await?;
+        }
+    }
+}
