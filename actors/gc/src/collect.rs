@@ -278,10 +278,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn count(&mut self, blobs: &[StoredBlob], counter: Counter) {
-        for blob in blobs {
-            counter(&mut self.report).add(blob.size_bytes.unsigned_abs());
-        }
+    /// Adds blobs to a count; returns how much that was.
+    fn count(&mut self, blobs: &[StoredBlob], counter: Counter) -> Tally {
+        let mut more = Tally::default();
+        blobs.iter().for_each(|blob| more.add(blob.size_bytes.unsigned_abs()));
+        let count = counter(&mut self.report);
+        *count = count.plus(more);
+        more
     }
 
     /// Deletes the bytes of doomed keys. One that cannot be deleted now stays doomed.
@@ -308,10 +311,7 @@ impl Run<'_> {
             let mut tx = self.db().begin().await?;
             let gone = tx.mark_blobs_gone(&deleted, Timestamp::now()).await?;
             tx.commit().await?;
-            let before = *counter(&mut self.report);
-            self.count(&gone, counter);
-            let after = *counter(&mut self.report);
-            note_metrics(Tally { objects: after.objects - before.objects, bytes: after.bytes - before.bytes });
+            note_metrics(self.count(&gone, counter));
         }
         failure.map_or(Ok(()), |error| Err(error.into()))
     }

@@ -93,7 +93,8 @@ async fn go_live(
     Ok(())
 }
 
-fn count_outcome(ecosystem: Ecosystem, outcome: &'static str) {
+/// Counts how a publish ended.
+pub fn count_outcome(ecosystem: Ecosystem, outcome: &'static str) {
     metrics::counter!("publaryn_publishes_total", "ecosystem" => ecosystem.as_str(), "outcome" => outcome).increment(1);
 }
 

@@ -11,7 +11,7 @@ mod reconcile;
 mod scan_job;
 
 pub use commit::{Committed, PublishSettings, StagedFile, commit, fold_name};
-pub use finalize::{Verdict, finalize, settle_tags};
+pub use finalize::{Verdict, count_outcome, finalize, settle_tags};
 pub use outcome::Outcomes;
 pub use reconcile::{FinalizeRelease, ReconcileReleases};
 pub use scan_job::{ScanArtifact, index_job};

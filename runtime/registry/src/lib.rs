@@ -22,6 +22,7 @@ mod heads;
 pub mod identity;
 mod instance;
 mod lookup;
+mod meters;
 mod publishing;
 mod read;
 mod rendered;
