@@ -14,7 +14,7 @@ mod scan_content;
 mod scan_job;
 
 pub use commit::{Committed, PublishSettings, StagedFile, commit, fold_name, may_create};
-pub use finalize::{Verdict, finalize, settle_tags};
+pub use finalize::{Verdict, count_outcome, finalize, settle_tags};
 pub use manifest::{ManifestCommit, ManifestRefusal, actor_of, commit_manifest};
 pub use outcome::Outcomes;
 pub use reconcile::{FinalizeRelease, ReconcileReleases};

@@ -22,6 +22,7 @@ mod heads;
 pub mod identity;
 mod instance;
 mod lookup;
+mod meters;
 pub mod oci;
 mod publishing;
 mod read;
