@@ -174,7 +174,8 @@ const CONTENT_STAYS: &str = "content_stays";
 
 impl From<RegistryError> for OciError {
     fn from(error: RegistryError) -> Self {
-        Self { cause: error, ..Self::from(&error) }
+        let shown = Self::from(&error);
+        Self { cause: error, ..shown }
     }
 }
 

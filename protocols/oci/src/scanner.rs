@@ -15,7 +15,7 @@ use publaryn_core::{
 };
 use publaryn_scan::{Findings, ScanError, ScanInput, ScanJob, Scanner};
 use serde::{
-    Deserialize, Deserializer,
+    Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 

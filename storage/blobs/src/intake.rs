@@ -35,7 +35,7 @@ impl Intake {
     /// The body of an append: the limit is for the upload as a whole.
     pub(crate) fn continuing(body: ByteStream, upload: &UploadState, plan: AppendPlan, gauge: &BufferGauge) -> Self {
         Self {
-            body,
+            body: body.fuse(),
             held: Bytes::new(),
             received_bytes: upload.size_bytes(),
             limit_bytes: plan.limit_bytes,

@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::OciRepository;
 use crate::{
     Registry,
-    read::{blob_error, count_bytes},
+    meters::{Direction, count_bytes},
+    read::blob_error,
 };
 
 /// How a blob is asked for.
@@ -124,7 +125,7 @@ impl Registry {
         range: Option<Range<u64>>,
     ) -> Result<BlobBody, RegistryError> {
         let body = self.0.blobs.open(&blob.location, range).await.map_err(blob_error)?;
-        count_bytes("out", Ecosystem::Oci, body.len());
+        count_bytes(Direction::Out, Ecosystem::Oci, body.len());
         Ok(body)
     }
 

@@ -17,7 +17,8 @@ use smol_str::SmolStr;
 use super::OciRepository;
 use crate::{
     Registry,
-    read::{blob_error, count_bytes},
+    meters::{Direction, count_bytes},
+    read::blob_error,
 };
 
 /// A live manifest that the caller may have.
@@ -141,7 +142,7 @@ impl Registry {
     ) -> Result<Bytes, RegistryError> {
         let body = self.0.blobs.open(&manifest.location, None).await.map_err(blob_error)?;
         let bytes = body.into_bytes(manifest.size_bytes).await.map_err(blob_error)?;
-        count_bytes("out", Ecosystem::Oci, bytes.len() as u64);
+        count_bytes(Direction::Out, Ecosystem::Oci, bytes.len() as u64);
         if let Some(head) = &repository.head {
             self.0.downloads.count(Ecosystem::Oci, head.id);
         }
@@ -172,8 +173,7 @@ impl Registry {
         let committed = match committed {
             Ok(committed) => committed,
             Err(refusal) => {
-                metrics::counter!("publaryn_publishes_total", "ecosystem" => "oci", "outcome" => "rejected")
-                    .increment(1);
+                publaryn_publish::count_outcome(Ecosystem::Oci, "rejected");
                 let is_final = !matches!(&refusal, ManifestRefusal::Registry(error) if !error.is_final());
                 if is_final {
                     self.forget_bytes([file.location]);
@@ -206,7 +206,7 @@ impl Registry {
     async fn stage_manifest(&self, push: &ManifestPush) -> Result<StagedFile, RegistryError> {
         let plan = StagePlan::new(self.0.settings.oci.manifest_limit_bytes, "limits.artifact.oci_manifest");
         let staged = self.0.blobs.stage_bytes(push.bytes.clone(), plan).await.map_err(blob_error)?;
-        count_bytes("in", Ecosystem::Oci, staged.size_bytes());
+        count_bytes(Direction::In, Ecosystem::Oci, staged.size_bytes());
         let location = self.0.blobs.promote(&staged).await.map_err(blob_error)?;
         let artifact = NewArtifact {
             kind: ArtifactKind::OciManifest,

@@ -14,7 +14,8 @@ use uuid::Uuid;
 use super::{OciRepository, Standing};
 use crate::{
     Registry,
-    read::{blob_error, count_bytes},
+    meters::{Direction, count_bytes},
+    read::blob_error,
 };
 
 /// How long a writer may be silent before another one may take over.
@@ -247,7 +248,7 @@ impl Claim {
                 return Err(other.into());
             }
         };
-        count_bytes("in", Ecosystem::Oci, state.size_bytes() - before);
+        count_bytes(Direction::In, Ecosystem::Oci, state.size_bytes() - before);
         match trouble {
             None => Ok((state, self)),
             Some(BlobError::TooLarge { limit_bytes, .. }) => {
