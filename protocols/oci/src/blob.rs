@@ -28,7 +28,8 @@ pub(crate) async fn get(call: &Call, name: &str, digest: &str) -> Answer {
         Err(problem) => return Err(OciError::digest(problem)),
     };
     let how = if call.is_head { BlobUse::Head } else { BlobUse::Get };
-    let blob = call.registry.oci_blob(&repository, digest, how).await?.ok_or_else(OciError::blob_unknown)?;
+    let found = call.registry.oci_blob(&repository, digest, how).await?;
+    let blob = found.ok_or_else(|| call.missing_blob(&repository))?;
     let mut response = serve(call, blob.clone()).await?;
     describe(&mut response, call, &blob);
     Ok(response)

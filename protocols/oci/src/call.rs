@@ -174,6 +174,17 @@ impl Call {
         Ok(repository)
     }
 
+    /// A blob that is not there for this caller. Who presented no credential at all may only not have
+    /// said that they are its publisher, who would see it; clients then come again with one.
+    pub fn missing_blob(&self, repository: &OciRepository) -> OciError {
+        if self.caller.is_known {
+            OciError::blob_unknown()
+        } else {
+            let scope = format!("repository:{}:{}", repository.name(), Action::Pull.asked());
+            self.unauthorized(Some(scope), None)
+        }
+    }
+
     /// The repository of a push.
     ///
     /// # Errors

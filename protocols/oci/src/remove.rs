@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use publaryn_core::{ContentDigest, DigestProblem, PackageName, RegistryError};
-use publaryn_registry::oci::Standing;
+use publaryn_registry::oci::{OciRepository, Standing};
 
 use crate::{
     call::{Answer, CONTENT_DIGEST, Call, empty},
@@ -12,7 +12,7 @@ use crate::{
 
 pub(crate) async fn manifest(call: &Call, raw_name: &str, reference: &str) -> Answer {
     let name = call.deletable(raw_name)?;
-    require_visible(call, &name).await?;
+    visible(call, &name).await?;
     let missing = OciError::manifest_unknown;
     match Reference::parse(reference) {
         Ok(Reference::Tag(tag)) => {
@@ -30,23 +30,23 @@ pub(crate) async fn manifest(call: &Call, raw_name: &str, reference: &str) -> An
 
 pub(crate) async fn blob(call: &Call, raw_name: &str, digest: &str) -> Answer {
     let name = call.deletable(raw_name)?;
-    require_visible(call, &name).await?;
+    let repository = visible(call, &name).await?;
     let digest: ContentDigest = match digest.parse() {
         Ok(digest) => digest,
         Err(DigestProblem::Unsupported) => return Err(OciError::blob_unknown()),
         Err(problem) => return Err(OciError::digest(problem)),
     };
-    let outcome = call.registry.oci_delete_blob(call.who(), &name, digest).await;
+    let outcome = call.registry.oci_delete_blob(call.who(), &repository, digest).await;
     outcome.map_err(|error| or_missing(error, OciError::blob_unknown))?;
     Ok(empty(StatusCode::ACCEPTED, &[]))
 }
 
 /// What is hidden from the caller is no more there for deleting than for reading.
-async fn require_visible(call: &Call, name: &PackageName) -> Result<(), OciError> {
+async fn visible(call: &Call, name: &PackageName) -> Result<OciRepository, OciError> {
     let repository = call.repository(name).await?;
     match repository.reads() {
         Standing::Refused(_) if *repository.writes() != Standing::Allowed => Err(OciError::name_unknown()),
-        _ => Ok(()),
+        _ => Ok(repository),
     }
 }
 

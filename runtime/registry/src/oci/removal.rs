@@ -2,12 +2,14 @@
 
 use publaryn_core::{
     ContentDigest, Ecosystem, Operation, PackageName, Principal, RegistryError, ReleaseState, RepositoryKind,
-    audit::AuditAction, job::JobKind, principal::Who,
+    Timestamp,
+    audit::{AuditAction, AuditEntry}, job::JobKind, principal::Who,
 };
 use publaryn_metadata::jobs::NewJob;
 use publaryn_publish::settle_tags;
 use serde_json::json;
 
+use super::OciRepository;
 use crate::Registry;
 
 /// The code of a refusal that no permission lifts: the content is in use, or must stay.
@@ -82,9 +84,13 @@ impl Registry {
     pub async fn oci_delete_blob(
         &self,
         who: &Principal,
-        name: &PackageName,
+        repository: &OciRepository,
         digest: ContentDigest,
     ) -> Result<(), RegistryError> {
+        let name = &repository.name;
+        if repository.head.as_ref().is_none_or(|head| head.is_deleted) {
+            return self.take_back(who, repository, digest).await;
+        }
         let mut change = self.change(who, Ecosystem::Oci, name.canonical(), Operation::DeleteLive).await?;
         let package = change.head.id;
         if change.tx.held_blob(package.0, name.canonical(), digest).await?.is_none() {
@@ -97,5 +103,23 @@ impl Registry {
         change.tx.enqueue(&cleanup()).await?;
         let entry = change.audit(AuditAction::PackageUpdate).with("deleted_blob", digest.to_string());
         change.commit(entry).await
+    }
+
+    /// Takes back what was uploaded before there is a package, by whom it belongs to.
+    async fn take_back(
+        &self,
+        who: &Principal,
+        repository: &OciRepository,
+        digest: ContentDigest,
+    ) -> Result<(), RegistryError> {
+        let holder = repository.holder().filter(|_| repository.may_push()).ok_or(RegistryError::NotFound)?;
+        let mut tx = self.0.db.begin().await?;
+        if !tx.unlink_blob(holder, repository.name(), digest).await? {
+            return Err(RegistryError::NotFound);
+        }
+        tx.enqueue(&cleanup()).await?;
+        let entry = AuditEntry::by(who, AuditAction::PackageUpdate).with("source", Ecosystem::Oci.as_str());
+        let entry = entry.with("name", repository.name()).with("deleted_blob", digest.to_string());
+        Ok(tx.commit_audited(&entry, Timestamp::now()).await?)
     }
 }
