@@ -165,7 +165,11 @@ impl Call {
         match repository.reads() {
             Standing::Allowed => self.require_named(&name, Action::Pull)?,
             Standing::Missing => {}
-            Standing::Refused(_) if self.who().is_anonymous() => return Err(self.needs(&name, Action::Pull, None)),
+            Standing::Refused(_) if self.who().is_anonymous() => {
+                // To whoever holds an anonymous token: docker then says "access denied" and how to log in.
+                let error = self.caller.is_known.then_some("insufficient_scope");
+                return Err(self.needs(&name, Action::Pull, error));
+            }
             Standing::Refused(Decision::Denied(denial)) => {
                 return Err(RegistryError::Denied(denial.clone()).into());
             }

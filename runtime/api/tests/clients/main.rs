@@ -8,6 +8,7 @@ mod collecting;
 mod faults;
 mod npm;
 mod npm_upload;
+mod oci;
 mod process;
 mod server;
 

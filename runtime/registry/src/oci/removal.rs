@@ -3,7 +3,9 @@
 use publaryn_core::{
     ContentDigest, Ecosystem, Operation, PackageName, Principal, RegistryError, ReleaseState, RepositoryKind,
     Timestamp,
-    audit::{AuditAction, AuditEntry}, job::JobKind, principal::Who,
+    audit::{AuditAction, AuditEntry},
+    job::JobKind,
+    principal::Who,
 };
 use publaryn_metadata::jobs::NewJob;
 use publaryn_publish::settle_tags;
