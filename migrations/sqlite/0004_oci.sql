@@ -36,6 +36,7 @@ CREATE TABLE oci_uploads (
     touched_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX oci_uploads_touched ON oci_uploads (touched_at);
+CREATE INDEX oci_uploads_writers ON oci_uploads (writer_until) WHERE writer_id IS NOT NULL;
 
 -- Every manifest that is not deleted, staged ones included.
 CREATE TABLE oci_manifests (

@@ -47,6 +47,17 @@ impl OciError {
         self
     }
 
+    /// Says which repository it is about. docker takes an error without any detail for a bare code, and
+    /// prints nothing but that.
+    pub fn about(mut self, name: Option<&str>) -> Self {
+        for fault in &mut self.faults {
+            if let (None, Some(name), "NAME_UNKNOWN" | "MANIFEST_UNKNOWN") = (&fault.detail, name, fault.code) {
+                fault.detail = Some(json!({ "name": name }));
+            }
+        }
+        self
+    }
+
     /// The same refusal under another of the protocol's codes.
     pub fn coded(mut self, code: &'static str) -> Self {
         self.faults.iter_mut().for_each(|fault| fault.code = code);

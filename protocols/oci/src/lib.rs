@@ -84,11 +84,19 @@ async fn answer(
     request: Request<Body>,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    decorate(dispatch(registry, mount, parts, body).await.unwrap_or_else(OciError::into_response))
+    let route = Route::parse(parts.uri.path());
+    let name = route.as_ref().ok().and_then(Route::name).map(str::to_owned);
+    let answer = dispatch(registry, mount, route, parts, body).await;
+    decorate(answer.unwrap_or_else(|error| error.about(name.as_deref()).into_response()))
 }
 
-async fn dispatch(registry: Registry, mount: &'static str, parts: http::request::Parts, body: Body) -> Answer {
-    let route = Route::parse(parts.uri.path());
+async fn dispatch(
+    registry: Registry,
+    mount: &'static str,
+    route: Result<Route, OciError>,
+    parts: http::request::Parts,
+    body: Body,
+) -> Answer {
     let method = parts.method.clone();
     if let Ok(Route::Token) = route {
         return match method {

@@ -84,6 +84,19 @@ impl Route {
         route.filter(Self::names_something).ok_or_else(OciError::no_route)
     }
 
+    /// The repository it is about.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Base | Self::Token | Self::Catalog => None,
+            Self::Tags { name }
+            | Self::Manifest { name, .. }
+            | Self::Referrers { name, .. }
+            | Self::StartUpload { name }
+            | Self::Upload { name, .. }
+            | Self::Blob { name, .. } => Some(name),
+        }
+    }
+
     fn names_something(&self) -> bool {
         match self {
             Self::Manifest { reference, .. } => !reference.is_empty(),

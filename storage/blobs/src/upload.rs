@@ -213,7 +213,7 @@ pub trait Checkpoint: Send + Sync {
 }
 
 /// How much is appended between two checkpoints, in bytes: what a `kill -9` costs a client at most.
-pub const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
+pub const CHECKPOINT_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Bytes of an upload that was neither completed nor removed.
 #[derive(Debug, Clone, PartialEq, Eq)]

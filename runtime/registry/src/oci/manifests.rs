@@ -157,7 +157,7 @@ impl Registry {
         let name = push.command.name.canonical().to_owned();
         let release = ReleaseId::new();
         let waiter = self.0.outcomes.expect(release);
-        let file = self.stage_manifest(&push).await?;
+        let mut file = self.stage_manifest(&push).await?;
         let turn = self.0.turns.take(Ecosystem::Oci, &name).await?;
         let settings = &self.0.settings.publishing;
         let mut attempts = 0;
@@ -166,6 +166,10 @@ impl Registry {
             let (command, manifest) = (&push.command, &push.manifest);
             match commit_manifest(&self.0.db, settings, who, release, command, manifest, &file).await {
                 Err(ManifestRefusal::Registry(RegistryError::Overloaded { .. })) if attempts < MAX_ATTEMPTS => {}
+                // The collector took the bytes from under us, which needs no grace to happen: they are still here.
+                Err(ManifestRefusal::Registry(RegistryError::Unavailable { .. })) if attempts < MAX_ATTEMPTS => {
+                    file = self.stage_manifest(&push).await?;
+                }
                 outcome => break outcome,
             }
         };

@@ -1,25 +1,25 @@
 //! The collector beside pushes, mounts and deletes: what was answered stays, what nobody needs goes.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::SeqCst},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
 };
 
 use super::{Wire, layer, noise, sha256, wire};
 use crate::{Backend, Server, on_backends};
 
+const HOUR_MICROS: i64 = 3_600_000_000;
+
 /// Makes every link and blob look untouched for an hour: nobody waits for that in a test.
 async fn grow_old(server: &Server) {
     let db = server.database().await;
-    let hour = 3_600_000_000_i64;
-    let instants = if server.is_embedded() {
-        [format!("touched_at - {hour}"), format!("created_at - {hour}")]
-    } else {
-        ["touched_at - INTERVAL '1 hour'".to_owned(), "created_at - INTERVAL '1 hour'".to_owned()]
-    };
-    db.execute_raw(&format!("UPDATE oci_blobs SET touched_at = {}", instants[0])).await.unwrap();
-    db.execute_raw(&format!("UPDATE oci_uploads SET touched_at = {}", instants[0])).await.unwrap();
-    db.execute_raw(&format!("UPDATE blobs SET created_at = {}", instants[1])).await.unwrap();
+    for (table, column) in [("oci_blobs", "touched_at"), ("blobs", "created_at")] {
+        db.execute_raw(&format!("UPDATE {table} SET {column} = {column} - {HOUR_MICROS}")).await.unwrap();
+    }
+    db.close().await;
 }
 
 /// Blobs that the store has, as `doctor` counts them.
@@ -79,55 +79,42 @@ on_backends!(a_publishers_look_keeps_a_blob, async |server: Server| {
     assert_eq!(ada.get(&format!("/v2/acme/app/blobs/{digest}")).await.is(200).body, b"waiting");
 });
 
-const PUSHERS: u64 = 8;
-const IMAGES: u64 = 15;
+const ROUNDS: u64 = 5;
+const PUSHERS: u64 = 6;
+const IMAGES: u64 = 3;
 
-/// Pushers of images that share layers, deletes, a collector without grace in a loop, content that grows old
-/// under their hands.
+/// Pushers of images that share layers, deletes, a collector without grace in a loop, some of whose runs are
+/// killed. Before each round everything is old: only what this round's pushes were told is here is theirs.
 async fn soak(servers: &[Arc<Server>]) {
     let user = servers[0].new_user("ada").await;
-    let is_over = Arc::new(AtomicBool::new(false));
-    let collecting = tokio::spawn({
-        let (server, is_over) = (servers[0].clone(), is_over.clone());
-        async move {
-            let mut runs = 0;
-            while !is_over.load(SeqCst) {
-                server.run(&["gc", "--grace", "0s", "--json"]).await;
-                runs += 1;
-            }
-            runs
-        }
-    });
-    let pushing: Vec<_> = (0..PUSHERS)
-        .map(|pusher| {
-            let server = servers[pusher as usize % servers.len()].clone();
-            let ada = Wire::of(&server, &user);
-            tokio::spawn(async move {
-                let name = format!("acme/p{}", pusher / 2);
-                let mut kept = Vec::new();
-                for n in 0..IMAGES {
-                    // Layers come back again and again, in other images and other repositories.
-                    let shared = [noise(3000, n % 5), noise(3000, 10 + (n + pusher) % 3)];
-                    let own = noise(500, 1_000_000 + pusher * 1000 + n);
-                    let tag = format!("{pusher}-{n}");
-                    let digest = push(&ada, &name, &tag, &[&shared[0], &shared[1], &own]).await;
-                    if n % 3 == 1 {
-                        ada.delete(&format!("/v2/{name}/manifests/{digest}")).await.is(202);
-                    } else {
-                        kept.push((name.clone(), tag, digest));
-                    }
-                }
-                kept
-            })
-        })
-        .collect();
     let mut kept = Vec::new();
-    for pusher in pushing {
-        kept.extend(pusher.await.unwrap());
+    for round in 0..ROUNDS {
+        grow_old(&servers[0]).await;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let collecting = tokio::spawn({
+            let (server, is_over) = (servers[0].clone(), is_over.clone());
+            async move {
+                let mut runs = 0;
+                while !is_over.load(SeqCst) {
+                    let killed_after = Duration::from_millis(30 + 35 * (runs + 7 * round));
+                    server.run_briefly(&["gc", "--grace", "0s", "--json"], killed_after).await;
+                    server.run(&["gc", "--grace", "0s", "--json"]).await;
+                    runs += 1;
+                }
+            }
+        });
+        let pushing: Vec<_> = (0..PUSHERS)
+            .map(|pusher| {
+                let server = servers[pusher as usize % servers.len()].clone();
+                tokio::spawn(push_images(Wire::of(&server, &user), round, pusher))
+            })
+            .collect();
+        for pusher in pushing {
+            kept.extend(pusher.await.unwrap());
+        }
+        is_over.store(true, SeqCst);
+        collecting.await.unwrap();
     }
-    is_over.store(true, SeqCst);
-    let runs = collecting.await.unwrap();
-    assert!(runs > 1, "{runs} runs of the collector");
     grow_old(&servers[0]).await;
     servers[0].run(&["gc", "--grace", "0s", "--json"]).await;
     let wire = Wire::of(&servers[servers.len() - 1], &user);
@@ -141,6 +128,25 @@ async fn soak(servers: &[Arc<Server>]) {
             assert_eq!(sha256(&bytes), blob, "{name}:{tag}");
         }
     }
+}
+
+/// Pushes and deletes of one pusher in one round; what stays: name, tag, digest.
+async fn push_images(ada: Wire, round: u64, pusher: u64) -> Vec<(String, String, String)> {
+    let name = format!("acme/p{}", pusher / 2);
+    let mut kept = Vec::new();
+    for n in 0..IMAGES {
+        // Layers come back again and again, in other images and other repositories.
+        let shared = [noise(3000, (n + round) % 5), noise(3000, 10 + (n + pusher) % 3)];
+        let own = noise(500, 1_000_000 + round * 10_000 + pusher * 100 + n);
+        let tag = format!("{round}-{pusher}-{n}");
+        let digest = push(&ada, &name, &tag, &[&shared[0], &shared[1], &own]).await;
+        if n % 3 == 1 {
+            ada.delete(&format!("/v2/{name}/manifests/{digest}")).await.is(202);
+        } else {
+            kept.push((name.clone(), tag, digest));
+        }
+    }
+    kept
 }
 
 /// As clients do: a layer that is there already is not sent again.
@@ -172,33 +178,8 @@ async fn push(ada: &Wire, name: &str, tag: &str, layers: &[&[u8]]) -> String {
 }
 
 on_backends!(a_collector_without_grace_takes_nothing_that_a_push_relies_on, async |server: Server| {
-    let server = Arc::new(server);
-    let ageing = tokio::spawn({
-        let server = server.clone();
-        async move {
-            loop {
-                tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-                age_what_is_unused(&server).await;
-            }
-        }
-    });
-    soak(std::slice::from_ref(&server)).await;
-    ageing.abort();
+    soak(&[Arc::new(server)]).await;
 });
-
-/// What no push can rely on: touched before the pusher's last look, by more than a push takes.
-async fn age_what_is_unused(server: &Server) {
-    let db = server.database().await;
-    let (ago, hour) = if server.is_embedded() {
-        ("CAST(unixepoch('subsec') * 1000000 AS INTEGER) - 2500000", "3600000000")
-    } else {
-        ("now() - INTERVAL '2.5 seconds'", "INTERVAL '1 hour'")
-    };
-    let _ = db
-        .execute_raw(&format!("UPDATE oci_blobs SET touched_at = touched_at - {hour} WHERE touched_at < {ago}"))
-        .await;
-    db.close().await;
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_and_a_collector_agree() {

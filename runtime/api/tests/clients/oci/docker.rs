@@ -194,6 +194,6 @@ on_backends!(containerd_pushes_and_pulls, async |server: Server| {
     let fetch = format!("content fetch --hosts-dir hosts --user ada:{} HOST/acme/pushed:1", user.token);
     daemon.ctr(&desk, &fetch).await.succeeds();
     assert!(server.log().contains("/oci/v2/acme/pushed/manifests/1"), "it went through the alias");
-    let wrong = "content fetch --plain-http --user ada:wrong HOST/acme/app:1";
-    daemon.ctr(&desk, wrong).await.fails_with("40");
+    let wrong = "images push --plain-http --user ada:wrong HOST/acme/wrong:1 HOST/acme/app:1";
+    daemon.ctr(&desk, wrong).await.fails_with("401");
 });

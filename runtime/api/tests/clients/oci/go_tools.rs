@@ -96,6 +96,7 @@ on_backends!(helm_pushes_and_pulls_charts, async |server: Server| {
     let shown = desk.helm("show chart oci://HOST/acme/charts/chart --version 1.0.0+1 --plain-http").await.succeeds();
     shown.says("version: 1.0.0+1");
     // The newest, found by listing tags.
+    desk.file("pulled/.keep", b"");
     desk.helm("pull oci://HOST/acme/charts/chart --plain-http -d pulled").await.succeeds();
     assert_eq!(desk.read("pulled/chart-1.1.0.tgz"), desk.read("chart-1.1.0.tgz"));
     let tags = Wire::of(&server, &user).get("/v2/acme/charts/chart/tags/list").await.is(200).json();

@@ -21,12 +21,14 @@ on_backends!(skopeo_copies_inspects_and_deletes, async |server: Server| {
     let index = wire::index(&[&small, &large]);
     wire.manifest("acme/app", "1.0", &index).await.is(201);
 
-    let copy = "copy --all --src-tls-verify=false --dest-tls-verify=false docker://HOST/acme/app:1.0 docker://HOST/acme/mirror:1.0";
+    let copy = "copy --all --preserve-digests --src-tls-verify=false --dest-tls-verify=false docker://HOST/acme/app:1.0 docker://HOST/acme/mirror:1.0";
     desk.skopeo(copy).await.succeeds();
     let raw = desk.skopeo("inspect --raw --tls-verify=false docker://HOST/acme/mirror:1.0").await.succeeds();
     assert_eq!(raw.out, index.to_string(), "byte for byte");
     desk.skopeo("list-tags --tls-verify=false docker://HOST/acme/mirror").await.succeeds().says("\"1.0\"");
-    desk.skopeo("copy --all --src-tls-verify=false docker://HOST/acme/mirror:1.0 dir:down").await.succeeds();
+    desk.skopeo("copy --all --preserve-digests --src-tls-verify=false docker://HOST/acme/mirror:1.0 dir:down")
+        .await
+        .succeeds();
     let digest = wire::sha256(&layer(&[("b", &noise(1_000_000, 3))]));
     assert_eq!(desk.read(&format!("down/{}", &digest[7..])), layer(&[("b", &noise(1_000_000, 3))]));
     // Back again, with other compression.
@@ -41,7 +43,9 @@ on_backends!(skopeo_copies_inspects_and_deletes, async |server: Server| {
     wire.get("/v2/acme/mirror/manifests/1.0").await.refuses(404, "MANIFEST_UNKNOWN");
     // What was deleted may come again.
     desk.skopeo(copy).await.succeeds();
-    desk.skopeo("copy --all --src-tls-verify=false docker://HOST/acme/mirror:1.0 dir:again").await.succeeds();
+    desk.skopeo("copy --all --preserve-digests --src-tls-verify=false docker://HOST/acme/mirror:1.0 dir:again")
+        .await
+        .succeeds();
 });
 
 const CONTAINERFILE: &str =

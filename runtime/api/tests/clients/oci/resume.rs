@@ -34,8 +34,9 @@ async fn stands_at(wire: &Wire, path: &str) -> usize {
     }
 }
 
-const WHOLE: usize = 40 << 20;
-const CUT: usize = 16 << 20;
+const WHOLE: usize = 60 << 20;
+/// More than what a checkpoint waits for.
+const CUT: usize = 20 << 20;
 const SOON: Duration = Duration::from_secs(30);
 
 on_backends!(a_broken_upload_goes_on_where_it_stopped, async |mut server: Server| {
