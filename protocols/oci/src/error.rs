@@ -1,7 +1,7 @@
 //! Failures in the words of the distribution specification: `{"errors":[{"code","message","detail"}]}`.
 
 use axum::response::Response;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use publaryn_core::{ContentDigest, DigestProblem, RegistryError, StatusClass, access::Denial};
 use publaryn_protocol::{Reason, json_error};
 use publaryn_registry::oci::{ManifestRefusal, UploadRefusal};
@@ -13,7 +13,7 @@ pub struct OciError {
     status: StatusCode,
     /// One entry per fault; clients print the first.
     faults: Vec<Fault>,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// What the registry said; logged when it is a failure of ours.
     cause: RegistryError,
 }
@@ -32,7 +32,7 @@ impl OciError {
             status,
             cause: RegistryError::malformed(message.clone()),
             faults: vec![Fault { code, message, detail: None }],
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -42,7 +42,7 @@ impl OciError {
 
     pub fn with(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
+            self.headers.push((name, value));
         }
         self
     }
@@ -125,7 +125,9 @@ impl OciError {
             let words = RegistryError::malformed(format!("{}: {}", first.code.to_lowercase(), first.message));
             response.extensions_mut().insert(Reason::of(&words));
         }
-        response.headers_mut().extend(self.headers);
+        for (name, value) in self.headers {
+            response.headers_mut().insert(name, value);
+        }
         response
     }
 }

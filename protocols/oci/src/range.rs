@@ -65,7 +65,7 @@ impl Chunk {
     }
 
     /// How many bytes it has; `None` when it ends before it begins.
-    pub fn len(self) -> Option<u64> {
+    pub fn length(self) -> Option<u64> {
         self.last.checked_sub(self.first)?.checked_add(1)
     }
 }
@@ -128,9 +128,9 @@ mod tests {
         ] {
             assert_eq!(Chunk::parse(header).map(|c| (c.first, c.last)), expected, "{header}");
         }
-        assert_eq!(Chunk { first: 9, last: 5 }.len(), None);
-        assert_eq!(Chunk { first: 5, last: 5 }.len(), Some(1));
-        assert_eq!(Chunk { first: 0, last: u64::MAX }.len(), None);
+        assert_eq!(Chunk { first: 9, last: 5 }.length(), None);
+        assert_eq!(Chunk { first: 5, last: 5 }.length(), Some(1));
+        assert_eq!(Chunk { first: 0, last: u64::MAX }.length(), None);
     }
 
     proptest! {

@@ -151,7 +151,7 @@ async fn placement(call: &Call, raw_name: &str, id: UploadId) -> Result<Placemen
     let name: PackageName = name::addressed(raw_name)?;
     let upload = call.registry.oci_upload(call.who(), &name, id).await?.ok_or_else(OciError::upload_unknown)?;
     let out_of_step = || refused(call, raw_name, id, UploadRefusal::OutOfStep { size_bytes: upload.size_bytes });
-    let length = chunk.len().filter(|_| chunk.first == upload.size_bytes).ok_or_else(out_of_step)?;
+    let length = chunk.length().filter(|_| chunk.first == upload.size_bytes).ok_or_else(out_of_step)?;
     if let Some(announced) = content_length(call)
         && announced != length
     {

@@ -83,7 +83,8 @@ impl Registry {
         let for_publisher = repository.may_push() && (!held.is_referenced || how == BlobUse::Head);
         // Of a package in quarantine nothing is served, to nobody.
         let is_open_to_reading = repository.may_read() || !matches!(repository.reads, super::Standing::Refused(_));
-        if !is_live && !(for_publisher && is_open_to_reading) {
+        let is_shown = is_live || (for_publisher && is_open_to_reading);
+        if !is_shown {
             return Ok(None);
         }
         if refreshes && !self.touch_link(holder, repository.name(), digest, &held).await? {

@@ -25,7 +25,7 @@ on_backends!(mounts_take_over_what_the_caller_may_see, async |mut server: Server
     for from in ["&from=acme/nowhere", "&from=NOT/A/NAME"] {
         eve.post(&mount("eve/third", from)).await.is(202);
     }
-    eve.post(&format!("/v2/eve/app/blobs/uploads/?mount=sha256:x")).await.refuses(400, "DIGEST_INVALID");
+    eve.post("/v2/eve/app/blobs/uploads/?mount=sha256:x").await.refuses(400, "DIGEST_INVALID");
     eve.post(&format!("/v2/eve/app/blobs/uploads/?mount={}&from=acme/app", sha256(b"no"))).await.is(202);
     // A mounted layer is as good as one that was sent.
     eve.image("eve/app", "1", &[&bytes]).await;
