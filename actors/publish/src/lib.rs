@@ -4,14 +4,16 @@
 //! live. The database holds every step, so any actor may die at any message: jobs resume, and the
 //! reconciler finishes what nobody waits for any more.
 
+mod ahead;
 mod commit;
 mod finalize;
 mod outcome;
 mod reconcile;
 mod scan_job;
 
+pub use ahead::{ScanAhead, Scanned};
 pub use commit::{Committed, PublishSettings, StagedFile, commit, fold_name};
-pub use finalize::{Verdict, count_outcome, finalize, settle_tags};
+pub use finalize::{Verdict, count_outcome, finalize, settle_tags, stage_took};
 pub use outcome::Outcomes;
 pub use reconcile::{FinalizeRelease, ReconcileReleases};
 pub use scan_job::{ScanArtifact, index_job};
