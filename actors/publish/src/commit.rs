@@ -20,7 +20,11 @@ use publaryn_metadata::{
     repositories::RepositoryRow,
 };
 
-use crate::scan_job::ScanArtifact;
+use crate::{
+    ahead::Scanned,
+    finalize::Verdict,
+    scan_job::{ScanArtifact, note_scan},
+};
 
 /// What the operator decided about publishing.
 #[derive(Debug, Clone)]
@@ -45,6 +49,8 @@ pub struct StagedFile {
 pub struct Committed {
     pub release: ReleaseId,
     pub package: PackageId,
+    /// `Unchanged` while its scans are still to come.
+    pub verdict: Verdict,
     /// This publish created the package.
     pub is_first: bool,
     pub visibility: Visibility,
@@ -64,7 +70,7 @@ pub fn fold_name(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_' | '.')).flat_map(char::to_lowercase).collect()
 }
 
-/// Commits a release in `scanning` with its scan jobs.
+/// Commits a release: in `scanning` with its scan jobs, or decided, when its files were `scanned` ahead.
 ///
 /// # Errors
 /// `Denied`/`NotFound` by `decide` against the locked row, `VersionExists`, `NameTaken`,
@@ -76,6 +82,7 @@ pub async fn commit(
     id: ReleaseId,
     command: &PublishCommand,
     files: &[StagedFile],
+    scanned: Option<&[Scanned]>,
 ) -> Result<Committed, RegistryError> {
     let now = Timestamp::now();
     let mut tx = db.begin().await?;
@@ -98,15 +105,14 @@ pub async fn commit(
     if !tx.insert_release(&release, now).await? {
         return Err(RegistryError::VersionExists(command.version.to_string()));
     }
-    let mut unused = Vec::new();
+    let (mut unused, mut artifacts) = (Vec::new(), Vec::with_capacity(files.len()));
     for file in files {
         let NewArtifact { digests, size_bytes, .. } = &file.artifact;
         let kept = tx.upsert_blob(digests.sha256, file.location.as_str(), *size_bytes, now).await?;
         if kept != file.location.as_str() {
             unused.push(file.location.clone());
         }
-        let artifact = tx.insert_artifact(id, &file.artifact, now).await?;
-        tx.enqueue(&ScanArtifact::job(artifact, place.head.owner)).await?;
+        artifacts.push((tx.insert_artifact(id, &file.artifact, now).await?, digests.sha256));
     }
     let dependencies: Vec<&str> = command.dependencies().take(MAX_DEPENDENCIES).collect();
     tx.record_dependencies(package, &dependencies).await?;
@@ -117,9 +123,22 @@ pub async fn commit(
         .release(id)
         .with("version", command.version.as_str())
         .with("source", command.ecosystem.as_str());
+    tx.append_audit(&entry, now).await?;
     crash::reached(CrashPoint::ReleaseWritten);
-    tx.commit_audited(&entry, now).await?;
+    let mut verdict = Verdict::Unchanged;
+    for (n, artifact) in artifacts.into_iter().enumerate() {
+        let job = ScanArtifact::job(artifact.0, place.head.owner);
+        match scanned.and_then(|scanned| scanned.get(n)) {
+            Some(Scanned { report, ahead }) => {
+                ahead.enqueue_in(&mut tx, &job).await?;
+                verdict = note_scan(&mut tx, &place.head, id, artifact, report, now).await?;
+            }
+            None => drop(tx.enqueue(&job).await?),
+        }
+    }
+    tx.commit().await?;
     Ok(Committed {
+        verdict,
         release: id,
         package,
         is_first: place.is_first,

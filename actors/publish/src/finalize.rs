@@ -109,6 +109,11 @@ async fn go_live(
     Ok(())
 }
 
+/// Measures one stage of a publish.
+pub fn stage_took(stage: &'static str, since: std::time::Instant) {
+    metrics::histogram!("publaryn_publish_stage_seconds", "stage" => stage).record(since.elapsed());
+}
+
 /// Counts how a publish ended.
 pub fn count_outcome(ecosystem: Ecosystem, outcome: &'static str) {
     metrics::counter!("publaryn_publishes_total", "ecosystem" => ecosystem.as_str(), "outcome" => outcome).increment(1);

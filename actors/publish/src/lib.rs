@@ -4,6 +4,7 @@
 //! live. The database holds every step, so any actor may die at any message: jobs resume, and the
 //! reconciler finishes what nobody waits for any more.
 
+mod ahead;
 mod commit;
 mod finalize;
 mod graph;
@@ -13,8 +14,9 @@ mod reconcile;
 mod scan_content;
 mod scan_job;
 
+pub use ahead::{ScanAhead, Scanned};
 pub use commit::{Committed, PublishSettings, StagedFile, commit, fold_name, may_create};
-pub use finalize::{Verdict, count_outcome, finalize, settle_tags};
+pub use finalize::{Verdict, count_outcome, finalize, settle_tags, stage_took};
 pub use manifest::{ManifestCommit, ManifestRefusal, actor_of, commit_manifest};
 pub use outcome::Outcomes;
 pub use reconcile::{FinalizeRelease, ReconcileReleases};

@@ -1,22 +1,25 @@
 //! The `scan_artifact` job: run the scanners over one artifact, store what they found, and decide
 //! the release once its last scan has ended.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use publaryn_blobs::{BlobKey, BlobStore};
 use publaryn_core::{
-    ArtifactId, Digest, PackageId, Timestamp,
+    ArtifactId, Digest, PackageId, RegistryError, ReleaseId, Timestamp,
     access::Owner,
     crash::{self, CrashPoint},
     finding::{Category, Finding, FindingKind, Severity},
     job::JobKind,
 };
 use publaryn_jobs::{Handler, JobContext, JobError, Outcome};
-use publaryn_metadata::{Db, findings::ScanTarget, jobs::NewJob};
-use publaryn_scan::{ScanArtifact as ArtifactFacts, ScanJob, ScannerPool};
+use publaryn_metadata::{Db, Tx, findings::ScanTarget, jobs::NewJob, packages::PackageHead};
+use publaryn_scan::{ScanArtifact as ArtifactFacts, ScanJob, ScanReport, ScannerPool};
 use serde::{Deserialize, Serialize};
 
-use crate::finalize::finalize_in;
+use crate::finalize::{Verdict, finalize_in, stage_took};
 
 /// Scans artifacts. Idempotent: findings are upserted and an artifact counts as scanned once.
 pub struct ScanArtifact {
@@ -64,7 +67,7 @@ impl ScanArtifact {
             .partition(partition(owner))
     }
 
-    async fn scan(&self, target: &ScanTarget) -> Result<(Vec<Finding>, String), JobError> {
+    async fn scan(&self, target: &ScanTarget) -> Result<ScanReport, JobError> {
         let key: BlobKey = target.location.parse().map_err(JobError::permanent)?;
         let body = self.blobs.open(&key, None).await.map_err(JobError::retry)?;
         let metadata = serde_json::from_str(&target.metadata).map_err(JobError::permanent)?;
@@ -81,39 +84,54 @@ impl ScanArtifact {
             },
             metadata,
         };
+        let began = Instant::now();
         let report = self.scanners.scan(job, body.into_stream()).await.map_err(JobError::retry)?;
-        Ok((report.findings, report.ruleset))
+        stage_took("scan", began);
+        Ok(report)
     }
 
     /// Stores the outcome of one artifact together with the job's completion, and decides the
     /// release if this was its last scan.
-    async fn record(
-        &self,
-        job: &JobContext,
-        target: &ScanTarget,
-        findings: &[Finding],
-        ruleset: &str,
-    ) -> Result<(), JobError> {
-        let now = Timestamp::now();
+    async fn record(&self, job: &JobContext, target: &ScanTarget, report: &ScanReport) -> Result<(), JobError> {
+        let (now, began) = (Timestamp::now(), Instant::now());
         let mut tx = self.db.begin().await.map_err(JobError::retry)?;
         // Every writer locks the package before its releases: publishers of further versions would
         // otherwise wait for us while we wait for them.
         let head = tx.lock_package_by_id(target.package_id).await.map_err(JobError::retry)?;
         let head = head.ok_or_else(|| JobError::retry("a release without its package"))?;
-        let first_time = tx.mark_artifact_scanned(target.artifact_id, ruleset).await.map_err(JobError::retry)?;
-        for finding in findings {
-            let artifact = Some((target.artifact_id, target.sha256));
-            tx.upsert_finding(target.release_id, artifact, finding, now).await.map_err(JobError::retry)?;
-        }
-        crash::reached(CrashPoint::FindingsStored);
-        if first_time {
-            let release = tx.count_scan_done(target.release_id, now).await.map_err(JobError::retry)?;
-            finalize_in(&mut tx, &head, &release, now).await.map_err(JobError::retry)?;
-        }
-        crash::reached(CrashPoint::ReleaseDecided);
+        let artifact = (target.artifact_id, target.sha256);
+        note_scan(&mut tx, &head, target.release_id, artifact, report, now).await.map_err(JobError::retry)?;
         job.complete_in(&mut tx).await?;
-        tx.commit().await.map_err(JobError::retry)
+        tx.commit().await.map_err(JobError::retry)?;
+        stage_took("finalize", began);
+        Ok(())
     }
+}
+
+/// Stores what the scanners said of an artifact, once, and decides the release with its last scan.
+/// The caller has locked the package.
+pub(crate) async fn note_scan(
+    tx: &mut Tx,
+    head: &PackageHead,
+    release: ReleaseId,
+    (artifact, sha256): (ArtifactId, Digest),
+    report: &ScanReport,
+    now: Timestamp,
+) -> Result<Verdict, RegistryError> {
+    let is_first_time = tx.mark_artifact_scanned(artifact, &report.ruleset).await?;
+    for finding in &report.findings {
+        tx.upsert_finding(release, Some((artifact, sha256)), finding, now).await?;
+    }
+    crash::reached(CrashPoint::FindingsStored);
+    let verdict = match is_first_time {
+        true => {
+            let progress = tx.count_scan_done(release, now).await?;
+            finalize_in(tx, head, &progress, now).await?
+        }
+        false => Verdict::Unchanged,
+    };
+    crash::reached(CrashPoint::ReleaseDecided);
+    Ok(verdict)
 }
 
 #[async_trait::async_trait]
@@ -135,9 +153,9 @@ impl Handler for ScanArtifact {
         if target.scanned_with.is_some() {
             return Ok(Outcome::Done);
         }
-        let (findings, ruleset) = self.scan(&target).await?;
+        let report = self.scan(&target).await?;
         crash::reached(CrashPoint::ScanFinished);
-        self.record(job, &target, &findings, &ruleset).await?;
+        self.record(job, &target, &report).await?;
         crash::reached(CrashPoint::ScanCommitted);
         Ok(Outcome::Committed)
     }

@@ -9,6 +9,7 @@ mod body;
 mod failure;
 mod metadata;
 mod range;
+mod route;
 mod transfer;
 
 pub use adapter::{Adapter, Mount, RequestFacts};
@@ -17,4 +18,5 @@ pub use body::{byte_stream, read_body};
 pub use failure::{Failure, Reason, error_status, json_error};
 pub use metadata::respond_rendered;
 pub use range::{RangeOutcome, parse_range};
+pub use route::{RouteTemplate, note_route};
 pub use transfer::respond_artifact;

@@ -22,7 +22,7 @@ mod upload;
 use axum::{Extension, Router, body::Body, extract::State, response::Response};
 use http::{HeaderName, HeaderValue, Method, Request, header};
 use publaryn_core::{ContentDigest, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, Mount, RequestFacts};
+use publaryn_protocol::{Adapter, Mount, RequestFacts, RouteTemplate};
 use publaryn_registry::Registry;
 use publaryn_scan::Scanner;
 
@@ -86,8 +86,13 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let route = Route::parse(parts.uri.path());
     let name = route.as_ref().ok().and_then(Route::name).map(str::to_owned);
+    let template = route.as_ref().ok().map(|route| RouteTemplate::Own(route.template()));
     let answer = dispatch(registry, mount, route, parts, body).await;
-    decorate(answer.unwrap_or_else(|error| error.about(name.as_deref()).into_response()))
+    let mut response = answer.unwrap_or_else(|error| error.about(name.as_deref()).into_response());
+    if let Some(template) = template {
+        response.extensions_mut().insert(template);
+    }
+    decorate(response)
 }
 
 async fn dispatch(

@@ -140,7 +140,7 @@ mod tests {
                 prop_assert!(!parts.is_empty() && parts.len() <= MAX_PARTS);
                 prop_assert!(parts.iter().all(|p| p.start < p.end && p.end <= size));
             }
-            let _ = Chunk::parse(&header).and_then(Chunk::len);
+            let _ = Chunk::parse(&header).and_then(Chunk::length);
         }
     }
 }

@@ -84,6 +84,21 @@ impl Route {
         route.filter(Self::names_something).ok_or_else(OciError::no_route)
     }
 
+    /// The route as metrics name it.
+    pub fn template(&self) -> &'static str {
+        match self {
+            Self::Base => "/",
+            Self::Token => "/token",
+            Self::Catalog => "/_catalog",
+            Self::Tags { .. } => "/{name}/tags/list",
+            Self::Manifest { .. } => "/{name}/manifests/{reference}",
+            Self::Referrers { .. } => "/{name}/referrers/{digest}",
+            Self::StartUpload { .. } => "/{name}/blobs/uploads/",
+            Self::Upload { .. } => "/{name}/blobs/uploads/{id}",
+            Self::Blob { .. } => "/{name}/blobs/{digest}",
+        }
+    }
+
     /// The repository it is about.
     pub fn name(&self) -> Option<&str> {
         match self {

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backends,
-    http::{Edge, HttpLimits, MetricsPage, Probes, Surfaces, bind},
+    http::{Edge, HttpLimits, MetricsPage, Probes, Surfaces, bind, with_templates},
     protocols,
     supervision::{self, Parts, Standing},
     v1::{self, ApiSettings, ApiState, problem::Problem},
@@ -129,6 +129,14 @@ impl App {
             config.server.idle_timeout_seconds.duration(),
             config.server.trusted_proxies.clone(),
         );
+        let metrics_listener = match config.metrics.listen.filter(|_| config.metrics.enabled) {
+            Some(address) => {
+                let listener = tokio::net::TcpListener::bind(address).await;
+                let listener = listener.map_err(|source| StartError::Listen { address, source })?;
+                Some(probes.metrics_listener(listener))
+            }
+            None => None,
+        };
         let (stop_http, exhausted) = (CancellationToken::new(), CancellationToken::new());
         let limits = HttpLimits {
             max_connections: config.server.max_connections.as_usize(),
@@ -147,6 +155,7 @@ impl App {
             stop_http: stop_http.clone(),
             exhausted: exhausted.clone(),
             turns: turns_child,
+            metrics_listener,
         })
         .await?;
         probes.watch(tree.clone());
@@ -326,8 +335,9 @@ fn settings(config: &Config) -> Settings {
 
 /// What is not an adapter's.
 fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], probes: &Probes) -> Router {
+    let has_metrics = config.metrics.listen.is_none();
     if config.server.role == Role::Worker {
-        return probes.router().fallback(async || Problem::route_not_found());
+        return probes.router(has_metrics).fallback(async || Problem::route_not_found());
     }
     let names: Arc<[Arc<dyn Adapter>]> = adapters.into();
     let state = ApiState {
@@ -341,6 +351,6 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
             json_body_bytes: config.limits.json_body_bytes.as_usize(),
         }),
     };
-    let router = Router::new().nest("/v1", v1::router().with_state(state)).merge(probes.router());
-    router.fallback(async || Problem::route_not_found())
+    let router = Router::new().nest("/v1", v1::router().with_state(state)).merge(probes.router(has_metrics));
+    with_templates(router).fallback(async || Problem::route_not_found())
 }

@@ -4,14 +4,17 @@
 //! ([`PackageView`], [`ServableArtifact`]) instead of rows, so an adapter cannot serve what did not
 //! pass the gate; and every change commits together with its audit entry.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use publaryn_auth::Presented;
 use publaryn_blobs::BlobStore;
 use publaryn_cluster::Cluster;
 use publaryn_core::{PackageId, Principal, RegistryError, Visibility, error::CredentialProblem};
 use publaryn_metadata::{Db, documents::ArtifactLocation};
-use publaryn_publish::{Outcomes, PublishSettings};
+use publaryn_publish::{Outcomes, PublishSettings, ScanAhead};
 use publaryn_search::SearchIndex;
 use smol_str::SmolStr;
 
@@ -61,6 +64,8 @@ struct Inner {
     artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), Arc<ArtifactLocation>>,
     downloads: Downloads,
     oci: oci::OciCaches,
+    /// Set where this process scans.
+    scan_ahead: OnceLock<ScanAhead>,
     settings: Settings,
 }
 
@@ -132,6 +137,7 @@ impl Registry {
             search,
             cluster,
             identity,
+            scan_ahead: OnceLock::new(),
             settings,
         }))
     }
@@ -163,6 +169,11 @@ impl Registry {
 
     pub fn cluster(&self) -> &Arc<dyn Cluster> {
         &self.0.cluster
+    }
+
+    /// Lets this process scan small uploads before they are committed. The first call counts.
+    pub fn scan_ahead_with(&self, scanner: ScanAhead) {
+        let _ = self.0.scan_ahead.set(scanner);
     }
 
     /// Publishers waiting for a verdict right now.

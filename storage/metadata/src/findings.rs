@@ -78,6 +78,13 @@ macro_rules! finding_columns {
 }
 
 impl Db {
+    /// Unresolved findings by severity.
+    pub async fn unresolved_by_severity(&self) -> DbResult<Vec<(Severity, i64)>> {
+        const SQL: &str =
+            "SELECT severity, CAST(COUNT(*) AS BIGINT) FROM findings WHERE resolved_at IS NULL GROUP BY severity";
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).fetch_all(c).await)?)
+    }
+
     pub async fn scan_target(&self, artifact: ArtifactId) -> DbResult<Option<ScanTarget>> {
         const SQL: &str = "SELECT a.id AS artifact_id, a.release_id, r.package_id, p.ecosystem, p.name, r.version, a.kind, \
              a.filename, a.size_bytes, a.sha256, b.location, r.metadata, a.scanned_with FROM artifacts a \

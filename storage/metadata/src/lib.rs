@@ -9,6 +9,7 @@ mod dispatch;
 
 pub mod advisories;
 mod audit;
+mod beside;
 pub mod blobs;
 mod db;
 mod dependencies;

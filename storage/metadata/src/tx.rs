@@ -53,10 +53,12 @@ impl Db {
     /// # Errors
     /// `Unavailable` when no connection came free within the acquire timeout.
     pub async fn begin(&self) -> DbResult<Tx> {
+        let asked = std::time::Instant::now();
         let connection = match self.backend() {
             Backend::Sqlite { writer, .. } => Connection::Sqlite(writer.begin().await?),
             Backend::Postgres(pool) => Connection::Postgres(Box::new(pool.begin().await?)),
         };
+        metrics::histogram!("publaryn_db_acquire_seconds").record(asked.elapsed());
         Ok(Tx { db: self.clone(), connection, notice: CommitNotice::default() })
     }
 }

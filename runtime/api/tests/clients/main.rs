@@ -12,7 +12,7 @@ mod oci;
 mod process;
 mod server;
 
-pub use server::{Backend, Server, User};
+pub use server::{Backend, Server, User, bulk};
 
 /// No test needs longer, even on a busy machine: one that hangs must not keep the others from being reported.
 pub const TEST_WITHIN: std::time::Duration = std::time::Duration::from_secs(480);
