@@ -64,7 +64,7 @@ pub(crate) fn crate_upload(name: &str, version: &str, source_bytes: usize) -> Re
     ];
     let archive = targz(&files, Compression::default())?;
     let metadata = json!({
-        "name": name, "vers": version, "deps": deps, "features": { "default": ["std"], "std": [] },
+        "name": name, "vers": version, "deps": deps, "features": {},
         "authors": [], "description": "A crate to be measured", "license": "MIT",
     });
     let metadata = serde_json::to_vec(&metadata)?;

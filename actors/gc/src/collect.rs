@@ -179,16 +179,18 @@ impl Run<'_> {
 
     /// The files of releases deleted long ago are nobody's any more.
     async fn let_go_of_deleted(&mut self) -> Result<(), GcError> {
-        while !self.options.is_dry_run {
+        if self.options.is_dry_run {
+            return Ok(());
+        }
+        loop {
             let mut tx = self.db().begin().await?;
             let dropped = tx.drop_artifacts_of_deleted(self.before, BATCH as i64).await?;
             tx.commit().await?;
             if dropped < BATCH as u64 {
-                break;
+                return Ok(());
             }
             self.watch.step(&self.report).await?;
         }
-        Ok(())
     }
 
     async fn unreferenced(&mut self) -> Result<(), GcError> {
@@ -276,10 +278,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn count(&mut self, blobs: &[StoredBlob], counter: Counter) {
-        for blob in blobs {
-            counter(&mut self.report).add(blob.size_bytes.unsigned_abs());
-        }
+    /// Adds blobs to a count; returns how much that was.
+    fn count(&mut self, blobs: &[StoredBlob], counter: Counter) -> Tally {
+        let mut more = Tally::default();
+        blobs.iter().for_each(|blob| more.add(blob.size_bytes.unsigned_abs()));
+        let count = counter(&mut self.report);
+        *count = count.plus(more);
+        more
     }
 
     /// Deletes the bytes of doomed keys. One that cannot be deleted now stays doomed.
@@ -306,10 +311,7 @@ impl Run<'_> {
             let mut tx = self.db().begin().await?;
             let gone = tx.mark_blobs_gone(&deleted, Timestamp::now()).await?;
             tx.commit().await?;
-            let before = *counter(&mut self.report);
-            self.count(&gone, counter);
-            let after = *counter(&mut self.report);
-            note_metrics(Tally { objects: after.objects - before.objects, bytes: after.bytes - before.bytes });
+            note_metrics(self.count(&gone, counter));
         }
         failure.map_or(Ok(()), |error| Err(error.into()))
     }

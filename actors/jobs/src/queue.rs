@@ -130,7 +130,9 @@ impl Claimer {
 
     /// How many jobs to ask for now.
     fn wanted(&self, engine: &Engine, queue: &Queue) -> usize {
-        let is_held = queue.is_paused.load(SeqCst) || engine.is_superseded.load(SeqCst);
+        // Draining, too: what a job gives back must not be claimed again by the node that lets go of it.
+        let is_held =
+            queue.is_paused.load(SeqCst) || engine.is_superseded.load(SeqCst) || engine.draining.is_cancelled();
         if !self.may_have_work || is_held || engine.ends_waiting() > MAX_UNSTORED {
             return 0;
         }

@@ -361,10 +361,8 @@ async fn another_owners_first_job_starts_within_the_next_round() {
         enqueue(db, NewJob::new(KIND, &json!({"n": 1000})).partition("small".into())).await;
         gate.add_permits(1000);
         until_completed(db, 201).await;
-        let order = order.lock().unwrap();
-        let place = order.iter().position(|n| *n == 1000).unwrap();
+        let place = order.lock().unwrap().iter().position(|n| *n == 1000).unwrap();
         assert!(place <= 2 + 3, "it was number {place} to start");
-        drop(order);
         node.stop().await;
     }
 }

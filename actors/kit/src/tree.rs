@@ -26,11 +26,14 @@ const FAILURES_KEPT: usize = 100;
 /// After its deadline a stop only waits this long for killed actors to unwind.
 const UNWIND: Duration = Duration::from_secs(2);
 
+/// Called with the name of a subtree that is beyond restarting.
+pub type OnExhausted = Box<dyn Fn(&str) + Send + Sync>;
+
 /// What the process does when a vital subtree is beyond restarting.
 #[derive(Default)]
 pub struct TreeOptions {
-    /// Called once, with the subtree's name; the binary answers with an orderly exit 70.
-    pub on_exhausted: Option<Box<dyn Fn(&str) + Send + Sync>>,
+    /// Called once; the binary answers with an orderly exit 70.
+    pub on_exhausted: Option<OnExhausted>,
 }
 
 /// A running tree. Trees are independent of each other; many live in one process. Cheap to clone.

@@ -89,10 +89,8 @@ async fn same_key_in_turn_other_keys_in_parallel() {
     for (call, job) in calls {
         assert_eq!(call.await.unwrap(), Ok(job * 2));
     }
-    let order = rig.order.lock().unwrap();
-    let of_a: Vec<u32> = order.iter().filter(|(key, _)| *key == "a").map(|(_, job)| *job).collect();
+    let of_a: Vec<u32> = rig.order.lock().unwrap().iter().filter(|(key, _)| *key == "a").map(|(_, job)| *job).collect();
     assert_eq!(of_a, [1, 2, 4]);
-    drop(order);
     rig.tree.stop(LONG).await;
 }
 

@@ -57,7 +57,7 @@ pub(crate) async fn finalize_in(
     tx.set_blocked_by(release.id, &blocked_by).await?;
     let entry = AuditEntry::system(AuditAction::ReleaseScanBlock).package(release.package_id).release(release.id);
     tx.append_audit(&entry.with("version", release.version.as_str()), now).await?;
-    metrics::counter!("publaryn_publishes_total", "outcome" => "blocked").increment(1);
+    count_outcome(head.ecosystem, "blocked");
     Ok(Verdict::Blocked)
 }
 
@@ -102,8 +102,13 @@ pub(crate) async fn go_live(
     tx.enqueue(&index_job(head.id, head.owner)).await?;
     let entry = AuditEntry::system(AuditAction::ReleaseScanPass).package(head.id).release(release.id);
     tx.append_audit(&entry.with("version", release.version.as_str()), now).await?;
-    metrics::counter!("publaryn_publishes_total", "outcome" => "live").increment(1);
+    count_outcome(head.ecosystem, "live");
     Ok(())
+}
+
+/// Counts how a publish ended.
+pub fn count_outcome(ecosystem: Ecosystem, outcome: &'static str) {
+    metrics::counter!("publaryn_publishes_total", "ecosystem" => ecosystem.as_str(), "outcome" => outcome).increment(1);
 }
 
 /// The tag that always points somewhere while anything is live.

@@ -16,7 +16,7 @@ mod settle;
 
 pub use append::{Appended, StagedCompanion, append};
 pub use commit::{Committed, PublishSettings, StagedFile, commit, fold_name};
-pub use finalize::{Verdict, finalize, settle_tags};
+pub use finalize::{Verdict, count_outcome, finalize, settle_tags};
 pub use outcome::{Outcomes, Subject};
 pub use reconcile::{FinalizeRelease, ReconcileReleases};
 pub use scan_job::{ScanArtifact, index_job};

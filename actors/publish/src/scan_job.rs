@@ -40,7 +40,7 @@ pub(crate) fn partition(owner: Owner) -> String {
 
 /// How long a changed package waits for its search document: what changes meanwhile shares the one
 /// commit of the index, which costs more than a publish does (ADR 0008).
-const INDEX_DELAY: Duration = Duration::from_secs(1);
+const INDEX_DELAY: Duration = Duration::from_millis(300);
 
 /// The job that brings a package's search document up to date.
 pub fn index_job(package: PackageId, owner: Owner) -> NewJob {

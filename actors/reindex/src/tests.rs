@@ -424,7 +424,7 @@ async fn a_removal_that_overtakes_a_write_wins() {
         rebuild.finish().await.unwrap();
         assert!(!world.is_public(package).await, "a rebuild looks again, too");
 
-        let restless = meddled(vec!["visibility = 'public'", "visibility = 'unlisted'"].repeat(5));
+        let restless = meddled(["visibility = 'public'", "visibility = 'unlisted'"].repeat(5));
         let ended = index_package(world.db(), &restless, package).await;
         assert!(matches!(ended, Err(ReindexError::Restless)), "{ended:?}");
     }

@@ -162,7 +162,7 @@ fn make_key(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let mut key = [0u8; SIGNING_KEY_BYTES];
     rand::rngs::OsRng.try_fill_bytes(&mut key).map_err(io::Error::other)?;
-    let nonce = hex::encode(&rand::random::<[u8; 8]>());
+    let nonce = hex::encode(rand::random::<[u8; 8]>());
     let draft = folder.join(format!(".jwt.key.{nonce}"));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     let written = writeln!(file, "{}", hex::encode(key)).and_then(|()| file.sync_all()).and_then(|()| {

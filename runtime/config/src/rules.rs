@@ -215,14 +215,14 @@ fn services(settings: &Settings, rules: &mut Rules) {
     if !(1..=64).contains(&prefix.len()) || !prefix.chars().all(is_plain) {
         rules.refuse("search.index_prefix", &[], "must be 1 to 64 letters, digits, `-` or `_`");
     }
-    if let Some(url) = settings.search.url.as_ref().map(HttpUrl::url) {
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-            rules.refuse(
-                "search.url",
-                &[],
-                "must not carry credentials, query or fragment; the key goes to search.api_key",
-            );
-        }
+    if let Some(url) = settings.search.url.as_ref().map(HttpUrl::url)
+        && (!url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some())
+    {
+        rules.refuse(
+            "search.url",
+            &[],
+            "must not carry credentials, query or fragment; the key goes to search.api_key",
+        );
     }
 }
 

@@ -13,7 +13,7 @@ text_enum! {
 
 impl Algorithm {
     /// Length of the digest in bytes.
-    pub const fn len(self) -> usize {
+    pub const fn byte_len(self) -> usize {
         match self {
             Self::Sha256 => 32,
             Self::Sha512 => 64,

@@ -1,9 +1,13 @@
 //! Download counts: summed in memory, noted in the database every few seconds, added to the packages by
 //! the `flush_downloads` job.
 
+use std::sync::LazyLock;
+
 use dashmap::DashMap;
 use publaryn_core::{Ecosystem, PackageId, RegistryError};
 use publaryn_metadata::Db;
+
+use crate::meters::PerEcosystem;
 
 /// Complete downloads since the last flush. Bounded by the number of packages downloaded meanwhile.
 #[derive(Default)]
@@ -11,7 +15,10 @@ pub struct Downloads(DashMap<PackageId, i64>);
 
 impl Downloads {
     pub fn count(&self, ecosystem: Ecosystem, package: PackageId) {
-        metrics::counter!("publaryn_downloads_total", "ecosystem" => ecosystem.as_str()).increment(1);
+        static COUNTERS: LazyLock<PerEcosystem> = LazyLock::new(|| {
+            PerEcosystem::new(|label| metrics::counter!("publaryn_downloads_total", "ecosystem" => label))
+        });
+        COUNTERS.of(ecosystem).increment(1);
         *self.0.entry(package).or_insert(0) += 1;
     }
 

@@ -26,6 +26,7 @@ pub mod identity;
 mod instance;
 mod listing;
 mod lookup;
+mod meters;
 mod publishing;
 mod read;
 mod rendered;

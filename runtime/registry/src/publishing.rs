@@ -12,7 +12,10 @@ use publaryn_core::{
 };
 use publaryn_publish::Subject;
 
-use crate::{Registry, StagedArtifact, read::count_bytes};
+use crate::{
+    Registry, StagedArtifact,
+    meters::{Direction, count_bytes},
+};
 
 /// A release that was accepted, and what became of it while the client waited.
 #[derive(Debug)]
@@ -75,7 +78,7 @@ impl Registry {
         let started = std::time::Instant::now();
         let mut files = Vec::with_capacity(artifacts.len());
         for artifact in &artifacts {
-            count_bytes("in", command.ecosystem, artifact.size_bytes());
+            count_bytes(Direction::In, command.ecosystem, artifact.size_bytes());
             files.push(artifact.promote(self).await?);
         }
         crash::reached(CrashPoint::UploadPromoted);
@@ -97,9 +100,7 @@ impl Registry {
         let committed = match committed {
             Ok(committed) => committed,
             Err(error) => {
-                let ecosystem = command.ecosystem.as_str();
-                metrics::counter!("publaryn_publishes_total", "ecosystem" => ecosystem, "outcome" => "rejected")
-                    .increment(1);
+                publaryn_publish::count_outcome(command.ecosystem, "rejected");
                 if error.is_final() {
                     self.forget_bytes(files.into_iter().map(|file| file.location));
                 }

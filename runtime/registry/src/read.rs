@@ -16,7 +16,11 @@ use publaryn_metadata::{
 };
 use smol_str::SmolStr;
 
-use crate::{PackageView, Registry, Rendered, ServableArtifact, rendered::Key};
+use crate::{
+    PackageView, Registry, Rendered, ServableArtifact,
+    meters::{Direction, count_bytes},
+    rendered::Key,
+};
 
 impl Registry {
     /// The package of that normalised name, if `who` may read it natively.
@@ -190,7 +194,7 @@ impl Registry {
             Err(BlobError::Missing { .. }) => self.open_where_it_lies_now(artifact, &key, range).await?,
             opened => opened.map_err(blob_error)?,
         };
-        count_bytes("out", artifact.ecosystem(), body.len());
+        count_bytes(Direction::Out, artifact.ecosystem(), body.len());
         Ok(body)
     }
 
@@ -281,12 +285,6 @@ impl Registry {
         views.sort_by_key(|v| ids.iter().position(|id| *id == v.id()));
         Ok(views)
     }
-}
-
-/// Artifact bytes that came in with publishes or were opened for downloads.
-pub(crate) fn count_bytes(direction: &'static str, ecosystem: Ecosystem, bytes: u64) {
-    metrics::counter!("publaryn_artifact_bytes_total", "direction" => direction, "ecosystem" => ecosystem.as_str())
-        .increment(bytes);
 }
 
 pub(crate) fn blob_error(error: BlobError) -> RegistryError {

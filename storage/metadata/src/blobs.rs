@@ -141,13 +141,8 @@ impl Tx {
         }
         const FINDINGS: &str = concat!("UPDATE findings SET artifact_id = NULL WHERE artifact_id IN ", picked!());
         const ARTIFACTS: &str = concat!("DELETE FROM artifacts WHERE id IN ", picked!());
-        on_tx!(self, |c| sqlx::query(FINDINGS).bind(before).bind(limit).execute(c).await.map(drop))?;
-        Ok(on_tx!(self, |c| sqlx::query(ARTIFACTS)
-            .bind(before)
-            .bind(limit)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected()))?)
+        self.up_to(limit, before, FINDINGS).await?;
+        self.up_to(limit, before, ARTIFACTS).await
     }
 
     /// Dooms those of the blobs that are older than `before` and that nobody refers to, and names them.
@@ -221,12 +216,7 @@ impl Tx {
     pub async fn forget_gone_blobs(&mut self, before: Timestamp, limit: i64) -> DbResult<u64> {
         const SQL: &str = "DELETE FROM blobs WHERE digest IN (SELECT digest FROM blobs \
              WHERE state = 'gone' AND state <> 'kept' AND state_at < $1 LIMIT $2)";
-        Ok(on_tx!(self, |c| sqlx::query(SQL)
-            .bind(before)
-            .bind(limit)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected()))?)
+        self.up_to(limit, before, SQL).await
     }
 
     /// Records how the verifier found a blob; `None` is as it should be. False when the blob has been

@@ -228,12 +228,7 @@ impl Tx {
     pub async fn delete_ended_sessions(&mut self, before: Timestamp, limit: i64) -> DbResult<u64> {
         const SQL: &str = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions \
              WHERE revoked_at < $1 OR expires_at < $1 OR absolute_expires_at < $1 LIMIT $2)";
-        Ok(on_tx!(self, |c| sqlx::query(SQL)
-            .bind(before)
-            .bind(limit)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected()))?)
+        self.up_to(limit, before, SQL).await
     }
 
     /// Records that sessions were in use at `now`.

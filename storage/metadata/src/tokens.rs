@@ -362,11 +362,6 @@ impl Tx {
     pub async fn delete_ended_tokens(&mut self, before: Timestamp, limit: i64) -> DbResult<u64> {
         const SQL: &str = "DELETE FROM tokens WHERE id IN (SELECT id FROM tokens \
              WHERE expires_at < $1 OR revoked_at < $1 OR used_up_at < $1 LIMIT $2)";
-        Ok(on_tx!(self, |c| sqlx::query(SQL)
-            .bind(before)
-            .bind(limit)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected()))?)
+        self.up_to(limit, before, SQL).await
     }
 }

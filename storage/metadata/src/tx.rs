@@ -81,6 +81,16 @@ impl Tx {
         &mut self.notice
     }
 
+    /// Runs a statement for at most `limit` (`$2`) rows older than `before` (`$1`); returns how many it hit.
+    pub(crate) async fn up_to(&mut self, limit: i64, before: Timestamp, sql: &'static str) -> DbResult<u64> {
+        Ok(on_tx!(self, |c| sqlx::query(sql)
+            .bind(before)
+            .bind(limit)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?)
+    }
+
     /// Commits, with the audit entry of the change: the only way for a caller's change to last.
     pub async fn commit_audited(mut self, entry: &AuditEntry, now: Timestamp) -> DbResult<()> {
         self.append_audit(entry, now).await?;

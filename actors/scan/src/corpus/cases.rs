@@ -144,8 +144,10 @@ impl Cases<'_> {
             b[124..136].copy_from_slice(&[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3]);
         });
         edit(self, "negative size", Refused("ARC-T2"), &|b| b[124..136].copy_from_slice(b"-0000000003\0"));
-        edit(self, "size with leading nul", Refused("ARC-T2"), &|b| b[124..136].copy_from_slice(b"\00000000003\0"));
-        edit(self, "size with a second number", Refused("ARC-T2"), &|b| b[124..136].copy_from_slice(b"3\000000000\08"));
+        edit(self, "size with leading nul", Refused("ARC-T2"), &|b| b[124..136].copy_from_slice(b"\x000000000003\0"));
+        edit(self, "size with a second number", Refused("ARC-T2"), &|b| {
+            b[124..136].copy_from_slice(b"3\x0000000000\x008")
+        });
         edit(self, "empty size", Refused("ARC-T2"), &|b| b[124..136].fill(0));
         edit(self, "malformed mode", Refused("ARC-T2"), &|b| b[100..108].copy_from_slice(b"000064x\0"));
         edit(self, "base-256 uid", Clean, &|b| b[108..116].copy_from_slice(&[0x80, 0, 0, 0, 0, 0x40, 0, 0]));

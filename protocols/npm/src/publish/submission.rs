@@ -217,7 +217,8 @@ mod tests {
 
     #[test]
     fn every_broken_rule_is_a_400() {
-        let broken: &[(&str, fn(&mut Value))] = &[
+        type Break = (&'static str, fn(&mut Value));
+        let broken: &[Break] = &[
             ("two versions", |b| b["versions"]["2.0.0"] = json!({})),
             ("no version", |b| b["versions"] = json!({})),
             ("versions are a list", |b| b["versions"] = json!([])),

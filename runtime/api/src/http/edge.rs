@@ -98,17 +98,17 @@ impl Service<Request<Incoming>> for Edge {
         let has_body = request.headers().contains_key(header::CONTENT_LENGTH)
             || request.headers().contains_key(header::TRANSFER_ENCODING)
             || version == Version::HTTP_2;
-        // Whoever asks first (RFC 9110 §10.1.1) sends nothing after a refusal; HTTP/2 ends a stream alone.
-        let may_be_sending = version <= Version::HTTP_11 && !request.headers().contains_key(header::EXPECT);
+        let asks_first = request.headers().contains_key(header::EXPECT);
         let mut leftover = None;
         let mut request = request.map(|body| {
             if !has_body {
                 return Body::empty();
             }
-            if !may_be_sending {
+            // HTTP/2 ends a stream without its connection.
+            if version == Version::HTTP_2 {
                 return Body::new(TimeoutBody::new(idle, body));
             }
-            let (lent, left) = Lent::new(body);
+            let (lent, left) = Lent::new(body, asks_first);
             leftover = Some(left);
             Body::new(TimeoutBody::new(idle, lent))
         });
@@ -131,9 +131,10 @@ impl Service<Request<Incoming>> for Edge {
             in_flight.increment(1.0);
             let answered = AssertUnwindSafe(answer).catch_unwind().await;
             in_flight.decrement(1.0);
-            if let Some(leftover) = leftover {
-                leftover.drain().await;
-            }
+            let goes_on = match leftover {
+                Some(leftover) => leftover.drain().await,
+                None => true,
+            };
             let mut response = match answered {
                 Ok(Ok(response)) => response,
                 // The panic itself was logged by the panic hook.
@@ -143,6 +144,9 @@ impl Service<Request<Incoming>> for Edge {
             response = problem::stamp(response, &RequestId(id.clone()));
             if let Ok(value) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(REQUEST_ID, value);
+            }
+            if !goes_on {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             if version <= Version::HTTP_11
                 && let Some(Reason(text)) = response.extensions_mut().remove::<Reason>()

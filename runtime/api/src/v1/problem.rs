@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode, header};
 use publaryn_auth::RuleBreak;
 use publaryn_core::{RegistryError, access::Denial};
 use publaryn_registry::identity::IdentityError;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::context::RequestId;
 
@@ -19,7 +19,7 @@ pub struct Problem {
     code: &'static str,
     detail: String,
     errors: Vec<FieldProblem>,
-    extras: Map<String, Value>,
+    extras: Vec<(String, Value)>,
     retry_after_seconds: Option<u64>,
 }
 
@@ -42,12 +42,12 @@ pub enum Place {
 
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        let (errors, extras) = (Vec::new(), Map::new());
+        let (errors, extras) = (Vec::new(), Vec::new());
         Self { status, code, detail: detail.into(), errors, extras, retry_after_seconds: None }
     }
     /// Adds a member that the code's row names.
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.extras.insert(name.to_owned(), value.into());
+        self.extras.push((name.to_owned(), value.into()));
         self
     }
     pub fn malformed(detail: impl Into<String>) -> Self {

@@ -90,7 +90,7 @@ impl Machine {
             let end = text[at + section.len()..].find('[').map_or(text.len(), |end| at + section.len() + end);
             text.replace_range(at..end, "");
         }
-        write!(text, "{section}token = \"{token}\"\n").unwrap();
+        writeln!(text, "{section}token = \"{token}\"").unwrap();
         std::fs::write(path, text).unwrap();
     }
 

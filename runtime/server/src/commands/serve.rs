@@ -23,7 +23,7 @@ pub fn run(common: &CommonArgs, args: &ServeArgs) -> Result<Exit, Failure> {
 async fn serve(config: Config, addr_file: Option<&Path>) -> Result<Exit, Failure> {
     // Before anything else: a signal during a long migration must not be lost.
     let mut signals = Signals::listen()?;
-    let options = AppOptions { scanner_program: Some(own_program()?), ..AppOptions::default() };
+    let options = AppOptions { scanner_program: Some(own_program()?) };
     let app = tokio::select! {
         started = App::start(config, options) => started?,
         () = signals.next() => return Ok(Exit::Success),

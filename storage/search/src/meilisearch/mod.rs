@@ -307,7 +307,7 @@ impl Server {
         request
             .with_query(&text)
             .with_filter(&filter)
-            .with_sort(&sort)
+            .with_sort(sort)
             .with_offset(query.offset)
             .with_limit(query.bounded_limit())
             .with_matching_strategy(MatchingStrategies::ALL)

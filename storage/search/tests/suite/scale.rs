@@ -38,7 +38,7 @@ fn sample(i: usize, orgs: &[OrgId]) -> PackageDocument {
         updated_at: Timestamp::from_micros(1_700_000_000_000_000 + (hash % 100_000_000) as i64 * 1_000_000),
         ..package(&name)
     };
-    if i % 5 == 0 {
+    if i.is_multiple_of(5) {
         let org = orgs[hash % orgs.len()];
         package.audience = BTreeSet::from([
             AudienceTag::OrgPrivate(org),

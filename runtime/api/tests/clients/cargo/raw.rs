@@ -2,6 +2,10 @@
 
 use publaryn_scan::corpus::{TarBuilder, targz};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{
     upload::{Upload, archive, frame, manifest, send},
@@ -89,6 +93,31 @@ on_backends!(broken_bodies_are_refused_and_leave_nothing, async |mut server: Ser
     let eve = server.new_user("eve").await;
     assert_eq!(good.send(&server, &eve.token).await.0, 200);
     assert_eq!(stored(&server).await, (1, 0));
+});
+
+on_backends!(a_connection_that_will_be_closed_is_announced, async |mut server: Server| {
+    server.restart_with(&[("limits.artifact.crate", LIMIT)]).await;
+    let user = server.new_user("ada").await;
+    let good = Upload::new("x", "1.0.0");
+    // Refused from the head alone: the client asked first and has sent nothing.
+    let head = format!(
+        "PUT /cargo/api/v1/crates/new HTTP/1.1\r\nhost: {}\r\nauthorization: {}\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        server.host(),
+        user.token,
+        16 << 20
+    );
+    let mut socket = TcpStream::connect(server.host()).await.unwrap();
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("connection: close\r\n"), "{answer}");
+    // A body that was read to its end leaves the connection as it is.
+    for wanted in [200, 409] {
+        let request = server.http.put(format!("{}/cargo/api/v1/crates/new", server.base_url()));
+        let response = request.header("authorization", &user.token).body(good.body()).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), wanted);
+        assert!(response.headers().get("connection").is_none(), "{wanted}");
+    }
 });
 
 on_backends!(every_failure_is_in_the_form_cargo_prints, async |server: Server| {

@@ -90,7 +90,9 @@ async fn serve(mut client: TcpStream, target: &str, mut watched: watch::Receiver
 async fn refuse(client: &mut TcpStream) -> io::Result<()> {
     let mut block = [0; 65536];
     // The head at least; what follows is read and forgotten, or the client would see a reset instead.
-    client.read(&mut block).await?;
+    if client.read(&mut block).await? == 0 {
+        return Ok(());
+    }
     client.write_all(FAULT).await?;
     client.shutdown().await?;
     let rest = async { while matches!(client.read(&mut block).await, Ok(1..)) {} };

@@ -196,7 +196,7 @@ on_backends!(one_of_many_publishers_of_a_version_wins, async |server: Server| {
     let (_, seen) = server.get("/npm/raced", None).await;
     let seen: Value = serde_json::from_str(&seen).unwrap();
     assert_eq!(seen["versions"].as_object().unwrap().len(), 1 + RACERS);
-    let newest = seen["versions"].as_object().unwrap().keys().last().unwrap();
+    let newest = seen["versions"].as_object().unwrap().keys().next_back().unwrap();
     assert_eq!(seen["dist-tags"]["latest"], json!(newest), "versions are in publish order");
 });
 

@@ -60,10 +60,11 @@ fn data_dir(config: &Config) -> Vec<Check> {
 fn permissions(config: &Config, dir: &DataDir) -> Check {
     let mode = std::fs::metadata(dir.path()).map_or(0, |data| data.permissions().mode() & 0o777);
     // Only looked at when it exists: a check makes no keys.
-    if config.auth.jwt_secret.is_none() && dir.signing_key_path().exists() {
-        if let Err(error) = dir.signing_key() {
-            return Check::fail("permissions", chain(&error));
-        }
+    if config.auth.jwt_secret.is_none()
+        && dir.signing_key_path().exists()
+        && let Err(error) = dir.signing_key()
+    {
+        return Check::fail("permissions", chain(&error));
     }
     if mode & 0o077 != 0 {
         let text = format!("{} has mode {mode:04o}, others on this machine can look into it", dir.path().display());
