@@ -15,7 +15,7 @@ pub(crate) const BAD_CREDENTIAL: &str = "Invalid or non-existent authentication 
 /// Why a request of this protocol failed.
 #[derive(Debug)]
 pub struct PypiError {
-    status: StatusCode,
+    pub(crate) status: StatusCode,
     text: String,
     /// What the registry said; logged when it is a failure of ours.
     cause: RegistryError,
@@ -32,10 +32,6 @@ impl PypiError {
     }
     pub fn not_found() -> Self {
         RegistryError::NotFound.into()
-    }
-
-    pub fn status(&self) -> StatusCode {
-        self.status
     }
 
     /// The answer. Clients that ask for JSON get it under exactly the type that uv looks for.

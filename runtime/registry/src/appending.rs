@@ -12,8 +12,9 @@ use publaryn_publish::{StagedCompanion, Subject};
 
 use crate::{
     Published, Registry, StagedArtifact,
+    meters::{Direction, count_bytes},
     publishing::MAX_ATTEMPTS,
-    read::{blob_error, count_bytes},
+    read::blob_error,
 };
 
 /// Something small to keep beside a file.
@@ -46,7 +47,7 @@ impl Registry {
             return Ok(published);
         }
         let id = ArtifactId::new();
-        count_bytes("in", command.ecosystem, file.size_bytes());
+        count_bytes(Direction::In, command.ecosystem, file.size_bytes());
         let promoted = file.promote(self).await?;
         let mut beside = Vec::with_capacity(companions.len());
         for companion in companions {
@@ -68,9 +69,7 @@ impl Registry {
         let committed = match committed {
             Ok(committed) => committed,
             Err(error) => {
-                let ecosystem = command.ecosystem.as_str();
-                metrics::counter!("publaryn_publishes_total", "ecosystem" => ecosystem, "outcome" => "rejected")
-                    .increment(1);
+                publaryn_publish::count_outcome(command.ecosystem, "rejected");
                 if error.is_final() {
                     let beside = beside.into_iter().map(|companion| companion.location);
                     self.forget_bytes(beside.chain([promoted.location]));

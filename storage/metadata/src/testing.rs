@@ -141,7 +141,7 @@ impl SamplePackage {
         };
         assert!(tx.insert_release(&release, now).await?, "every release has a version of its own");
         tx.upsert_blob(artifact.digests.sha256, location, artifact.size_bytes, now).await?;
-        Ok((id, tx.insert_artifact(id, artifact, now).await?))
+        Ok((id, tx.insert_artifact(id, artifact, None, now).await?))
     }
 }
 

@@ -103,11 +103,6 @@ impl Ran {
         assert!(flat(&self.text).contains(&flat(wanted)), "no `{wanted}` in {self:?}");
         self
     }
-    #[track_caller]
-    pub fn never_says(self, unwanted: &str) -> Self {
-        assert!(!self.text.to_lowercase().contains(&unwanted.to_lowercase()), "`{unwanted}` in {self:?}");
-        self
-    }
 }
 
 impl Desk {
