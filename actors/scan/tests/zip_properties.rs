@@ -71,6 +71,8 @@ fn agrees(bytes: &[u8]) {
         let mut theirs = theirs(bytes);
         ours.sort();
         theirs.sort();
+        // A directory may be listed twice; the crate keeps one. Files of one path are refused before this.
+        ours.dedup_by(|a, b| !a.is_file && a == b);
         assert_eq!(ours, theirs);
     }
 }
