@@ -6,7 +6,7 @@ set -eu
 
 root="${PUBLARYN_PYPI_CLIENTS:-${XDG_CACHE_HOME:-$HOME/.cache}/publaryn-test/pypi-clients}"
 
-# folder  pip version  packages
+# folder  pip version  packages (hishel: the newest that this pdm works with)
 clients='
 pip23    23.2.1   -
 pip26    26.3     -
@@ -15,7 +15,7 @@ twine    26.3     twine==7.0.0
 poetry   26.3     poetry==2.5.1
 flit     26.3     flit==4.2.0
 hatch    26.3     hatch==1.18.2
-pdm      26.3     pdm==2.29.4
+pdm      26.3     pdm==2.29.4 hishel[httpx2]==1.4.0
 '
 
 # pip 23.2 does not run on Python 3.13 and later.

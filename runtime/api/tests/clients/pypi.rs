@@ -16,4 +16,4 @@ mod twine;
 mod yank;
 
 pub use desk::{Client, Desk, Ran};
-pub use dist::{Dist, Upload};
+pub use dist::{Dist, Upload, noise};

@@ -7,7 +7,6 @@ use std::{
 };
 
 use publaryn_core::{ReleaseState, Timestamp};
-use publaryn_metadata::{Db, DbOptions};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -315,13 +314,6 @@ impl Server {
 
 /// What has no route yet, done to the database as another process would do it.
 impl Server {
-    /// The server's own database.
-    pub async fn db(&self) -> Db {
-        let configured = self.settings.iter().find(|(key, _)| key == "database.url").map(|(_, url)| url.clone());
-        let url = configured.unwrap_or_else(|| format!("sqlite://{}", self.data_dir().join("publaryn.db").display()));
-        Db::connect(&url, &DbOptions::default()).await.expect("the database of the server opens")
-    }
-
     /// Waits until a page looks as it should: an embedded server notices other writers within a second.
     pub async fn until(&self, is_right: impl Fn(&str) -> bool, path: &str) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
@@ -341,13 +333,13 @@ impl Server {
             "UPDATE packages SET visibility = '{visibility}', revision = revision + 1 \
              WHERE ecosystem = '{ecosystem}' AND normalized_name = '{name}'"
         );
-        self.db().await.execute_raw(&update).await.expect("the package is there");
+        self.database().await.execute_raw(&update).await.expect("the package is there");
         tokio::time::sleep(Duration::from_millis(if self.is_embedded() { 2500 } else { 0 })).await;
     }
 
     /// Yanks a release with a reason, or brings it back.
     pub async fn yank(&self, ecosystem: &str, name: &str, version_key: &str, reason: Option<&str>) {
-        let db = self.db().await;
+        let db = self.database().await;
         let now = Timestamp::now();
         let mut tx = db.begin().await.expect("a transaction");
         let ecosystem = ecosystem.parse().expect("an ecosystem");
@@ -362,7 +354,7 @@ impl Server {
 
     /// The id of the one artifact of that name.
     pub async fn artifact_id(&self, filename: &str) -> String {
-        let ids = self.db().await.artifact_ids(filename).await.expect("an answer");
+        let ids = self.database().await.artifact_ids(filename).await.expect("an answer");
         let [id] = ids.as_slice() else { panic!("{filename}: {ids:?}") };
         id.to_string()
     }

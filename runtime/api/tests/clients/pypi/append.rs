@@ -1,7 +1,7 @@
 //! Files that join a release: each with a quarantine of its own.
 
 use super::{Client, Desk, Dist};
-use crate::{Backend, Server, on_backends};
+use crate::{Server, on_backends};
 
 fn files(page: &str) -> usize {
     page.matches("<a href").count()
@@ -52,38 +52,40 @@ on_backends!(a_release_whose_files_were_all_blocked_gets_another_chance, async |
     assert!(json.contains("\"summary\":\"a test\""), "{json}");
 });
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_later_file_is_invisible_until_its_scan_has_passed() {
-    let server = Server::start_with(Backend::Embedded, &[("publish.wait_seconds", "0")]).await;
+on_backends!(a_later_file_is_invisible_until_its_scan_has_passed, async |server: Server| {
+    let mut server = server;
+    server.restart_with(&[("publish.wait_seconds", "0")]).await;
     let user = server.new_user("ada").await;
     let dist = Dist::new("demo", "1.0");
     let (status, text) = dist.upload_wheel().send(&server, Some(&user.token)).await;
     assert_eq!(status, 200, "{text}");
     server.until(|page| files(page) == 1, "/pypi/simple/demo/").await;
-    // Large enough that its scan takes longer than a request.
-    let big: Vec<u8> = (0..40_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    let later = dist.clone().tagged("py2-none-any").payload(big).upload_wheel();
+    let scanners = server.pause_scanners();
+    let later = dist.clone().tagged("py2-none-any").upload_wheel();
     let (status, text) = later.send(&server, Some(&user.token)).await;
     assert_eq!(status, 200);
     assert!(text.starts_with("held for review: "), "{text}");
-    let (_, page) = server.get("/pypi/simple/demo/", None).await;
+    let (_, page) = server.get("/pypi/simple/demo/", Some(&user.token)).await;
     assert_eq!(files(&page), 1, "it was shown before its scan: {page}");
     let id = server.artifact_id(&later.filename).await;
     let path = format!("/pypi/files/{id}/{}", later.filename);
-    assert_eq!(server.get(&path, Some(&user.token)).await.0, 404);
+    for hidden in [path.clone(), format!("{path}.metadata")] {
+        assert_eq!(server.get(&hidden, Some(&user.token)).await.0, 404, "{hidden}");
+    }
     let desk = Desk::new(&server, "pip");
     let venv = desk.venv("meanwhile").await;
     desk.install(Client::Pip26, &venv, &desk.index(), &["demo"]).await.ok();
+    drop(scanners);
     server.until(|page| files(page) == 2, "/pypi/simple/demo/").await;
     assert_eq!(server.get(&path, None).await.0, 200);
-}
+});
 
 on_backends!(deleted_names_stay_taken, async |server: Server| {
     let user = server.new_user("ada").await;
     for version in ["1.0", "2.0"] {
         Dist::new("demo", version).upload_wheel().live(&server, &user).await;
     }
-    let db = server.db().await;
+    let db = server.database().await;
     db.execute_raw("UPDATE releases SET status = 'deleted' WHERE version = '2.0'").await.unwrap();
     db.execute_raw("UPDATE packages SET revision = revision + 1").await.unwrap();
     server.until(|page| files(page) == 1, "/pypi/simple/demo/").await;

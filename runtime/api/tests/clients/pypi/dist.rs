@@ -6,6 +6,19 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Server, User};
 
+/// Bytes that do not compress, the same every time (xorshift64).
+pub fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    (0..bytes)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .collect()
+}
+
 /// A distribution file under construction.
 #[derive(Debug, Clone)]
 pub struct Dist {

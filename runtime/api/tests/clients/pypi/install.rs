@@ -154,7 +154,7 @@ on_backends!(poetry_adds_and_installs, async |server: Server| {
         &dir,
         "pyproject.toml",
         format!(
-            "[project]\nname = \"app\"\nversion = \"1.0\"\nrequires-python = \">=3.9\"\n\
+            "[project]\nname = \"app\"\nversion = \"1.0\"\nrequires-python = \">=3.9,<3.99\"\n\
              [tool.poetry]\npackage-mode = false\n\
              [[tool.poetry.source]]\nname = \"corp\"\nurl = \"{}\"\npriority = \"primary\"\n",
             desk.index()

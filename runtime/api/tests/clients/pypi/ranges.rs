@@ -1,6 +1,6 @@
 //! Partial reads, and clients that fall back to them where no metadata is offered.
 
-use super::{Client, Desk, Dist, desk::requests};
+use super::{Client, Desk, Dist, desk::requests, noise};
 use crate::{Server, on_backends};
 
 async fn wheel_url(server: &Server, name: &str) -> String {
@@ -48,10 +48,10 @@ on_backends!(parts_of_files_are_served, async |server: Server| {
 on_backends!(clients_without_metadata_read_parts_of_wheels, async |server: Server| {
     let user = server.new_user("ada").await;
     Dist::new("base-lib", "1.0").upload_wheel().live(&server, &user).await;
-    let big: Vec<u8> = (0..400_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let big = noise(400_000);
     Dist::new("lazy", "1.0").payload(big).with("Requires-Dist", "base-lib").upload_wheel().live(&server, &user).await;
     // An index that knew nothing of metadata files.
-    let db = server.db().await;
+    let db = server.database().await;
     db.execute_raw("UPDATE artifacts SET metadata = replace(metadata, '\"core_metadata\":', '\"unknown\":')")
         .await
         .unwrap();

@@ -2,7 +2,7 @@
 
 use publaryn_scan::corpus::{RawZipEntry, TarBuilder, ZipBuilder, targz};
 
-use super::{Dist, Upload};
+use super::{Dist, Upload, noise};
 use crate::{Backend, Server, on_backends};
 
 fn zip(files: &[(String, Vec<u8>)]) -> ZipBuilder {
@@ -158,7 +158,7 @@ on_backends!(every_bad_input_has_its_status_and_reason, async |server: Server| {
         assert_eq!(status, wanted, "{what}, file first: {text}");
     }
     assert_eq!(server.get("/pypi/simple/bad/", Some(&user.token)).await.0, 404, "something was stored");
-    let db = server.db().await;
+    let db = server.database().await;
     for table in ["packages", "releases", "artifacts", "blobs", "artifact_companions", "repositories"] {
         assert_eq!(db.count_rows(table).await.unwrap(), 0, "{table}");
     }
@@ -245,7 +245,7 @@ on_backends!(repositories_are_named_in_the_address, async |server: Server| {
 async fn files_above_the_limit_are_refused() {
     let server = Server::start_with(Backend::Embedded, &[("limits.artifact.wheel", "1MiB")]).await;
     let user = server.new_user("ada").await;
-    let noise: Vec<u8> = (0..3_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise = noise(3_000_000);
     let upload = Dist::new("big", "1.0").payload(noise).upload_wheel();
     let (status, text) = upload.send(&server, Some(&user.token)).await;
     assert_eq!((status, text.as_str()), (413, "413 File too large. Limit for project 'big' is 1 MB."));
@@ -259,5 +259,5 @@ on_backends!(nobody_uploads_without_a_credential, async |server: Server| {
         let (status, text) = upload.send(&server, token).await;
         assert_eq!((status, text.as_str()), (401, "401 Invalid or non-existent authentication information."));
     }
-    assert_eq!(server.db().await.count_rows("packages").await.unwrap(), 0);
+    assert_eq!(server.database().await.count_rows("packages").await.unwrap(), 0);
 });

@@ -1,4 +1,4 @@
-//! twine: uploading, repeating, being refused. It prints the reason phrase and nothing else.
+//! twine: uploading, repeating, being refused. It prints its own name of the status and our reason phrase.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ on_backends!(twine_uploads_both_files_and_may_repeat_itself, async |server: Serv
 
     let changed = dist.clone().payload("CHANGED = 1\n");
     desk.write(&dir, &format!("dist/{}", dist.wheel_name()), changed.wheel());
-    upload(&desk, &dir, &user.token).await.fails().says("400 File already exists ('demo_pkg-1.0-py3-none-any.whl'");
+    upload(&desk, &dir, &user.token).await.fails().says("File already exists ('demo_pkg-1.0-py3-none-any.whl'");
     assert_eq!(server.get("/pypi/simple/demo-pkg/", None).await.1, page);
 });
 
@@ -39,7 +39,7 @@ on_backends!(twine_is_told_why_it_is_refused, async |server: Server| {
     let desk = Desk::new(&server, "author");
     let dir = desk.dist(&Dist::new("demo", "1.0"));
     let broken = format!("{}x", &user.token[..user.token.len() - 1]);
-    upload(&desk, &dir, &broken).await.fails().says("401 Invalid or non-existent authentication information.");
+    upload(&desk, &dir, &broken).await.fails().says("Invalid or non-existent authentication information.");
     assert_eq!(server.get("/pypi/simple/demo/", None).await.0, 404);
     upload(&desk, &dir, &user.token).await.ok();
 
@@ -48,10 +48,10 @@ on_backends!(twine_is_told_why_it_is_refused, async |server: Server| {
     upload(&desk, &dir, &other.token)
         .await
         .fails()
-        .says("403 The user 'mallory' isn't allowed to upload to project 'demo'.");
-    upload(&desk, &dir, &user.password).await.fails().says("403 Passwords are not accepted here; use an API token");
+        .says("The user 'mallory' isn't allowed to upload to project 'demo'.");
+    upload(&desk, &dir, &user.password).await.fails().says("Passwords are not accepted here; use an API token");
     let reader = server.token("ada", &user.password, &["packages:read"]).await;
-    upload(&desk, &dir, &reader).await.fails().says("403 this credential lacks the scope `packages:publish`");
+    upload(&desk, &dir, &reader).await.fails().says("this credential lacks the scope `packages:publish`");
     let (_, page) = server.get("/pypi/simple/demo/", None).await;
     assert!(!page.contains("2.0"), "{page}");
 });
@@ -62,10 +62,10 @@ on_backends!(twine_is_told_what_is_wrong_with_its_files, async |server: Server| 
     let blocked = Dist::new("blocked", "1.0").tampered();
     let dir = desk.folder("blocked");
     desk.write(&dir, &format!("dist/{}", blocked.wheel_name()), blocked.wheel());
-    upload(&desk, &dir, &user.token).await.fails().says("403 The file was blocked by a scan: the hash in RECORD");
+    upload(&desk, &dir, &user.token).await.fails().says("The file was blocked by a scan: the hash in RECORD");
     upload(&desk, &dir, &user.token)
         .await
         .fails()
-        .says("400 This filename was previously used by a file that has been blocked");
+        .says("This filename was previously used by a file that has been blocked");
     assert_eq!(server.get("/pypi/simple/blocked/", Some(&user.token)).await.0, 404);
 });

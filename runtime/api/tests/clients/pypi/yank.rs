@@ -38,7 +38,7 @@ on_backends!(yanked_releases_are_taken_only_when_pinned, async |server: Server| 
 on_backends!(archived_projects_refuse_uploads_and_install, async |server: Server| {
     let user = server.new_user("ada").await;
     Dist::new("demo", "1.0").upload_wheel().live(&server, &user).await;
-    let db = server.db().await;
+    let db = server.database().await;
     db.execute_raw("UPDATE packages SET is_archived = (1 = 1), revision = revision + 1").await.unwrap();
     server.until(|page| page.contains("content=\"archived\""), "/pypi/simple/demo/").await;
     let (status, text) = Dist::new("demo", "2.0").upload_wheel().send(&server, Some(&user.token)).await;
