@@ -3,6 +3,8 @@ use publaryn_scan::corpus::{self, RawZipEntry, Verdict, ZipBuilder, targz};
 
 use super::*;
 
+type Files = Vec<(String, Vec<u8>)>;
+
 const LIMITS: ArchiveLimits = ArchiveLimits {
     max_entries: 1000,
     max_unpacked_bytes: 64 << 20,
@@ -21,15 +23,15 @@ fn hashed(path: &str, data: &[u8]) -> String {
 }
 
 /// The files of a wheel with a right RECORD, which comes last.
-fn wheel_files(files: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
-    let mut all: Vec<(String, Vec<u8>)> = files.iter().map(|(p, d)| ((*p).to_owned(), d.to_vec())).collect();
+fn wheel_files(files: &[(&str, &[u8])]) -> Files {
+    let mut all: Files = files.iter().map(|(p, d)| ((*p).to_owned(), d.to_vec())).collect();
     let mut record: String = all.iter().map(|(path, data)| hashed(path, data)).collect();
     record.push_str(&format!("{INFO}/RECORD,,\n"));
     all.push((format!("{INFO}/RECORD"), record.into_bytes()));
     all
 }
 
-fn good_files() -> Vec<(String, Vec<u8>)> {
+fn good_files() -> Files {
     let (metadata, wheel) = (format!("{INFO}/METADATA"), format!("{INFO}/WHEEL"));
     wheel_files(&[("demo/__init__.py", b"x = 1\n"), (&metadata, METADATA), (&wheel, WHEEL)])
 }
@@ -56,7 +58,7 @@ fn a_wheel_gives_its_metadata_byte_for_byte() {
 
 #[test]
 fn what_is_missing_or_too_much_in_a_wheel_is_refused() {
-    let edited = |edit: &dyn Fn(&mut Vec<(String, Vec<u8>)>)| {
+    let edited = |edit: &dyn Fn(&mut Files)| {
         let mut files = good_files();
         edit(&mut files);
         wheel(&zip(&files)).unwrap_err()

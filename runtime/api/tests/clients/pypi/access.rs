@@ -58,6 +58,30 @@ on_backends!(private_projects_need_somebody_entitled, async |server: Server| {
     }
 });
 
+on_backends!(quarantined_projects_are_gone_for_everybody, async |server: Server| {
+    let user = server.new_user("ada").await;
+    let dist = Dist::new("suspect", "1.0");
+    dist.upload_wheel().live(&server, &user).await;
+    let id = server.artifact_id(&dist.wheel_name()).await;
+    let file = format!("/pypi/files/{id}/{}", dist.wheel_name());
+    let metadata = format!("{file}.metadata");
+    let all = ["/pypi/simple/suspect/", &file, &metadata, "/pypi/suspect/json"];
+    for path in all {
+        assert_eq!(server.get(path, None).await.0, 200, "{path}");
+    }
+    server.set_visibility("pypi", "suspect", "quarantined").await;
+    for path in all {
+        // Even its owner is told no more than of what never was.
+        let missing = server.get("/pypi/simple/missing/", Some(&user.token)).await;
+        assert_eq!(missing.0, 404);
+        assert_eq!(server.get(path, Some(&user.token)).await, missing, "{path}");
+    }
+    let (_, list) = server.get("/pypi/simple/", Some(&user.token)).await;
+    assert!(!list.contains("suspect"), "{list}");
+    let (status, text) = Dist::new("suspect", "2.0").upload_wheel().send(&server, Some(&user.token)).await;
+    assert_eq!((status, text.as_str()), (403, "403 the package is quarantined"));
+});
+
 on_backends!(project_managers_send_their_credentials, async |server: Server| {
     let user = server.new_user("ada").await;
     Dist::new("secret", "1.0").upload_wheel().live(&server, &user).await;

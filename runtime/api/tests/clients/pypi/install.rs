@@ -154,13 +154,14 @@ on_backends!(poetry_adds_and_installs, async |server: Server| {
         &dir,
         "pyproject.toml",
         format!(
-            "[project]\nname = \"app\"\nversion = \"1.0\"\nrequires-python = \">=3.9,<3.99\"\n\
+            "[project]\nname = \"app\"\nversion = \"1.0\"\nrequires-python = \">=3.9\"\n\
              [tool.poetry]\npackage-mode = false\n\
              [[tool.poetry.source]]\nname = \"corp\"\nurl = \"{}\"\npriority = \"primary\"\n",
             desk.index()
         ),
     );
-    desk.run(Client::Poetry, &dir, &["add", "demo-pkg[more]"]).await.ok();
+    // Without a range it takes the newest version whatever Python that needs; with one, the resolver looks.
+    desk.run(Client::Poetry, &dir, &["add", "demo-pkg[more]>=1"]).await.ok();
     let lock = std::fs::read_to_string(dir.join("poetry.lock")).expect("a lock file");
     assert!(lock.contains("demo_pkg-1.1-py3-none-any.whl"), "{lock}");
     let _ = std::fs::remove_dir_all(dir.join(".venv"));

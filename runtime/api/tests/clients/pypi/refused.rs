@@ -1,6 +1,6 @@
 //! Uploads that are refused: each with its status and reason, and nothing stored.
 
-use publaryn_scan::corpus::{RawZipEntry, TarBuilder, ZipBuilder, targz};
+use publaryn_scan::corpus::{RawZipEntry, TarBuilder, ZipBuilder, targz, zip_cases};
 
 use super::{Dist, Upload, noise};
 use crate::{Backend, Server, on_backends};
@@ -39,8 +39,9 @@ on_backends!(every_bad_input_has_its_status_and_reason, async |server: Server| {
         let files: Vec<_> = files.iter().filter(|(path, _)| !path.ends_with(what)).cloned().collect();
         zip(&files).finish()
     };
-    let mut polyglot = dist.wheel();
-    polyglot.extend(b"trailing");
+    let mut trailing = dist.wheel();
+    trailing.extend(b"trailing");
+    let polyglot = zip_cases(&[]).into_iter().find(|case| case.name == "zip and tar at once").expect("in the corpus");
     let root = |path: &str| format!("bad-1.0/{path}");
     let tar = |build: &dyn Fn(TarBuilder) -> TarBuilder| {
         build(TarBuilder::new().file(&root("PKG-INFO"), dist.metadata().as_bytes())).targz()
@@ -95,7 +96,14 @@ on_backends!(every_bad_input_has_its_status_and_reason, async |server: Server| {
         ("a wrong type", 400, "The file is a sdist, not a bdist_wheel.", sdist.clone().set("filetype", "bdist_wheel")),
         ("no archive", 400, "Invalid distribution file.", good.clone().content(b"hello".to_vec())),
         ("a truncated wheel", 400, "Invalid distribution file.", good.clone().content(dist.wheel()[..200].to_vec())),
-        ("bytes after the zip", 400, "Invalid distribution file.", good.clone().content(polyglot)),
+        ("bytes after the zip", 400, "Invalid distribution file.", good.clone().content(trailing)),
+        ("a zip that is a tar, too", 400, "a zip and a tar archive at once", good.clone().content(polyglot.bytes)),
+        (
+            "a wheel that is a bomb",
+            400,
+            "more than 50 times its size",
+            good.clone().content(dist.clone().payload(vec![0; 80 << 20]).wheel()),
+        ),
         ("a climbing path", 400, "a path contains `.` or `..`", good.clone().content(with_entry("../evil", regular))),
         ("an absolute path", 400, "a path is absolute", good.clone().content(with_entry("/etc/evil", regular))),
         ("a symlink", 400, "an entry is a link or a device", good.clone().content(with_entry("bad/l", 0o120777 << 16))),
