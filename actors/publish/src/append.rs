@@ -5,6 +5,7 @@ use publaryn_core::{
     ArtifactId, ArtifactState, CompanionRole, Digest, PackageId, Principal, RegistryError, ReleaseId, ReleaseState,
     Timestamp, Visibility,
     audit::{AuditAction, AuditEntry},
+    crash::{self, CrashPoint},
     publish::{AppendCommand, NewArtifact, PackageFacts},
 };
 use publaryn_metadata::{
@@ -70,6 +71,7 @@ pub async fn append(
     };
     let mut tx = db.begin().await?;
     let place = Place::find(&mut tx, settings, who, &wanted, now).await?;
+    crash::reached(CrashPoint::PackageLocked);
     let release = release_of(&mut tx, who, command, &place, now).await?;
     let done = |artifact, is_repeat, unused| Appended {
         package: place.head.id,
@@ -100,6 +102,7 @@ pub async fn append(
         .with("version", release.version.as_str())
         .with("filename", file.artifact.filename.as_str())
         .with("source", command.ecosystem.as_str());
+    crash::reached(CrashPoint::ReleaseWritten);
     tx.commit_audited(&entry, now).await?;
     Ok(done(id, false, unused))
 }

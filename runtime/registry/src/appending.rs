@@ -5,6 +5,7 @@ use publaryn_blobs::StagePlan;
 use publaryn_core::{
     ArtifactId, ArtifactState, CompanionRole, Ecosystem, PackageName, Principal, RegistryError, ReleaseId,
     ReleaseState,
+    crash::{self, CrashPoint},
     publish::{AppendCommand, PublishOutcome},
 };
 use publaryn_metadata::artifacts::FileProgress;
@@ -53,6 +54,7 @@ impl Registry {
         for companion in companions {
             beside.push(self.promote_companion(companion).await?);
         }
+        crash::reached(CrashPoint::UploadPromoted);
         let waiter = self.0.outcomes.expect(Subject::File(id));
         let turn = self.0.turns.take(command.ecosystem, command.name.canonical()).await?;
         let mut attempts = 0;
@@ -78,11 +80,13 @@ impl Registry {
             }
         };
         self.forget_bytes(committed.unused);
+        crash::reached(CrashPoint::ReleaseCommitted);
         let outcome = if committed.is_repeat {
             self.outcome_of(committed.artifact, committed.release).await?
         } else {
             waiter.outcome(committed.release, patience).await?
         };
+        crash::reached(CrashPoint::AnswerReady);
         let is_open = committed.visibility.is_open();
         Ok(Published { outcome, is_open, new_repository: committed.repository_slug })
     }

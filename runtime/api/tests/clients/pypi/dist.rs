@@ -170,6 +170,8 @@ pub struct Upload {
 }
 
 impl Upload {
+    pub const CONTENT_TYPE: &str = "multipart/form-data; boundary=XXboundaryXX";
+
     pub fn new(dist: &Dist, filename: &str, filetype: &str, content: Vec<u8>) -> Self {
         let pyversion = if filetype == "sdist" { "source" } else { "py3" };
         let fields = [
@@ -211,7 +213,8 @@ impl Upload {
         self.set("sha256_digest", &digest)
     }
 
-    fn body(&self) -> Vec<u8> {
+    /// The form, as [`Upload::CONTENT_TYPE`] announces it.
+    pub fn body(&self) -> Vec<u8> {
         let mut body = Vec::new();
         let file = |body: &mut Vec<u8>| {
             let head = format!(
@@ -241,7 +244,7 @@ impl Upload {
         let mut request = server
             .http
             .post(format!("{}{}", server.base_url(), self.path))
-            .header("content-type", "multipart/form-data; boundary=XXboundaryXX")
+            .header("content-type", Self::CONTENT_TYPE)
             .header("accept", self.accept)
             .body(self.body());
         if let Some(token) = token {
@@ -252,11 +255,8 @@ impl Upload {
     }
 
     /// Sends it and expects the file to be live.
-    #[track_caller]
-    pub fn live<'a>(&'a self, server: &'a Server, user: &'a User) -> impl Future<Output = ()> + 'a {
-        async move {
-            let answer = self.send(server, Some(&user.token)).await;
-            assert_eq!(answer, (200, String::new()), "{}", self.filename);
-        }
+    pub async fn live(&self, server: &Server, user: &User) {
+        let answer = self.send(server, Some(&user.token)).await;
+        assert_eq!(answer, (200, String::new()), "{}", self.filename);
     }
 }

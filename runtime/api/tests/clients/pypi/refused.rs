@@ -41,7 +41,10 @@ on_backends!(every_bad_input_has_its_status_and_reason, async |server: Server| {
     };
     let mut trailing = dist.wheel();
     trailing.extend(b"trailing");
-    let polyglot = zip_cases(&[]).into_iter().find(|case| case.name == "zip and tar at once").expect("in the corpus");
+    let polyglot = zip_cases(&[("a.py", b"a")])
+        .into_iter()
+        .find(|case| case.name == "zip and tar at once")
+        .expect("in the corpus");
     let root = |path: &str| format!("bad-1.0/{path}");
     let tar = |build: &dyn Fn(TarBuilder) -> TarBuilder| {
         build(TarBuilder::new().file(&root("PKG-INFO"), dist.metadata().as_bytes())).targz()
