@@ -90,8 +90,7 @@ impl Form {
         let Self { parser, input, .. } = self;
         drop(parser);
         let mut left = max_bytes;
-        let next = || std::future::poll_fn(|cx| input.lock().poll_next_unpin(cx));
-        while let Some(Ok(chunk)) = next().await {
+        while let Some(Ok(chunk)) = input.next().await {
             match left.checked_sub(chunk.len() as u64) {
                 Some(rest) => left = rest,
                 None => return,
@@ -161,6 +160,11 @@ impl Part<'_> {
 impl Input {
     fn lock(&self) -> MutexGuard<'_, ByteStream> {
         self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next chunk; the lock is not held while it is waited for.
+    async fn next(&self) -> Option<Result<Bytes, BoxError>> {
+        std::future::poll_fn(|cx| self.lock().poll_next_unpin(cx)).await
     }
 }
 
@@ -305,6 +309,6 @@ mod tests {
         drop(stream);
         let input = form.input.clone();
         form.drain(u64::MAX).await;
-        assert!(input.lock().next().await.is_none());
+        assert!(input.next().await.is_none());
     }
 }
