@@ -9,6 +9,7 @@ mod faults;
 mod npm;
 mod npm_upload;
 mod process;
+mod pypi;
 mod server;
 
 pub use server::{Backend, Server, User, bulk};
