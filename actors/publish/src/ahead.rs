@@ -10,13 +10,13 @@ use std::{
 
 use publaryn_blobs::BlobStore;
 use publaryn_core::{
-    ArtifactId,
+    ArtifactId, Ecosystem, PackageName, Version,
     crash::{self, CrashPoint},
     job::JobKind,
-    publish::PublishCommand,
 };
 use publaryn_jobs::{Ahead, Jobs};
 use publaryn_scan::{ScanArtifact as ArtifactFacts, ScanJob, ScanReport, ScannerPool};
+use serde_json::Value;
 
 use crate::{StagedFile, finalize::stage_took};
 
@@ -47,26 +47,35 @@ impl Scanned {
     }
 }
 
+/// What a scan is told of the release that a file belongs to.
+pub struct ScanSubject<'a> {
+    pub ecosystem: Ecosystem,
+    pub name: &'a PackageName,
+    pub version: &'a Version,
+    /// The document of the release, or of the file where files have one of their own.
+    pub metadata: &'a Value,
+}
+
 impl ScanAhead {
     /// Scans every file of a release, in their order; `None` leaves all of them to the queue.
-    pub async fn scan(&self, command: &PublishCommand, files: &[StagedFile]) -> Option<Vec<Scanned>> {
+    pub async fn scan(&self, of: &ScanSubject<'_>, files: &[StagedFile]) -> Option<Vec<Scanned>> {
         if files.is_empty() || files.len() > MAX_FILES || files.iter().any(|f| f.artifact.size_bytes > MAX_BYTES) {
             return None;
         }
         let mut scanned = Vec::with_capacity(files.len());
         for file in files {
-            scanned.push(self.scan_file(command, file).await?);
+            scanned.push(self.scan_file(of, file).await?);
         }
         Some(scanned)
     }
 
-    async fn scan_file(&self, command: &PublishCommand, file: &StagedFile) -> Option<Scanned> {
+    async fn scan_file(&self, of: &ScanSubject<'_>, file: &StagedFile) -> Option<Scanned> {
         let mut ahead = self.jobs.ahead(JobKind::ScanArtifact).await?;
         crash::reached(CrashPoint::ScanStarted);
         let job = ScanJob {
-            ecosystem: command.ecosystem,
-            package: command.name.display().to_owned(),
-            version: command.version.to_string(),
+            ecosystem: of.ecosystem,
+            package: of.name.display().to_owned(),
+            version: of.version.to_string(),
             artifact: ArtifactFacts {
                 id: ArtifactId::new(),
                 kind: file.artifact.kind,
@@ -74,7 +83,7 @@ impl ScanAhead {
                 sha256: file.artifact.digests.sha256,
                 size_bytes: file.artifact.size_bytes,
             },
-            metadata: command.metadata.clone(),
+            metadata: of.metadata.clone(),
         };
         let scan = async {
             let body = self.blobs.open(&file.location, None).await.ok()?;

@@ -66,10 +66,10 @@ pub(crate) async fn set_staged_tags(
     tx: &mut Tx,
     head: &PackageHead,
     release: &ReleaseProgress,
-    kind: RepositoryKind,
     now: Timestamp,
 ) -> Result<bool, RegistryError> {
     debug_assert_eq!(head.ecosystem, Ecosystem::Oci);
+    let kind = tx.policy_facts(head.id).await?.repository_kind;
     let mut is_named = false;
     for (tag, sequence) in tx.take_staged_tags(release.id).await? {
         is_named |= !is_rewritten_by_design(&tag);

@@ -7,6 +7,7 @@ use publaryn_core::{
     ContentDigest, Digest, PackageId, Principal, RegistryError, ReleaseId, ReleaseState, RepositoryKind, Timestamp,
     access::Denial,
     audit::{AuditAction, AuditEntry},
+    crash::{self, CrashPoint},
     manifest::{Manifest, ReferenceKind, is_rewritten_by_design},
     principal::Who,
     publish::PublishCommand,
@@ -19,9 +20,8 @@ use publaryn_metadata::{
 use uuid::Uuid;
 
 use crate::{
-    PublishSettings, ScanArtifact, StagedFile, Verdict,
-    commit::{Place, place, use_up},
-    finalize, index_job,
+    PublishSettings, ScanArtifact, StagedFile, Verdict, finalize, index_job,
+    place::{Place, TokenUse, Wanted, use_token},
     scan_content::content_job,
 };
 
@@ -87,11 +87,13 @@ pub async fn commit_manifest(
 ) -> Result<ManifestCommit, ManifestRefusal> {
     let now = Timestamp::now();
     let mut tx = db.begin().await?;
-    let place = place(&mut tx, settings, who, command, now).await?;
+    let wanted = Wanted { ecosystem: command.ecosystem, name: &command.name, access_hint: None, repository: None };
+    let place = Place::find(&mut tx, settings, who, &wanted, now).await?;
+    crash::reached(CrashPoint::PackageLocked);
     let package = place.head.id;
     let known = tx.lock_release_by_version(package, command.version.unique_key()).await?;
     let facts = tx.policy_facts(package).await?;
-    let push = Push { who, command, manifest, place: &place, kind: facts.repository_kind, now };
+    let push = Push { who, wanted, command, manifest, place: &place, kind: facts.repository_kind, now };
     match known {
         None => push.stage(tx, id, file).await,
         Some(old) if old.status == ReleaseState::Deleted => {
@@ -106,6 +108,7 @@ pub async fn commit_manifest(
 
 struct Push<'a> {
     who: &'a Principal,
+    wanted: Wanted<'a>,
     command: &'a PublishCommand,
     manifest: &'a Manifest,
     place: &'a Place,
@@ -153,7 +156,7 @@ impl Push<'_> {
         let digests = &file.artifact.digests;
         let kept = tx.upsert_blob(digests.sha256, file.location.as_str(), file.artifact.size_bytes, now).await?;
         let unused = (kept != file.location.as_str()).then(|| file.location.clone());
-        let artifact = tx.insert_artifact(id, &file.artifact, now).await?;
+        let artifact = tx.insert_artifact(id, &file.artifact, None, now).await?;
         tx.enqueue(&ScanArtifact::job(artifact, self.place.head.owner)).await?;
         tx.insert_manifest(&NewManifest {
             release: id,
@@ -173,9 +176,9 @@ impl Push<'_> {
         }
         if !manifest.tags.is_empty() {
             tx.stage_tags(id, &manifest.tags, sequence).await?;
-            use_up(&mut tx, self.who, now).await?;
+            use_token(&mut tx, self.who, TokenUse::Release, now).await?;
         }
-        self.place.audit_creation(&mut tx, self.who, self.command, now).await?;
+        self.place.record(&mut tx, self.who, &self.wanted, now).await?;
         let entry = self.audit(AuditAction::ReleasePublish, id).with("tags", manifest.tags.clone());
         tx.commit_audited(&entry, now).await?;
         let repository_slug = self.place.new_repository.as_ref().map(|repository| repository.slug.clone());
@@ -270,7 +273,7 @@ impl Push<'_> {
         let moving: Vec<&String> =
             self.manifest.tags.iter().filter(|tag| before.get(*tag).is_none_or(|target| target != digest)).collect();
         if !self.manifest.tags.is_empty() {
-            use_up(&mut tx, self.who, self.now).await?;
+            use_token(&mut tx, self.who, TokenUse::Release, self.now).await?;
             // Earlier pushes that still wait for their scans must not take the tags back.
             for tag in &self.manifest.tags {
                 tx.unstage_tag(package, tag).await?;
@@ -296,7 +299,7 @@ impl Push<'_> {
         if !self.manifest.tags.is_empty() {
             let sequence = tx.next_sequence(self.package()).await?;
             tx.stage_tags(known.id, &self.manifest.tags, sequence).await?;
-            use_up(&mut tx, self.who, self.now).await?;
+            use_token(&mut tx, self.who, TokenUse::Release, self.now).await?;
             let entry = self.audit(AuditAction::ReleaseUpdate, known.id).with("tags", self.manifest.tags.clone());
             tx.append_audit(&entry, self.now).await?;
         }
@@ -317,7 +320,7 @@ impl Push<'_> {
             Verdict::Blocked => Ok(ManifestCommit::Blocked { release: scanning.id }),
             Verdict::Live | Verdict::Unchanged => {
                 if !self.manifest.tags.is_empty() {
-                    use_up(&mut tx, self.who, self.now).await?;
+                    use_token(&mut tx, self.who, TokenUse::Release, self.now).await?;
                 }
                 let entry = self.audit(AuditAction::ReleasePublish, scanning.id);
                 tx.commit_audited(&entry.with("tags", self.manifest.tags.clone()), self.now).await?;

@@ -8,7 +8,7 @@ use std::{
 
 use publaryn_blobs::{BlobKey, BlobStore};
 use publaryn_core::{
-    ArtifactId, Digest, PackageId, RegistryError, ReleaseId, Timestamp,
+    ArtifactId, ArtifactState, Digest, PackageId, RegistryError, ReleaseId, Timestamp,
     access::Owner,
     crash::{self, CrashPoint},
     finding::{Category, Finding, FindingKind, Severity},
@@ -19,7 +19,10 @@ use publaryn_metadata::{Db, Tx, findings::ScanTarget, jobs::NewJob, packages::Pa
 use publaryn_scan::{ScanArtifact as ArtifactFacts, ScanJob, ScanReport, ScannerPool};
 use serde::{Deserialize, Serialize};
 
-use crate::finalize::{Verdict, finalize_in, stage_took};
+use crate::{
+    finalize::{Verdict, finalize_in, stage_took},
+    settle::settle_file,
+};
 
 /// Scans artifacts. Idempotent: findings are upserted and an artifact counts as scanned once.
 pub struct ScanArtifact {
@@ -90,8 +93,7 @@ impl ScanArtifact {
         Ok(report)
     }
 
-    /// Stores the outcome of one artifact together with the job's completion, and decides the
-    /// release if this was its last scan.
+    /// Stores the outcome of one artifact together with the job's completion.
     async fn record(&self, job: &JobContext, target: &ScanTarget, report: &ScanReport) -> Result<(), JobError> {
         let (now, began) = (Timestamp::now(), Instant::now());
         let mut tx = self.db.begin().await.map_err(JobError::retry)?;
@@ -99,8 +101,14 @@ impl ScanArtifact {
         // otherwise wait for us while we wait for them.
         let head = tx.lock_package_by_id(target.package_id).await.map_err(JobError::retry)?;
         let head = head.ok_or_else(|| JobError::retry("a release without its package"))?;
-        let artifact = (target.artifact_id, target.sha256);
-        note_scan(&mut tx, &head, target.release_id, artifact, report, now).await.map_err(JobError::retry)?;
+        let scan = Scan {
+            release: target.release_id,
+            artifact: target.artifact_id,
+            sha256: target.sha256,
+            state: target.state,
+            report,
+        };
+        note_scan(&mut tx, &head, &scan, now).await.map_err(JobError::retry)?;
         job.complete_in(&mut tx).await?;
         tx.commit().await.map_err(JobError::retry)?;
         stage_took("finalize", began);
@@ -108,27 +116,35 @@ impl ScanArtifact {
     }
 }
 
-/// Stores what the scanners said of an artifact, once, and decides the release with its last scan.
-/// The caller has locked the package.
+/// A scan that has ended.
+pub(crate) struct Scan<'a> {
+    pub release: ReleaseId,
+    pub artifact: ArtifactId,
+    pub sha256: Digest,
+    pub state: ArtifactState,
+    pub report: &'a ScanReport,
+}
+
+/// Stores what the scanners said of an artifact, once, and decides what hung on it: the file itself, or the
+/// release if this was its last scan. The caller has locked the package.
 pub(crate) async fn note_scan(
     tx: &mut Tx,
     head: &PackageHead,
-    release: ReleaseId,
-    (artifact, sha256): (ArtifactId, Digest),
-    report: &ScanReport,
+    scan: &Scan<'_>,
     now: Timestamp,
 ) -> Result<Verdict, RegistryError> {
-    let is_first_time = tx.mark_artifact_scanned(artifact, &report.ruleset).await?;
-    for finding in &report.findings {
-        tx.upsert_finding(release, Some((artifact, sha256)), finding, now).await?;
+    let is_first_time = tx.mark_artifact_scanned(scan.artifact, &scan.report.ruleset).await?;
+    for finding in &scan.report.findings {
+        tx.upsert_finding(scan.release, Some((scan.artifact, scan.sha256)), finding, now).await?;
     }
     crash::reached(CrashPoint::FindingsStored);
-    let verdict = match is_first_time {
-        true => {
-            let progress = tx.count_scan_done(release, now).await?;
-            finalize_in(tx, head, &progress, now).await?
-        }
-        false => Verdict::Unchanged,
+    let verdict = if !is_first_time {
+        Verdict::Unchanged
+    } else if scan.state == ArtifactState::Joint {
+        let progress = tx.count_scan_done(scan.release, now).await?;
+        finalize_in(tx, head, &progress, now).await?
+    } else {
+        settle_file(tx, head, scan.artifact, now).await?
     };
     crash::reached(CrashPoint::ReleaseDecided);
     Ok(verdict)
@@ -161,14 +177,14 @@ impl Handler for ScanArtifact {
     }
 }
 
-/// What a release shows when its scan could not be made (fail closed).
+/// What a release or file shows when its scan could not be made (fail closed).
 pub(crate) fn scan_failed(reason: &str) -> Finding {
     Finding {
         rule_id: "scan_failed".into(),
         kind: FindingKind::PolicyViolation,
         category: Category::ScannerFailure,
         severity: Severity::High,
-        title: "the release could not be scanned".into(),
+        title: "the upload could not be scanned".into(),
         description: Some(reason.to_owned()),
         location: String::new(),
     }

@@ -6,7 +6,8 @@ use axum::Router;
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret};
 use publaryn_config::{
-    Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration, Role,
+    AnonymousMiss, Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration,
+    Role,
 };
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_jobs::Jobs;
@@ -303,6 +304,7 @@ fn settings(config: &Config) -> Settings {
             },
             reserved_names: reserved.chain(extra).collect::<HashSet<_>>(),
             releases_per_package: i64::from(config.limits.releases_per_package.as_u32()),
+            artifacts_per_release: config.limits.artifacts_per_release.as_usize(),
         },
         delete_window: match config.packages.delete_window_hours {
             DeleteWindow::Always => None,
@@ -315,8 +317,7 @@ fn settings(config: &Config) -> Settings {
             .redirect_downloads
             .then(|| config.storage.s3.presign_ttl_seconds.duration()),
         limits: Limits {
-            tarball: config.limits.artifact.of(ArtifactKind::Tarball).bytes(),
-            krate: config.limits.artifact.of(ArtifactKind::Crate).bytes(),
+            artifacts: ArtifactKind::ALL.iter().map(|kind| (*kind, config.limits.artifact.of(*kind).bytes())).collect(),
             json_body: config.limits.json_body_bytes.bytes(),
             max_entries: u64::from(config.scan.max_entries.as_u32()),
             max_unpacked: config.scan.max_unpacked_bytes.bytes(),
@@ -330,6 +331,11 @@ fn settings(config: &Config) -> Settings {
             token_ttl: config.oci.token_ttl_seconds.duration(),
         },
         require_login: config.access.require_login,
+        anonymous_miss: match config.access.anonymous_miss {
+            AnonymousMiss::Auto => publaryn_registry::AnonymousMiss::Auto,
+            AnonymousMiss::Challenge => publaryn_registry::AnonymousMiss::Challenge,
+            AnonymousMiss::NotFound => publaryn_registry::AnonymousMiss::NotFound,
+        },
     }
 }
 

@@ -5,6 +5,7 @@
 //! pass the gate; and every change commits together with its audit entry.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -12,18 +13,22 @@ use std::{
 use publaryn_auth::Presented;
 use publaryn_blobs::BlobStore;
 use publaryn_cluster::Cluster;
-use publaryn_core::{PackageId, Principal, RegistryError, Visibility, error::CredentialProblem};
+use publaryn_core::{
+    ArtifactId, ArtifactKind, Ecosystem, PackageId, Principal, RegistryError, Visibility, error::CredentialProblem,
+};
 use publaryn_metadata::{Db, documents::ArtifactLocation};
 use publaryn_publish::{Outcomes, PublishSettings, ScanAhead};
 use publaryn_search::SearchIndex;
 use smol_str::SmolStr;
 
 mod advisories;
+mod appending;
 mod change;
 mod downloads;
 mod heads;
 pub mod identity;
 mod instance;
+mod listing;
 mod lookup;
 mod meters;
 pub mod oci;
@@ -34,13 +39,14 @@ mod staging;
 mod view;
 
 pub use advisories::Advisory;
+pub use appending::Companion;
 pub use change::{OwnerChange, Turns, Unpublished, package_turns};
 pub use downloads::Downloads;
 pub use identity::Identity;
 pub use lookup::{SearchHit, SearchResults};
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
-pub use publaryn_metadata::packages::{OwnerRow, PackageRow};
+pub use publaryn_metadata::packages::{ListedName, OwnerRow, PackageRow};
 pub use publaryn_search::{SearchQuery, SearchText};
 pub use publishing::Published;
 pub use rendered::Rendered;
@@ -62,6 +68,10 @@ struct Inner {
     heads: heads::Heads,
     rendered: rendered::RenderedCache,
     artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), Arc<ArtifactLocation>>,
+    /// Which package a file belongs to: the one thing about it that never changes.
+    packages_of_files: moka::sync::Cache<ArtifactId, (Ecosystem, SmolStr)>,
+    /// Whether an ecosystem holds packages that not everybody may see.
+    hides: moka::sync::Cache<Ecosystem, bool>,
     downloads: Downloads,
     oci: oci::OciCaches,
     /// Set where this process scans.
@@ -90,18 +100,38 @@ pub struct Settings {
     pub oci: oci::OciSettings,
     /// `access.require_login`: anonymous native reads are refused.
     pub require_login: bool,
+    /// What an anonymous caller gets for what it may not see.
+    pub anonymous_miss: AnonymousMiss,
 }
 
-/// Upload limits by artifact kind, in bytes (configuration.md §4, limits).
-#[derive(Debug, Clone, Copy)]
+/// `access.anonymous_miss` (access.md §11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnonymousMiss {
+    /// As the ecosystem does it.
+    Auto,
+    /// Always asked for a credential.
+    Challenge,
+    /// Always told that there is nothing.
+    NotFound,
+}
+
+/// Upload limits, in bytes (configuration.md §4, limits).
+#[derive(Debug, Clone)]
 pub struct Limits {
-    pub tarball: u64,
-    pub krate: u64,
+    /// The largest file of each kind; a kind that is missing may not be uploaded.
+    pub artifacts: BTreeMap<ArtifactKind, u64>,
     pub json_body: u64,
     /// Files and bytes an archive may unpack to.
     pub max_entries: u64,
     pub max_unpacked: u64,
     pub max_ratio: u64,
+}
+
+impl Limits {
+    /// The largest file of a kind.
+    pub fn of(&self, kind: ArtifactKind) -> u64 {
+        self.artifacts.get(&kind).copied().unwrap_or(0)
+    }
 }
 
 /// The services a registry stands on.
@@ -130,6 +160,8 @@ impl Registry {
             heads: heads::Heads::new(&db),
             rendered: rendered::RenderedCache::new(rendered_cache_bytes),
             artifacts: moka::sync::Cache::new(KEPT_LOCATIONS),
+            packages_of_files: moka::sync::Cache::new(KEPT_LOCATIONS),
+            hides: moka::sync::Cache::builder().time_to_live(listing::HIDES_TTL).max_capacity(64).build(),
             downloads: Downloads::default(),
             oci: oci::OciCaches::default(),
             db,

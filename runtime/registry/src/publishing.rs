@@ -10,7 +10,7 @@ use publaryn_core::{
     decide,
     publish::{PublishCommand, PublishOutcome},
 };
-use publaryn_publish::{Committed, Scanned, StagedFile, Verdict, commit, stage_took};
+use publaryn_publish::{Committed, ScanSubject, Scanned, StagedFile, Subject, Verdict, commit, stage_took};
 
 use crate::{
     Registry, StagedArtifact,
@@ -37,6 +37,11 @@ struct Upload {
     scanned: Option<Vec<Scanned>>,
 }
 
+fn subject_of(command: &PublishCommand) -> ScanSubject<'_> {
+    let PublishCommand { ecosystem, name, version, metadata, .. } = command;
+    ScanSubject { ecosystem: *ecosystem, name, version, metadata }
+}
+
 impl Upload {
     async fn commit(self: Arc<Self>, registry: Registry, release: ReleaseId) -> Result<Committed, RegistryError> {
         let (db, settings) = (&registry.0.db, &registry.0.settings.publishing);
@@ -57,7 +62,11 @@ impl Registry {
         let decision = match head {
             Some(head) => {
                 let relation = self.full_relation(who, &head).await?;
-                decide(who, Operation::Publish, Resource::Package(&head.access(relation)))
+                let decision = decide(who, Operation::Publish, Resource::Package(&head.access(relation)));
+                if decision == Decision::Allow && head.is_archived {
+                    return Err(RegistryError::conflict("package_archived", "the package is archived"));
+                }
+                decision
             }
             None => refuse_before_lookup(who, Operation::CreatePackage, true).unwrap_or(Decision::Allow),
         };
@@ -95,25 +104,17 @@ impl Registry {
         crash::reached(CrashPoint::UploadPromoted);
         stage_took("store", started);
         let release = ReleaseId::new();
-        let waiter = self.0.outcomes.expect(release);
+        let waiter = self.0.outcomes.expect(Subject::Release(release));
         let patience = patience.min(self.0.settings.publish_wait);
         // Whoever does not wait for the verdict does not wait for a scan either.
         let scanned = match self.0.scan_ahead.get() {
-            Some(scanner) if !patience.is_zero() => scanner.scan(&command, &files).await,
+            Some(scanner) if !patience.is_zero() => scanner.scan(&subject_of(&command), &files).await,
             _ => None,
         };
         let handed_over = std::time::Instant::now();
         let turn = self.0.turns.take(command.ecosystem, command.name.canonical()).await?;
         let upload = Arc::new(Upload { who: who.clone(), command, files, scanned });
-        // A lost deadlock left nothing behind, so the same transaction may simply run again.
-        let mut attempts = 0;
-        let committed = loop {
-            attempts += 1;
-            match self.0.db.beside_writer(upload.clone().commit(self.clone(), release)).await {
-                Err(RegistryError::Overloaded { .. }) if attempts < MAX_ATTEMPTS => {}
-                outcome => break outcome,
-            }
-        };
+        let committed = self.committed(|| upload.clone().commit(self.clone(), release)).await;
         drop(turn);
         let committed = match committed {
             Ok(committed) => committed,
@@ -136,10 +137,26 @@ impl Registry {
         }
         let outcome = match committed.verdict {
             Verdict::Live => PublishOutcome::Live { release },
-            _ => waiter.outcome(patience).await?,
+            _ => waiter.outcome(release, patience).await?,
         };
         crash::reached(CrashPoint::AnswerReady);
         Ok(Published { outcome, is_open: committed.visibility.is_open(), new_repository: committed.repository_slug })
+    }
+
+    /// Runs a publish transaction beside the database's writer. One that lost a deadlock left nothing behind, so
+    /// it may simply run again.
+    pub(crate) async fn committed<T, F>(&self, run: impl Fn() -> F) -> Result<T, RegistryError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, RegistryError>> + Send + 'static,
+    {
+        for _ in 1..MAX_ATTEMPTS {
+            match self.0.db.beside_writer(run()).await {
+                Err(RegistryError::Overloaded { .. }) => {}
+                outcome => return outcome,
+            }
+        }
+        self.0.db.beside_writer(run()).await
     }
 
     /// Deletes bytes that were promoted and that no row will ever name. In the background and as well as

@@ -1,8 +1,8 @@
 //! Findings of scanners, stored once per (release, artifact bytes, rule, location).
 
 use publaryn_core::{
-    ArtifactId, ArtifactKind, Digest, Ecosystem, FindingId, PackageId, ReleaseId, RepositoryKind, Timestamp,
-    Visibility,
+    ArtifactId, ArtifactKind, ArtifactState, Digest, Ecosystem, FindingId, PackageId, ReleaseId, RepositoryKind,
+    Timestamp, Visibility,
     finding::{Category, Finding, FindingKind, Severity},
 };
 use sha2::{Digest as _, Sha256};
@@ -24,7 +24,9 @@ pub struct ScanTarget {
     pub size_bytes: i64,
     pub sha256: Digest,
     pub location: String,
+    /// The adapter's document of the file, else of its release.
     pub metadata: String,
+    pub state: ArtifactState,
     pub scanned_with: Option<String>,
 }
 
@@ -61,7 +63,6 @@ impl FindingRow {
 /// What the policy of a release depends on.
 #[derive(Debug, Clone, Copy, FromRow)]
 pub struct PolicyFacts {
-    pub ecosystem: Ecosystem,
     pub repository_kind: RepositoryKind,
     pub visibility: Visibility,
     pub repository_visibility: Visibility,
@@ -87,7 +88,8 @@ impl Db {
 
     pub async fn scan_target(&self, artifact: ArtifactId) -> DbResult<Option<ScanTarget>> {
         const SQL: &str = "SELECT a.id AS artifact_id, a.release_id, r.package_id, p.ecosystem, p.name, r.version, a.kind, \
-             a.filename, a.size_bytes, a.sha256, b.location, r.metadata, a.scanned_with FROM artifacts a \
+             a.filename, a.size_bytes, a.sha256, b.location, COALESCE(a.metadata, r.metadata) AS metadata, a.state, \
+             a.scanned_with FROM artifacts a \
              JOIN releases r ON r.id = a.release_id JOIN packages p ON p.id = r.package_id \
              JOIN blobs b ON b.digest = a.sha256 WHERE a.id = $1";
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(artifact).fetch_optional(c).await)?)
@@ -98,9 +100,16 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(release).fetch_all(c).await)?)
     }
 
-    /// Artifacts of a release that no scan has finished yet.
+    /// Open findings about one file.
+    pub async fn findings_of_file(&self, artifact: ArtifactId) -> DbResult<Vec<FindingRow>> {
+        const SQL: &str = finding_columns!("WHERE artifact_id = $1 AND resolved_at IS NULL ORDER BY detected_at, id");
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(artifact).fetch_all(c).await)?)
+    }
+
+    /// Artifacts that are judged with their release and that no scan has finished yet.
     pub async fn unscanned_artifacts(&self, release: ReleaseId) -> DbResult<Vec<ArtifactId>> {
-        const SQL: &str = "SELECT id FROM artifacts WHERE release_id = $1 AND scanned_with IS NULL ORDER BY id";
+        const SQL: &str = "SELECT id FROM artifacts WHERE release_id = $1 AND scanned_with IS NULL \
+             AND state = 'joint' ORDER BY id";
         Ok(on_db!(self, |c| sqlx::query_scalar(SQL).bind(release).fetch_all(c).await)?)
     }
 }
@@ -184,7 +193,7 @@ impl Tx {
     }
 
     pub async fn policy_facts(&mut self, package: PackageId) -> DbResult<PolicyFacts> {
-        const SQL: &str = "SELECT p.ecosystem, r.kind AS repository_kind, p.visibility, r.visibility AS repository_visibility \
+        const SQL: &str = "SELECT r.kind AS repository_kind, p.visibility, r.visibility AS repository_visibility \
              FROM packages p JOIN repositories r ON r.id = p.repository_id WHERE p.id = $1";
         Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(package).fetch_one(c).await)?)
     }

@@ -8,6 +8,7 @@
 mod dispatch;
 
 pub mod advisories;
+pub mod artifacts;
 mod audit;
 mod beside;
 pub mod blobs;

@@ -134,6 +134,14 @@ impl PackageRow {
     }
 }
 
+/// A package as a listing of the whole ecosystem shows it.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct ListedName {
+    /// As published.
+    pub name: String,
+    pub normalized_name: String,
+}
+
 /// A person with rights on a package, as ecosystems list them (npm maintainers, Cargo owners).
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct OwnerRow {
@@ -277,8 +285,8 @@ impl Tx {
     /// Creates a package; `false` when its name or collision key is taken.
     pub async fn insert_package(&mut self, new: &NewPackage<'_>, now: Timestamp) -> DbResult<bool> {
         const SQL: &str = "INSERT INTO packages (id, ecosystem, name, normalized_name, collision_key, repository_id, \
-             owner_user_id, owner_org_id, visibility, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) ON CONFLICT DO NOTHING";
+             owner_user_id, owner_org_id, visibility, created_at, updated_at, lookalike_key) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11) ON CONFLICT DO NOTHING";
         let (user, org) = match new.owner {
             Owner::User(id) => (Some(id), None),
             Owner::Org(id) => (None, Some(id)),
@@ -294,6 +302,7 @@ impl Tx {
             .bind(org)
             .bind(new.visibility)
             .bind(now)
+            .bind(new.name.lookalike_key())
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;
@@ -310,6 +319,20 @@ impl Tx {
         let row: Option<HeadRow> =
             on_tx!(self, |c| sqlx::query_as(SQL).bind(ecosystem).bind(key).fetch_optional(c).await)?;
         Ok(row.map(HeadRow::into_head))
+    }
+
+    /// An open package of another owner whose name is taken for this one.
+    pub async fn open_lookalike(
+        &mut self,
+        ecosystem: Ecosystem,
+        key: &str,
+        owner: Owner,
+    ) -> DbResult<Option<PackageHead>> {
+        const SQL: &str =
+            head_columns!("WHERE p.ecosystem = $1 AND p.lookalike_key = $2 AND p.deleted_at IS NULL ORDER BY p.id");
+        let rows: Vec<HeadRow> = on_tx!(self, |c| sqlx::query_as(SQL).bind(ecosystem).bind(key).fetch_all(c).await)?;
+        let mut heads = rows.into_iter().map(HeadRow::into_head);
+        Ok(heads.find(|head| head.owner != owner && head.effective.is_open()))
     }
 
     /// Lets the facts of a release speak for its package, unless a later one is live.
@@ -426,6 +449,32 @@ impl Tx {
 }
 
 impl Db {
+    /// Names of the public packages of an ecosystem that have something live, in canonical order.
+    pub async fn public_names(&self, ecosystem: Ecosystem) -> DbResult<Vec<ListedName>> {
+        const SQL: &str = "SELECT p.name, p.normalized_name FROM packages p JOIN repositories r ON r.id = p.repository_id \
+             WHERE p.ecosystem = $1 AND p.deleted_at IS NULL AND NOT p.is_quarantined AND p.visibility = 'public' \
+             AND r.visibility = 'public' AND EXISTS (SELECT 1 FROM releases x WHERE x.package_id = p.id \
+             AND x.status IN ('published', 'deprecated', 'yanked')) ORDER BY p.normalized_name";
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).fetch_all(c).await)?)
+    }
+
+    pub async fn has_live_release(&self, package: PackageId) -> DbResult<bool> {
+        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM releases WHERE package_id = $1 \
+             AND status IN ('published', 'deprecated', 'yanked') LIMIT 1) live";
+        let count: i64 = on_db!(self, |c| sqlx::query_scalar(SQL).bind(package).fetch_one(c).await)?;
+        Ok(count > 0)
+    }
+
+    /// Whether the ecosystem has a package that not everybody may read.
+    pub async fn holds_hidden_package(&self, ecosystem: Ecosystem) -> DbResult<bool> {
+        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM packages p \
+             JOIN repositories r ON r.id = p.repository_id WHERE p.ecosystem = $1 AND p.deleted_at IS NULL \
+             AND (p.is_quarantined OR p.visibility NOT IN ('public', 'unlisted') \
+             OR r.visibility NOT IN ('public', 'unlisted')) LIMIT 1) hidden";
+        let count: i64 = on_db!(self, |c| sqlx::query_scalar(SQL).bind(ecosystem).fetch_one(c).await)?;
+        Ok(count > 0)
+    }
+
     /// Packages whose search document is older than their last change before `before`.
     pub async fn packages_behind_index(&self, before: Timestamp, limit: i64) -> DbResult<Vec<PackageHead>> {
         const SQL: &str =

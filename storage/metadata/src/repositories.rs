@@ -60,6 +60,11 @@ impl Db {
 }
 
 impl Tx {
+    pub async fn repository_by_slug(&mut self, slug: &str) -> DbResult<Option<RepositoryRow>> {
+        const SQL: &str = repository_columns!("WHERE slug = $1");
+        Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(slug).fetch_optional(c).await)?)
+    }
+
     pub async fn repository(&mut self, id: RepositoryId) -> DbResult<Option<RepositoryRow>> {
         const SQL: &str = repository_columns!("WHERE id = $1");
         Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)

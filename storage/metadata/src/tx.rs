@@ -1,6 +1,6 @@
 //! Transactions: whatever must be true together.
 
-use publaryn_core::{Ecosystem, PackageId, ReleaseId, Timestamp, audit::AuditEntry};
+use publaryn_core::{ArtifactId, Ecosystem, PackageId, ReleaseId, Timestamp, audit::AuditEntry};
 use smol_str::SmolStr;
 use sqlx::{Postgres, Transaction};
 
@@ -27,6 +27,8 @@ pub struct CommitNotice {
     pub packages: Vec<PackageTouched>,
     /// Releases whose state changed; publishers may be waiting for them.
     pub releases: Vec<ReleaseId>,
+    /// Files with a quarantine of their own that left it.
+    pub artifacts: Vec<ArtifactId>,
     /// Kinds of which jobs became runnable.
     pub job_kinds: Vec<SmolStr>,
     /// Tokens, sessions or accounts whose validity changed.
@@ -43,7 +45,11 @@ pub struct PackageTouched {
 
 impl CommitNotice {
     pub fn is_empty(&self) -> bool {
-        self.packages.is_empty() && self.releases.is_empty() && self.job_kinds.is_empty() && !self.credentials
+        self.packages.is_empty()
+            && self.releases.is_empty()
+            && self.artifacts.is_empty()
+            && self.job_kinds.is_empty()
+            && !self.credentials
     }
 }
 

@@ -6,10 +6,12 @@
 mod cargo;
 mod collecting;
 mod faults;
+mod metrics;
 mod npm;
 mod npm_upload;
 mod oci;
 mod process;
+mod pypi;
 mod server;
 
 pub use server::{Backend, Server, User, bulk};

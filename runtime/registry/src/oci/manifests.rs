@@ -11,7 +11,7 @@ use publaryn_core::{
     publish::{NewArtifact, PublishCommand, PublishOutcome},
 };
 use publaryn_metadata::oci::ManifestRow;
-use publaryn_publish::{ManifestCommit, ManifestRefusal, StagedFile, commit_manifest};
+use publaryn_publish::{ManifestCommit, ManifestRefusal, StagedFile, Subject, commit_manifest};
 use smol_str::SmolStr;
 
 use super::OciRepository;
@@ -156,7 +156,7 @@ impl Registry {
     pub async fn oci_push(&self, who: &Principal, push: ManifestPush) -> Result<Pushed, ManifestRefusal> {
         let name = push.command.name.canonical().to_owned();
         let release = ReleaseId::new();
-        let waiter = self.0.outcomes.expect(release);
+        let waiter = self.0.outcomes.expect(Subject::Release(release));
         let mut file = self.stage_manifest(&push).await?;
         let turn = self.0.turns.take(Ecosystem::Oci, &name).await?;
         let settings = &self.0.settings.publishing;
@@ -190,11 +190,11 @@ impl Registry {
         match committed {
             ManifestCommit::Staged { unused, repository_slug, .. } => {
                 self.forget_bytes(unused);
-                Ok(pushed(waiter.outcome(patience).await?, repository_slug))
+                Ok(pushed(waiter.outcome(release, patience).await?, repository_slug))
             }
             ManifestCommit::Joined { release } => {
                 self.forget_bytes([file.location]);
-                Ok(pushed(self.0.outcomes.expect(release).outcome(patience).await?, None))
+                Ok(pushed(self.0.outcomes.expect(Subject::Release(release)).outcome(release, patience).await?, None))
             }
             ManifestCommit::Live { release } => {
                 self.forget_bytes([file.location]);
@@ -202,7 +202,7 @@ impl Registry {
             }
             ManifestCommit::Blocked { release } => {
                 self.forget_bytes([file.location]);
-                Ok(pushed(self.0.outcomes.expect(release).outcome(patience).await?, None))
+                Ok(pushed(self.0.outcomes.expect(Subject::Release(release)).outcome(release, patience).await?, None))
             }
         }
     }

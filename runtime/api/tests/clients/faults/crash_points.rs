@@ -108,6 +108,13 @@ async fn cargo_embedded() {
     bounded(crash_everywhere(Backend::Embedded, Client::Cargo)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pypi_embedded() {
+    bounded(crash_everywhere(Backend::Embedded, Client::Pypi)).await;
+}
+
 on_external!(npm_external, async |backend: Backend| crash_everywhere(backend, Client::Npm).await);
 
 on_external!(cargo_external, async |backend: Backend| crash_everywhere(backend, Client::Cargo).await);
+
+on_external!(pypi_external, async |backend: Backend| crash_everywhere(backend, Client::Pypi).await);
