@@ -11,7 +11,7 @@ use publaryn_config::{
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_jobs::Jobs;
 use publaryn_protocol::Adapter;
-use publaryn_publish::{PublishSettings, fold_name};
+use publaryn_publish::{NameSimilarity, PublishSettings, fold_name};
 use publaryn_registry::{
     Identity, Limits, Registry, Services, Settings,
     identity::{IdentityKeys, IdentitySettings, NewAccount},
@@ -293,6 +293,12 @@ fn settings(config: &Config) -> Settings {
             },
             reserved_names: reserved.chain(extra).collect::<HashSet<_>>(),
             releases_per_package: i64::from(config.limits.releases_per_package.as_u32()),
+            name_similarity: match config.policy.name_similarity {
+                publaryn_config::NameSimilarity::Enforce => NameSimilarity::Enforce,
+                publaryn_config::NameSimilarity::Warn => NameSimilarity::Warn,
+                publaryn_config::NameSimilarity::Off => NameSimilarity::Off,
+            },
+            require_claim: config.namespaces.require_claim.iter().copied().collect(),
         },
         delete_window: match config.packages.delete_window_hours {
             DeleteWindow::Always => None,

@@ -14,7 +14,7 @@ use publaryn_metadata::{
     users::UserRow,
 };
 
-use super::{DAY, Identity, IdentityError, PasswordProof, authenticate::session_scopes, require_scope, require_user};
+use super::{DAY, Identity, IdentityError, PasswordProof, authenticate::session_scopes, require_scope};
 
 /// Longest token name, in characters.
 pub const MAX_NAME_CHARS: usize = 200;
@@ -182,13 +182,14 @@ impl Identity {
             RequestedBinding::Package(ecosystem, name) => {
                 let head = self.0.db.package_head(*ecosystem, name.canonical()).await?;
                 let head = head.filter(|head| !head.is_deleted).ok_or(RegistryError::NotFound)?;
-                let relation = self.0.db.relation(head.id, require_user(who)?.id).await?;
+                let relation = self.0.db.relation(&head, who).await?;
                 let access = head.access(relation);
                 (decide(who, Operation::Read, Resource::Package(&access)), Binding::Package(head.id))
             }
             RequestedBinding::Repository(slug) => {
                 let row = self.0.db.repository_by_slug(slug).await?.ok_or(RegistryError::NotFound)?;
-                let access = row.access(Default::default());
+                let relation = self.0.db.repository_relation(row.id, row.owner(), who).await?;
+                let access = row.access(relation);
                 (decide(who, Operation::Read, Resource::Repository(&access)), Binding::Repository(row.id))
             }
         };
