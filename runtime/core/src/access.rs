@@ -246,6 +246,11 @@ pub fn decide(actor: &Principal, operation: Operation, resource: Resource<'_>) -
     decision
 }
 
+/// Whether `actor` may, for telling what could be done; nothing is counted and nothing done on its word.
+pub fn permits(actor: &Principal, operation: Operation, resource: Resource<'_>) -> bool {
+    judge(actor, operation, resource) == Decision::Allow
+}
+
 fn judge(actor: &Principal, operation: Operation, resource: Resource<'_>) -> Decision {
     match resource {
         Resource::Platform => decide_platform(actor, operation),

@@ -44,6 +44,9 @@ pub enum RegistryError {
     /// The input is well formed but not acceptable.
     #[error("{message}")]
     Invalid { code: &'static str, message: String },
+    /// The same about one member of a document.
+    #[error("`{member}` {message}")]
+    InvalidMember { member: &'static str, code: &'static str, message: String },
     /// Something would be seen by more people than what it lies in.
     #[error("must not be wider than {limit}")]
     VisibilityTooBroad { limit: Visibility },
@@ -137,6 +140,9 @@ impl RegistryError {
     pub fn invalid(code: &'static str, message: impl Into<String>) -> Self {
         Self::Invalid { code, message: message.into() }
     }
+    pub fn invalid_member(member: &'static str, code: &'static str, message: impl Into<String>) -> Self {
+        Self::InvalidMember { member, code, message: message.into() }
+    }
     pub fn malformed(message: impl Into<String>) -> Self {
         Self::Malformed(message.into())
     }
@@ -168,6 +174,7 @@ impl RegistryError {
             Self::VersionExists(_) | Self::Conflict { .. } | Self::ConflictWith { .. } => StatusClass::Conflict,
             Self::Malformed(_) | Self::Unsupported(_) => StatusClass::Malformed,
             Self::Invalid { .. }
+            | Self::InvalidMember { .. }
             | Self::VisibilityTooBroad { .. }
             | Self::Archive { .. }
             | Self::NameTaken { .. } => StatusClass::Invalid,

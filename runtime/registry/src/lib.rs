@@ -18,6 +18,7 @@ use smol_str::SmolStr;
 mod advisories;
 mod change;
 mod downloads;
+pub mod governance;
 mod heads;
 pub mod identity;
 mod instance;
@@ -82,6 +83,8 @@ pub struct Settings {
     pub cargo_auth_required: bool,
     /// `access.require_login`: anonymous native reads are refused.
     pub require_login: bool,
+    /// `namespaces.claim_policy = admin`.
+    pub claims_by_admins_only: bool,
 }
 
 /// Upload limits by artifact kind, in bytes (configuration.md §4, limits).

@@ -191,6 +191,9 @@ impl From<&RegistryError> for Problem {
                 let problem = at(StatusCode::CONFLICT, code);
                 extras.iter().fold(problem, |problem, (name, value)| problem.with(name, value.clone()))
             }
+            RegistryError::InvalidMember { member, code, message } => {
+                Self::unprocessable(vec![FieldProblem::in_body(member, code, message.as_str())])
+            }
             RegistryError::VisibilityTooBroad { limit } => {
                 at(StatusCode::UNPROCESSABLE_ENTITY, "visibility_too_broad").with("limit", limit.as_str())
             }
