@@ -332,6 +332,7 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
     let names: Arc<[Arc<dyn Adapter>]> = adapters.into();
     let state = ApiState {
         identity: registry.identity().clone(),
+        registry: registry.clone(),
         parse_name: Arc::new(move |ecosystem, raw| match names.iter().find(|a| a.ecosystem() == ecosystem) {
             Some(adapter) => adapter.parse_name(raw),
             None => Err(publaryn_core::RegistryError::Unsupported(format!("the ecosystem {ecosystem}"))),

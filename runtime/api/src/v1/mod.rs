@@ -8,9 +8,13 @@ pub mod auth;
 pub mod context;
 mod cookie;
 pub mod extract;
+pub mod input;
+pub mod namespaces;
 pub mod objects;
+pub mod orgs;
 pub mod page;
 pub mod problem;
+pub mod repositories;
 pub mod tokens;
 pub mod users;
 
@@ -18,7 +22,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use publaryn_core::{Ecosystem, PackageName, RegistryError};
-use publaryn_registry::identity::Identity;
+use publaryn_registry::{Identity, Registry};
 
 use problem::Problem;
 
@@ -26,6 +30,7 @@ use problem::Problem;
 #[derive(Clone)]
 pub struct ApiState {
     pub identity: Identity,
+    pub registry: Registry,
     pub parse_name: NameParser,
     pub settings: Arc<ApiSettings>,
 }
@@ -52,6 +57,10 @@ impl Default for ApiSettings {
 pub fn router() -> Router<ApiState> {
     Router::new()
         .nest("/auth", auth::router())
+        .nest("/namespaces", namespaces::router())
+        .nest("/org-invitations", orgs::own_invitations())
+        .nest("/orgs", orgs::router())
+        .nest("/repositories", repositories::router())
         .nest("/tokens", tokens::router())
         .nest("/users", users::router())
         .fallback(async || Problem::route_not_found())

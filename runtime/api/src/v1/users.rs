@@ -19,7 +19,10 @@ use super::{
 };
 
 pub fn router() -> Router<ApiState> {
-    Router::new().route("/me", get(me).patch(update_me)).route("/{username}", get(profile).patch(update_named))
+    Router::new()
+        .route("/me", get(me).patch(update_me))
+        .route("/me/organizations", get(super::orgs::own))
+        .route("/{username}", get(profile).patch(update_named))
 }
 
 async fn me(State(state): State<ApiState>, caller: Caller) -> Result<Response, Problem> {

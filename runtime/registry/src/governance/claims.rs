@@ -16,7 +16,7 @@ use publaryn_metadata::{
 use publaryn_publish::fold_name;
 
 use super::org_of;
-use crate::{Registry, identity::require_user};
+use crate::Registry;
 
 /// A claim as a caller sees it.
 #[derive(Debug, Clone)]
@@ -69,16 +69,11 @@ impl Registry {
 
     /// Whether the caller may claim for that owner, before anything is said about the value.
     pub async fn may_claim(&self, who: &Principal, owner: Option<Owner>) -> Result<(), RegistryError> {
-        let mut tx = self.0.db.begin().await?;
-        self.claim_owner(who, owner, &mut tx).await.map(drop)
+        self.claim_owner(who, owner).await.map(drop)
     }
 
-    async fn claim_owner(&self, who: &Principal, owner: Option<Owner>, tx: &mut Tx) -> Result<Owner, RegistryError> {
-        let owner = match owner {
-            Some(owner) => owner,
-            None => Owner::User(require_user(who)?.id),
-        };
-        self.may_create_for(who, Operation::CreateClaim, owner, tx).await?;
+    async fn claim_owner(&self, who: &Principal, owner: Option<Owner>) -> Result<Owner, RegistryError> {
+        let owner = self.owner_for(who, Operation::CreateClaim, owner).await?;
         let is_admin = who.user().is_some_and(|user| user.is_admin);
         if self.0.settings.claims_by_admins_only && !is_admin {
             return Err(RegistryError::Denied(Denial::PlatformAdminRequired));
@@ -96,8 +91,9 @@ impl Registry {
     ) -> Result<ClaimView, RegistryError> {
         let namespace = new.namespace;
         let now = Timestamp::now();
+        let owner = self.claim_owner(who, new.owner).await?;
         let mut tx = self.0.db.begin().await?;
-        let owner = self.claim_owner(who, new.owner, &mut tx).await?;
+        self.may_create_for(who, Operation::CreateClaim, owner, &mut tx).await?;
         if self.0.settings.publishing.reserved_names.contains(&fold_name(namespace.bare())) {
             let message = format!("`{}` is a reserved name", namespace.display());
             return Err(RegistryError::invalid_member("namespace", "reserved_name", message));
@@ -166,7 +162,12 @@ impl Registry {
 
     /// Whether the caller may transfer a claim, before anything is said about the target.
     pub async fn may_transfer_claim(&self, who: &Principal, id: ClaimId) -> Result<(), RegistryError> {
-        self.change_claim(who, id, Operation::Transfer).await.map(drop)
+        if let Some(refusal) = refuse_early(who, Operation::Transfer, ResourceKind::Claim) {
+            self.allow(who, refusal)?;
+        }
+        let row = self.0.db.claim(id).await?.ok_or(RegistryError::NotFound)?;
+        let relation = self.0.db.claim_relation(id, row.owner(), who).await?;
+        self.allow(who, decide(who, Operation::Transfer, Resource::Claim(&row.access(relation))))
     }
 
     /// Hands a claim to an organization the caller governs; every grant on it ends.

@@ -13,7 +13,7 @@ mod repositories;
 mod teams;
 
 use publaryn_core::{
-    Decision, OrgId, Principal, RegistryError, Timestamp,
+    Decision, Operation, OrgId, Principal, RegistryError, Timestamp,
     access::{OrganizationAccess, Owner, Resource},
     audit::{AuditAction, AuditEntry, ClientOrigin},
     decide,
@@ -21,14 +21,14 @@ use publaryn_core::{
 use publaryn_metadata::{Tx, organizations::OrgRow, users::UserRow};
 
 pub use claims::{ClaimView, NewClaim};
-pub use grants::{GrantChange, GrantOn};
+pub use grants::{GrantChange, GrantOn, GrantedResource};
 pub use invitations::NewInvite;
 pub use members::MemberChange;
 pub use organizations::{NewOrganization, OrgCapabilities, OrgPatch, OrgView};
 pub use repositories::{NewRepository, RepositoryPatch, RepositoryView};
 pub use teams::{NewTeam, TeamPatch};
 
-use crate::Registry;
+use crate::{Registry, identity::require_user};
 
 /// An allowed change of an organization in progress; the organization is locked.
 struct OrgChange<'a> {
@@ -59,12 +59,17 @@ impl Registry {
         &self,
         who: &Principal,
         slug: &str,
-        operation: publaryn_core::Operation,
+        operation: Operation,
     ) -> Result<OrgRow, RegistryError> {
         let org = self.organization(slug).await?;
         let access = self.org_access(org.id, who).await?;
         self.allow(who, decide(who, operation, Resource::Organization(&access)))?;
         Ok(org)
+    }
+
+    /// Decides about the platform as a whole.
+    pub fn decide_platform(&self, who: &Principal, operation: Operation) -> Result<(), RegistryError> {
+        self.allow(who, decide(who, operation, Resource::Platform))
     }
 
     async fn org_access(&self, id: OrgId, who: &Principal) -> Result<OrganizationAccess, RegistryError> {
@@ -75,7 +80,7 @@ impl Registry {
         &self,
         who: &'a Principal,
         slug: &str,
-        operation: publaryn_core::Operation,
+        operation: Operation,
         origin: &'a ClientOrigin,
     ) -> Result<OrgChange<'a>, RegistryError> {
         let now = Timestamp::now();
@@ -98,15 +103,37 @@ impl Registry {
     ) -> Result<OrgRow, RegistryError> {
         let org = tx.lock_organization(slug).await?.ok_or(RegistryError::NotFound)?;
         let access = tx.organization_access(org.id, who).await?.ok_or(RegistryError::NotFound)?;
-        self.allow(who, decide(who, publaryn_core::Operation::Receive, Resource::Organization(&access)))?;
+        self.allow(who, decide(who, Operation::Receive, Resource::Organization(&access)))?;
         Ok(org)
     }
 
-    /// Whether `who` may create something that `owner` shall own.
+    /// The owner of something `who` may create: the one asked for, or the caller.
+    async fn owner_for(
+        &self,
+        who: &Principal,
+        operation: Operation,
+        owner: Option<Owner>,
+    ) -> Result<Owner, RegistryError> {
+        let owner = match owner {
+            Some(owner) => owner,
+            None => Owner::User(require_user(who)?.id),
+        };
+        let decision = match owner {
+            Owner::User(id) => decide(who, operation, Resource::Account(id)),
+            Owner::Org(id) => match self.0.db.organization_access(id, who).await? {
+                Some(access) => decide(who, operation, Resource::Organization(&access)),
+                None => Decision::Hidden,
+            },
+        };
+        self.allow(who, decision)?;
+        Ok(owner)
+    }
+
+    /// [`Registry::owner_for`] once more, inside the transaction that creates.
     async fn may_create_for(
         &self,
         who: &Principal,
-        operation: publaryn_core::Operation,
+        operation: Operation,
         owner: Owner,
         tx: &mut Tx,
     ) -> Result<(), RegistryError> {

@@ -16,7 +16,7 @@ use publaryn_publish::index_job;
 use serde_json::{Map, Value, json};
 
 use super::org_of;
-use crate::{Registry, identity::require_user};
+use crate::Registry;
 
 /// A repository as a caller sees it.
 #[derive(Debug, Clone)]
@@ -119,27 +119,17 @@ impl Registry {
         slug: &str,
         operation: Operation,
     ) -> Result<(), RegistryError> {
-        self.change_repository(who, slug, operation).await.map(drop)
+        if let Some(refusal) = refuse_early(who, operation, ResourceKind::Repository) {
+            self.allow(who, refusal)?;
+        }
+        let row = self.0.db.repository_by_slug(slug).await?.ok_or(RegistryError::NotFound)?;
+        let relation = self.0.db.repository_relation(row.id, row.owner(), who).await?;
+        self.allow(who, decide(who, operation, Resource::Repository(&row.access(relation))))
     }
 
     /// Whether the caller may create a repository for that owner, before anything is said about the input.
     pub async fn may_create_repository(&self, who: &Principal, owner: Option<Owner>) -> Result<(), RegistryError> {
-        let mut tx = self.0.db.begin().await?;
-        self.repository_owner(who, owner, &mut tx).await.map(drop)
-    }
-
-    async fn repository_owner(
-        &self,
-        who: &Principal,
-        owner: Option<Owner>,
-        tx: &mut Tx,
-    ) -> Result<Owner, RegistryError> {
-        let owner = match owner {
-            Some(owner) => owner,
-            None => Owner::User(require_user(who)?.id),
-        };
-        self.may_create_for(who, Operation::CreateRepository, owner, tx).await?;
-        Ok(owner)
+        self.owner_for(who, Operation::CreateRepository, owner).await.map(drop)
     }
 
     /// # Errors
@@ -151,8 +141,9 @@ impl Registry {
         origin: &ClientOrigin,
     ) -> Result<RepositoryView, RegistryError> {
         let now = Timestamp::now();
+        let owner = self.owner_for(who, Operation::CreateRepository, new.owner).await?;
         let mut tx = self.0.db.begin().await?;
-        let owner = self.repository_owner(who, new.owner, &mut tx).await?;
+        self.may_create_for(who, Operation::CreateRepository, owner, &mut tx).await?;
         let visibility = new.visibility.unwrap_or_else(|| new.kind.default_visibility());
         check_kind(new.kind, visibility, owner)?;
         let (owner_user_id, owner_org_id) = match owner {
