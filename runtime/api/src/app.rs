@@ -340,8 +340,8 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
         settings: Arc::new(ApiSettings {
             base_url: config.server.base_url.as_str().to_owned(),
             json_body_bytes: config.limits.json_body_bytes.as_usize(),
+            require_login: config.access.require_login,
         }),
     };
-    let router = Router::new().nest("/v1", v1::router().with_state(state)).merge(probes.router());
-    router.fallback(async || Problem::route_not_found())
+    v1::router(state).merge(probes.router()).fallback(async || Problem::route_not_found())
 }

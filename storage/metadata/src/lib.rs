@@ -16,6 +16,7 @@ mod dependencies;
 pub mod documents;
 mod error;
 pub mod findings;
+pub mod idempotency;
 mod instance;
 pub mod jobs;
 mod migrate;

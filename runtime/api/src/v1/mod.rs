@@ -1,30 +1,45 @@
 //! `/v1`, the management API (control-plane.md).
 //!
-//! Handlers follow the order of checks of §1.2: the route, the credential ([`extract::Caller`]),
-//! its scope, the body ([`extract::Body`]), and only then the resource. Errors are
-//! [`problem::Problem`]s.
+//! Routes are declared with what goes in and out ([`route`]); the checks before the body are made for them
+//! ([`guard`]). Handlers go on in the order of §1.2: the body ([`extract::Body`]), and only then the
+//! resource. Errors are [`problem::Problem`]s.
 
 pub mod auth;
 pub mod context;
 mod cookie;
+mod documents;
 pub mod extract;
+mod guard;
+pub mod idempotency;
 pub mod input;
 pub mod namespaces;
 pub mod objects;
+pub mod openapi;
 pub mod orgs;
 pub mod page;
 pub mod problem;
 pub mod repositories;
+pub mod route;
 pub mod tokens;
 pub mod users;
+pub mod validators;
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Extension, Router};
+use http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header};
 use publaryn_core::{Ecosystem, PackageName, RegistryError};
 use publaryn_registry::{Identity, Registry};
+use tower_http::{
+    CompressionLevel,
+    compression::{
+        CompressionLayer,
+        predicate::{Predicate, SizeAbove},
+    },
+};
 
 use problem::Problem;
+use route::{Described, Routes};
 
 /// What the routes work on; cheap to clone.
 #[derive(Clone)]
@@ -45,25 +60,53 @@ pub struct ApiSettings {
     pub base_url: String,
     /// `limits.json_body_bytes`.
     pub json_body_bytes: usize,
+    /// `access.require_login`: anonymous reads are refused.
+    pub require_login: bool,
 }
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        Self { base_url: "http://127.0.0.1:3000".into(), json_body_bytes: 1 << 20 }
+        Self { base_url: "http://127.0.0.1:3000".into(), json_body_bytes: 1 << 20, require_login: false }
     }
 }
 
-/// The routes, to be nested at `/v1`.
-pub fn router() -> Router<ApiState> {
-    Router::new()
-        .nest("/auth", auth::router())
-        .nest("/namespaces", namespaces::router())
-        .nest("/org-invitations", orgs::own_invitations())
-        .nest("/orgs", orgs::router())
-        .nest("/repositories", repositories::router())
-        .nest("/tokens", tokens::router())
-        .nest("/users", users::router())
+/// Everything that is declared below `/v1`, in the order of the document.
+fn routes() -> Routes {
+    auth::routes()
+        .with(users::routes())
+        .with(orgs::routes())
+        .with(namespaces::routes())
+        .with(repositories::routes())
+        .with(tokens::routes())
+}
+
+/// Every route that the OpenAPI document describes.
+pub fn described() -> Vec<Described> {
+    let mut all = routes().into_described();
+    all.extend(crate::http::probe_routes().into_described());
+    all.extend(documents::routes().into_described());
+    all
+}
+
+/// The router of `/v1` and its documents.
+pub fn router(state: ApiState) -> Router {
+    let v1 = routes()
+        .into_router()
         .fallback(async || Problem::route_not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(Extension(state.clone()))
         .layer(axum::middleware::from_fn(context::around))
+        .layer(compression())
+        .with_state(state);
+    Router::new().nest("/v1", v1).merge(documents::router())
+}
+
+/// JSON and CSV beyond a KiB; bytes of artifacts are sent as they are stored.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let is_text = |_: StatusCode, _: Version, headers: &HeaderMap, extensions: &Extensions| {
+        let media = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let is_ours = [&b"application/json"[..], b"application/problem+json", b"text/csv"];
+        extensions.get::<validators::Verbatim>().is_none() && is_ours.iter().any(|ours| media.starts_with(ours))
+    };
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(SizeAbove::new(1024).and(is_text))
 }

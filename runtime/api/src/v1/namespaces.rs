@@ -1,13 +1,12 @@
 //! `/v1/namespaces*`: namespace claims (control-plane.md §6).
 
 use axum::{
-    Json, Router,
-    extract::{Path, State},
+    Json,
+    extract::State,
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
 };
 use http::StatusCode;
-use publaryn_core::{ClaimId, Namespace, Operation, RegistryError, Scope};
+use publaryn_core::{ClaimId, Namespace, Operation, RegistryError, Scope, audit::AuditAction};
 use publaryn_metadata::{claims::ClaimFilter, organizations::Slice};
 use publaryn_registry::governance::{ClaimView, NewClaim};
 use serde_json::{Value, json};
@@ -15,20 +14,75 @@ use serde_json::{Value, json};
 use super::{
     ApiState,
     auth::{message, refused},
-    extract::{Body, Caller, Origin},
+    extract::{Body, Caller, Origin, Path},
     input::{self, path_id, query_id, unprocessable_parameter},
     orgs::objects::new_owner,
     page::Query,
     problem::Problem,
+    route::{Routes, platform, public, scoped},
 };
 
-pub fn router() -> Router<ApiState> {
-    Router::new()
-        .route("/", get(list).post(create))
-        .route("/lookup", get(lookup))
-        .route("/{id}", delete(remove))
-        .route("/{id}/ownership-transfer", post(transfer))
-        .route("/{id}/verify", post(verify))
+pub fn routes() -> Routes {
+    Routes::new("namespaces")
+        .get(
+            "/namespaces",
+            list,
+            public("Namespace claims, newest first")
+                .query("ecosystem Ecosystem?, owner_user_id u?, owner_org_id u?, verified b?")
+                .list("namespaces", "NamespaceClaim", 20),
+        )
+        .post(
+            "/namespaces",
+            create,
+            scoped(Scope::NamespacesWrite, "Claims a namespace for the caller or an organization they govern")
+                .body("ecosystem Ecosystem, namespace s, owner_user_id u?, owner_org_id u?")
+                .answer(201, "NamespaceClaim")
+                .problem(403, "insufficient_permission")
+                .problem(404, "not_found")
+                .problem(409, "already_exists")
+                .problem(409, "namespace_in_use")
+                .problem(422, "invalid_name")
+                .problem(422, "reserved_name")
+                .audit(AuditAction::NamespaceClaimCreate),
+        )
+        .get(
+            "/namespaces/lookup",
+            lookup,
+            public("The claim that governs a namespace: the longest match")
+                .query("ecosystem Ecosystem, namespace s")
+                .answer(200, "NamespaceClaim")
+                .problem(404, "not_found"),
+        )
+        .delete(
+            "/namespaces/{claim_id}",
+            remove,
+            scoped(Scope::NamespacesWrite, "Deletes a claim with the grants on it; packages stay")
+                .message()
+                .problem(403, "insufficient_permission")
+                .audit(AuditAction::NamespaceClaimDelete),
+        )
+        .post(
+            "/namespaces/{claim_id}/ownership-transfer",
+            transfer,
+            scoped(Scope::NamespacesTransfer, "Hands a claim to an organization the caller governs")
+                .body("target_org_slug s")
+                .answer(
+                    200,
+                    "message s, namespace_claim {id u, ecosystem Ecosystem, namespace s, is_verified b}, \
+                     owner {type s, id u, slug s, name s}",
+                )
+                .problem(403, "insufficient_permission")
+                .problem(409, "already_owner")
+                .audit(AuditAction::NamespaceClaimTransfer),
+        )
+        .post(
+            "/namespaces/{claim_id}/verify",
+            verify,
+            platform(Scope::AdminWrite, "Notes whether a claim was checked")
+                .body("is_verified b, note s?")
+                .answer(200, "NamespaceClaim")
+                .audit(AuditAction::NamespaceClaimVerify),
+        )
 }
 
 async fn list(State(state): State<ApiState>, caller: Caller, query: Query) -> Result<Response, Problem> {

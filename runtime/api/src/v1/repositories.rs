@@ -1,33 +1,102 @@
 //! `/v1/repositories*` (control-plane.md §7).
 
 use axum::{
-    Json, Router,
-    extract::{Path, State},
+    Json,
+    extract::State,
     response::{IntoResponse, Response},
-    routing::{get, post},
 };
-use http::{HeaderMap, StatusCode};
-use publaryn_core::{Operation, RegistryError, RepositoryKind, Scope, Visibility};
-use publaryn_metadata::{organizations::Slice, repositories::RepositoryFilter};
+use http::StatusCode;
+use publaryn_core::{Operation, RegistryError, RepositoryKind, Scope, Visibility, audit::AuditAction};
+use publaryn_metadata::{
+    organizations::Slice,
+    repositories::{RepositoryFilter, RepositoryRow},
+};
 use publaryn_registry::governance::{NewRepository, RepositoryPatch, RepositoryView};
 use serde_json::{Value, json};
 
 use super::{
     ApiState,
     auth::{message, refused},
-    extract::{Body, Caller, Fields, Origin},
+    extract::{Body, Caller, Fields, Origin, Path},
     input::{self, DESCRIPTION, query_word},
     orgs::objects::{new_owner, with_message},
     page::Query,
     problem::Problem,
-    users::public,
+    route::{Routes, public, scoped},
+    validators::{IfMatch, Revision},
 };
 
-pub fn router() -> Router<ApiState> {
-    Router::new()
-        .route("/", get(list).post(create))
-        .route("/{slug}", get(show).patch(update).delete(remove))
-        .route("/{slug}/ownership-transfer", post(transfer))
+pub fn routes() -> Routes {
+    Routes::new("repositories")
+        .get(
+            "/repositories",
+            list,
+            public("Repositories that the caller may see, by slug")
+                .query("owner s?, org s?, kind RepositoryKind?")
+                .list("repositories", "Repository", 20),
+        )
+        .post(
+            "/repositories",
+            create,
+            scoped(Scope::RepositoriesWrite, "Creates a repository for the caller or an organization they govern")
+                .body(
+                    "name s, slug s, description s?, kind RepositoryKind?, visibility Visibility?, owner_user_id u?, \
+                     owner_org_id u?",
+                )
+                .answer(201, "Repository")
+                .problem(403, "insufficient_permission")
+                .problem(404, "not_found")
+                .problem(409, "already_exists")
+                .problem(409, "unsupported_repository_kind")
+                .problem(422, "visibility_too_broad")
+                .problem(422, "visibility_needs_organization")
+                .audit(AuditAction::RepositoryCreate),
+        )
+        .get("/repositories/{slug}", show, public("A repository").answer(200, "Repository"))
+        .patch(
+            "/repositories/{slug}",
+            update,
+            scoped(Scope::RepositoriesWrite, "Changes a repository")
+                .notes("More people seeing packages has to be confirmed.")
+                .if_match()
+                .body("name s?, description s?, visibility Visibility?, confirm_exposure b?")
+                .answer(200, "..Repository, message s")
+                .problem(403, "insufficient_permission")
+                .problem(403, "mfa_required_by_organization")
+                .problem(409, "confirmation_required")
+                .problem(422, "visibility_too_broad")
+                .problem(422, "visibility_needs_organization")
+                .audit(AuditAction::RepositoryUpdate),
+        )
+        .delete(
+            "/repositories/{slug}",
+            remove,
+            scoped(Scope::RepositoriesWrite, "Deletes an empty repository")
+                .if_match()
+                .message()
+                .problem(403, "insufficient_permission")
+                .problem(409, "repository_not_empty")
+                .audit(AuditAction::RepositoryDelete),
+        )
+        .post(
+            "/repositories/{slug}/ownership-transfer",
+            transfer,
+            scoped(Scope::RepositoriesTransfer, "Hands a repository to an organization the caller governs")
+                .notes("Packages keep their owner; grants on the repository end and tokens bound to it stop working.")
+                .body("target_org_slug s")
+                .answer(
+                    200,
+                    "message s, repository {id u, name s, slug s, kind RepositoryKind, visibility Visibility}, \
+                     owner {type s, id u, slug s, name s}",
+                )
+                .problem(403, "insufficient_permission")
+                .problem(409, "already_owner")
+                .audit(AuditAction::RepositoryTransfer),
+        )
+}
+
+fn revision(row: &RepositoryRow) -> Revision {
+    Revision::of(row.id, row.updated_at)
 }
 
 async fn list(State(state): State<ApiState>, caller: Caller, query: Query) -> Result<Response, Problem> {
@@ -91,7 +160,7 @@ async fn create(
         return Err(error.into());
     }
     let view = state.registry.create_repository(who, new, &origin).await?;
-    Ok((StatusCode::CREATED, Json(object(&view))).into_response())
+    Ok(revision(&view.details.row).on((StatusCode::CREATED, Json(object(&view)))))
 }
 
 /// Kinds that other registries have.
@@ -104,13 +173,10 @@ fn is_foreign_kind(fields: &Fields) -> bool {
 async fn show(
     State(state): State<ApiState>,
     caller: Caller,
-    headers: HeaderMap,
     Path(slug): Path<String>,
 ) -> Result<Response, Problem> {
     let view = state.registry.repository(&caller.0, &slug).await?;
-    let row = &view.details.row;
-    let tag = format!("{}-{}-{}", row.id.0.simple(), row.updated_at.as_micros(), view.package_count);
-    Ok(public(&caller, &headers, &tag, &object(&view)))
+    Ok(revision(&view.details.row).on(Json(object(&view))))
 }
 
 async fn update(
@@ -118,11 +184,13 @@ async fn update(
     caller: Caller,
     Origin(origin): Origin,
     Path(slug): Path<String>,
+    if_match: IfMatch,
     body: Body,
 ) -> Result<Response, Problem> {
     let who = caller.require_scope(Scope::RepositoriesWrite)?;
     let mut fields = body.fields().await?;
-    state.registry.may_change_repository(who, &slug, Operation::Administer).await?;
+    let row = state.registry.may_change_repository(who, &slug, Operation::Administer).await?;
+    if_match.check(&revision(&row))?;
     if fields.is_null("visibility") {
         fields.report("visibility", "cannot be cleared");
     }
@@ -133,8 +201,9 @@ async fn update(
         confirm_exposure: fields.flag("confirm_exposure").unwrap_or(false),
     };
     fields.finish()?;
-    let view = state.registry.update_repository(who, &slug, patch, &origin).await?;
-    Ok(Json(with_message(object(&view), "repository updated")).into_response())
+    let check = |row: &RepositoryRow| if_match.check(&revision(row));
+    let view = state.registry.update_repository(who, &slug, patch, check, &origin).await?;
+    Ok(revision(&view.details.row).on(Json(with_message(object(&view), "repository updated"))))
 }
 
 async fn remove(
@@ -142,9 +211,11 @@ async fn remove(
     caller: Caller,
     Origin(origin): Origin,
     Path(slug): Path<String>,
+    if_match: IfMatch,
 ) -> Result<Response, Problem> {
     let who = caller.require_scope(Scope::RepositoriesWrite)?;
-    state.registry.delete_repository(who, &slug, &origin).await?;
+    let check = |row: &RepositoryRow| if_match.check(&revision(row));
+    state.registry.delete_repository(who, &slug, check, &origin).await?;
     Ok(message("repository deleted"))
 }
 

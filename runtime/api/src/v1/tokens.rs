@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use axum::{
-    Json, Router,
-    extract::{Path, State},
+    Json,
+    extract::State,
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
 };
 use http::StatusCode;
-use publaryn_core::{RegistryError, Scope, ScopeSet, TokenId, TokenKind};
+use publaryn_core::{RegistryError, Scope, ScopeSet, TokenId, TokenKind, audit::AuditAction};
 use publaryn_registry::identity::{
     CurrentCredential, Lifetime, RequestedBinding, TokenRequest, parse_scopes, require_user,
 };
@@ -18,21 +17,67 @@ use serde_json::{Value, json};
 use super::{
     ApiState,
     auth::message,
-    extract::{Body, Caller, Fields, Origin, ecosystem},
+    extract::{self, Body, Caller, Fields, Origin, Path, ecosystem},
     objects,
     page::Query,
     problem::{FieldProblem, Place, Problem},
+    route::{Routes, scoped, signed_in},
 };
 
 const SECONDS_PER_DAY: u64 = 86_400;
 /// Longest life that can be asked for, in days: 100 years.
 const MAX_DAYS: u64 = 36_500;
 
-pub fn router() -> Router<ApiState> {
-    Router::new()
-        .route("/", post(create).get(list))
-        .route("/current", get(current).delete(revoke_current))
-        .route("/{id}", delete(revoke))
+pub fn routes() -> Routes {
+    Routes::new("tokens")
+        .post(
+            "/tokens",
+            create,
+            scoped(Scope::TokensWrite, "Creates an API token; its secret is shown this once")
+                .notes(
+                    "A token never carries more than its creator: scopes, life and binding of a token made with a \
+                     token are within those of that token.",
+                )
+                .holds_secrets()
+                .body(
+                    "name s, scopes [s], kind s?, expires_in_days i?, expires_in_seconds i?, org_slug s?, role s?, \
+                     repository_slug s?, package {ecosystem s, name s}?",
+                )
+                .answer(201, "..Token, token s, warning s")
+                .problem(403, "scope_not_grantable")
+                .problem(403, "insufficient_permission")
+                .problem(404, "not_found")
+                .problem(422, "unknown_scope")
+                .problem(422, "invalid_name")
+                .audit(AuditAction::TokenCreate),
+        )
+        .get(
+            "/tokens",
+            list,
+            scoped(Scope::TokensRead, "The caller's tokens that were not revoked, newest first")
+                .query("org s?, include_expired b?")
+                .list("tokens", "Token", 100)
+                .problem(404, "not_found"),
+        )
+        .get(
+            "/tokens/current",
+            current,
+            signed_in("The credential of this request").answer(
+                200,
+                "credential session|api_token, token Token?, session Session?, user UserPublic?, scopes [Scope], \
+                 expires_at t?",
+            ),
+        )
+        .delete(
+            "/tokens/current",
+            revoke_current,
+            signed_in("Revokes the API token of this request").message().audit(AuditAction::TokenRevoke),
+        )
+        .delete(
+            "/tokens/{id}",
+            revoke,
+            scoped(Scope::TokensWrite, "Revokes a token").message().audit(AuditAction::TokenRevoke),
+        )
 }
 
 async fn create(
@@ -89,7 +134,7 @@ async fn revoke(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let who = caller.require_scope(Scope::TokensWrite)?;
-    let id: TokenId = id.parse().map_err(|_| Problem::bad_parameter("id", "must be a UUID"))?;
+    let id: TokenId = extract::id("id", &id)?;
     state.identity.revoke_token(who, id, &origin).await?;
     Ok(message("token revoked"))
 }

@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{Router, body::Body};
+use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use publaryn_api::v1::{self, ApiSettings, ApiState, context::ClientIp};
@@ -13,12 +14,14 @@ use publaryn_registry::identity::{Identity, IdentityKeys, IdentitySettings};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use crate::conformance;
+
 pub const PASSWORD: &str = "correct horse battery";
 
 pub struct App {
     router: Router,
     pub identity: Identity,
-    _scratch: TestDb,
+    pub scratch: TestDb,
 }
 
 /// One answer, body decoded.
@@ -26,14 +29,29 @@ pub struct App {
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    /// Null where it is not JSON or packed.
     pub body: Value,
+    pub bytes: Bytes,
 }
 
 pub async fn each() -> Vec<App> {
     each_with(settings()).await
 }
 
+/// The same with `access.require_login`.
+pub async fn each_closed() -> Vec<App> {
+    each_of(settings(), ApiSettings { require_login: true, ..api_settings() }).await
+}
+
 pub async fn each_with(identity_settings: IdentitySettings) -> Vec<App> {
+    each_of(identity_settings, api_settings()).await
+}
+
+fn api_settings() -> ApiSettings {
+    ApiSettings { json_body_bytes: 4096, ..ApiSettings::default() }
+}
+
+async fn each_of(identity_settings: IdentitySettings, api_settings: ApiSettings) -> Vec<App> {
     let start = |scratch: TestDb| {
         let keys =
             IdentityKeys { issuer: "http://127.0.0.1:3000".into(), current: SigningSecret::generate(), previous: None };
@@ -47,9 +65,9 @@ pub async fn each_with(identity_settings: IdentitySettings) -> Vec<App> {
                 }
                 Ok(PackageName::accepted(raw, raw, raw))
             }),
-            settings: Arc::new(ApiSettings { json_body_bytes: 4096, ..ApiSettings::default() }),
+            settings: Arc::new(api_settings.clone()),
         };
-        App { router: Router::new().nest("/v1", v1::router()).with_state(state), identity, _scratch: scratch }
+        App { router: v1::router(state), identity, scratch }
     };
     testing::each().await.into_iter().map(start).collect()
 }
@@ -119,7 +137,23 @@ impl Call<'_> {
         self.header("authorization", format!("Bearer {token}"))
     }
 
+    /// Sends it and holds the answer against the document.
     pub async fn send(self) -> Answer {
+        let (method, path) = (self.method, self.path.clone());
+        let answer = self.dispatch().await;
+        conformance::check(method, &path, answer.status, &answer.headers, &answer.body);
+        answer
+    }
+
+    /// For addresses that the document does not describe.
+    pub async fn send_unchecked(self, status: u16) -> Answer {
+        let name = format!("{} {}", self.method, self.path);
+        let answer = self.dispatch().await;
+        assert_eq!(answer.status.as_u16(), status, "{name}");
+        answer
+    }
+
+    async fn dispatch(self) -> Answer {
         let mut request = Request::builder().method(self.method).uri(&self.path);
         for (name, value) in &self.headers {
             request = request.header(*name, value);
@@ -129,8 +163,14 @@ impl Call<'_> {
         let response = self.app.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
-        Answer { status: parts.status, headers: parts.headers, body }
+        let is_json = parts.headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().ends_with(b"json"));
+        let is_plain = parts.headers.get(header::CONTENT_ENCODING).is_none();
+        let body = if is_json && is_plain && !bytes.is_empty() {
+            serde_json::from_slice(&bytes).unwrap()
+        } else {
+            Value::Null
+        };
+        Answer { status: parts.status, headers: parts.headers, body, bytes }
     }
 
     pub async fn expect(self, status: u16) -> Answer {

@@ -2,6 +2,7 @@
 
 mod app;
 mod auth;
+mod conformance;
 mod conventions;
 mod tokens;
 mod users;

@@ -162,9 +162,11 @@ impl Registry {
         who: &Principal,
         slug: &str,
         patch: OrgPatch,
+        precondition: impl Fn(&OrgRow) -> Result<(), RegistryError>,
         origin: &ClientOrigin,
     ) -> Result<OrgView, RegistryError> {
         let mut change = self.change_org(who, slug, Operation::Govern, origin).await?;
+        precondition(&change.org)?;
         let before = change.org.clone();
         let mut after = before.clone();
         fn set<T>(field: &mut T, value: Option<T>) {
@@ -217,9 +219,11 @@ impl Registry {
         &self,
         who: &Principal,
         slug: &str,
+        precondition: impl Fn(&OrgRow) -> Result<(), RegistryError>,
         origin: &ClientOrigin,
     ) -> Result<(), RegistryError> {
         let mut change = self.change_org(who, slug, Operation::DeleteOrganization, origin).await?;
+        precondition(&change.org)?;
         if change.tx.count_owned_by_org(change.org.id).await? > 0 {
             return Err(RegistryError::conflict(
                 "organization_not_empty",

@@ -118,13 +118,14 @@ impl Registry {
         who: &Principal,
         slug: &str,
         operation: Operation,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<RepositoryRow, RegistryError> {
         if let Some(refusal) = refuse_early(who, operation, ResourceKind::Repository) {
             self.allow(who, refusal)?;
         }
         let row = self.0.db.repository_by_slug(slug).await?.ok_or(RegistryError::NotFound)?;
         let relation = self.0.db.repository_relation(row.id, row.owner(), who).await?;
-        self.allow(who, decide(who, operation, Resource::Repository(&row.access(relation))))
+        self.allow(who, decide(who, operation, Resource::Repository(&row.access(relation))))?;
+        Ok(row)
     }
 
     /// Whether the caller may create a repository for that owner, before anything is said about the input.
@@ -195,10 +196,12 @@ impl Registry {
         who: &Principal,
         slug: &str,
         patch: RepositoryPatch,
+        precondition: impl Fn(&RepositoryRow) -> Result<(), RegistryError>,
         origin: &ClientOrigin,
     ) -> Result<RepositoryView, RegistryError> {
         let now = Timestamp::now();
         let (mut tx, before) = self.change_repository(who, slug, Operation::Administer).await?;
+        precondition(&before)?;
         let mut after = before.clone();
         if let Some(name) = patch.name {
             after.name = name;
@@ -240,9 +243,11 @@ impl Registry {
         &self,
         who: &Principal,
         slug: &str,
+        precondition: impl Fn(&RepositoryRow) -> Result<(), RegistryError>,
         origin: &ClientOrigin,
     ) -> Result<(), RegistryError> {
         let (mut tx, row) = self.change_repository(who, slug, Operation::Administer).await?;
+        precondition(&row)?;
         if tx.count_packages_in(row.id).await? > 0 {
             return Err(RegistryError::conflict("repository_not_empty", "the repository still holds packages"));
         }

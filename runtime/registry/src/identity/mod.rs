@@ -127,6 +127,11 @@ impl Identity {
         &self.0.settings.rules
     }
 
+    /// The database behind it, for what the surfaces keep of requests.
+    pub fn db(&self) -> &Db {
+        &self.0.db
+    }
+
     fn now(&self) -> Timestamp {
         self.0.clock.now()
     }

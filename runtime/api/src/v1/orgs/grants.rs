@@ -2,10 +2,10 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
-use publaryn_core::{Operation, Principal, Scope, TeamPermission};
+use publaryn_core::{Operation, Principal, Scope, TeamPermission, audit::AuditAction};
 use publaryn_metadata::{
     organizations::Slice,
     teams::{Grant, GrantedClaim, GrantedPackage, GrantedRepository},
@@ -17,13 +17,89 @@ use super::{
     super::{
         ApiState,
         auth::message,
-        extract::{Body, Caller, Fields, Origin},
+        extract::{Body, Caller, Fields, Origin, Path},
         input::{path_ecosystem, path_id},
         page::Query,
         problem::{FieldProblem, Place, Problem},
+        route::{Routes, Spec, scoped},
     },
     objects,
 };
+
+/// A list of grants.
+fn listing(summary: &'static str, items: &str, object: &str) -> Spec {
+    let members = "page i, per_page i, total i, has_next b";
+    scoped(Scope::OrgsRead, summary)
+        .notes("For owners, admins and auditors.")
+        .listed(100, format!("team {{id u, slug s, name s}}, {items} [{object}], {members}"))
+        .problem(403, "insufficient_permission")
+}
+
+fn setting(summary: &'static str, action: AuditAction, answer: &str) -> Spec {
+    scoped(Scope::OrgsWrite, summary)
+        .notes("Replaces the whole set. The resource must belong to the organization.")
+        .body("permissions [TeamPermission]")
+        .answer(200, format!("message s, {answer}, permissions [TeamPermission]"))
+        .problem(403, "insufficient_permission")
+        .audit(action)
+}
+
+fn ending(summary: &'static str, action: AuditAction) -> Spec {
+    scoped(Scope::OrgsWrite, summary).message().problem(403, "insufficient_permission").audit(action)
+}
+
+pub fn routes() -> Routes {
+    use AuditAction::{TeamNamespaceAccessUpdate, TeamPackageAccessUpdate, TeamRepositoryAccessUpdate};
+    let package = "/orgs/{slug}/teams/{team}/package-access/{ecosystem}/{name}";
+    let repository = "/orgs/{slug}/teams/{team}/repository-access/{repository}";
+    let claim = "/orgs/{slug}/teams/{team}/namespace-access/{claim_id}";
+    Routes::new("grants")
+        .get(
+            "/orgs/{slug}/teams/{team}/package-access",
+            packages,
+            listing("What a team may do with packages", "package_access", "PackageGrant"),
+        )
+        .put(
+            package,
+            set_package,
+            setting(
+                "Grants a team rights on a package",
+                TeamPackageAccessUpdate,
+                "package {id u, ecosystem Ecosystem, name s, normalized_name s}",
+            ),
+        )
+        .delete(package, end_package, ending("Ends a team's rights on a package", TeamPackageAccessUpdate))
+        .get(
+            "/orgs/{slug}/teams/{team}/repository-access",
+            repositories,
+            listing("What a team may do with repositories", "repository_access", "RepositoryGrant"),
+        )
+        .put(
+            repository,
+            set_repository,
+            setting(
+                "Grants a team rights on a repository and its packages",
+                TeamRepositoryAccessUpdate,
+                "repository {id u, name s, slug s, kind RepositoryKind, visibility Visibility}",
+            ),
+        )
+        .delete(repository, end_repository, ending("Ends a team's rights on a repository", TeamRepositoryAccessUpdate))
+        .get(
+            "/orgs/{slug}/teams/{team}/namespace-access",
+            claims,
+            listing("What a team may do with namespace claims", "namespace_access", "NamespaceGrant"),
+        )
+        .put(
+            claim,
+            set_claim,
+            setting(
+                "Grants a team rights on a namespace claim",
+                TeamNamespaceAccessUpdate,
+                "namespace_claim {id u, ecosystem Ecosystem, namespace s, is_verified b}",
+            ),
+        )
+        .delete(claim, end_claim, ending("Ends a team's rights on a namespace claim", TeamNamespaceAccessUpdate))
+}
 
 pub async fn packages(
     State(state): State<ApiState>,

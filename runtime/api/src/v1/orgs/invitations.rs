@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
-use publaryn_core::{InvitationId, Operation, OrgRole, Scope, Timestamp};
+use publaryn_core::{InvitationId, Operation, OrgRole, Scope, Timestamp, audit::AuditAction};
 use publaryn_metadata::organizations::Slice;
 use publaryn_registry::governance::NewInvite;
 use serde_json::json;
@@ -17,14 +17,71 @@ use super::{
     super::{
         ApiState,
         auth::refused,
-        extract::{Body, Caller, Origin},
+        extract::{Body, Caller, Origin, Path},
         input::path_id,
         page::Query,
         problem::Problem,
+        route::{Routes, scoped},
     },
     members::member_role,
     objects,
 };
+
+pub fn routes() -> Routes {
+    Routes::new("organizations")
+        .get(
+            "/orgs/{slug}/invitations",
+            list,
+            scoped(Scope::OrgsRead, "Open invitations of an organization, newest first")
+                .query("include_inactive b?=false")
+                .list("invitations", "Invitation", 100)
+                .problem(403, "insufficient_permission"),
+        )
+        .post(
+            "/orgs/{slug}/invitations",
+            create,
+            scoped(Scope::OrgsWrite, "Invites somebody")
+                .body("username_or_email s, role OrgRole?, expires_in_days i?=7")
+                .answer(201, "Invitation")
+                .problem(403, "insufficient_permission")
+                .problem(409, "already_member")
+                .problem(409, "invitation_exists")
+                .audit(AuditAction::OrgInvitationCreate),
+        )
+        .delete(
+            "/orgs/{slug}/invitations/{id}",
+            revoke,
+            scoped(Scope::OrgsWrite, "Takes an open invitation back")
+                .answer(200, "..Invitation, message s")
+                .problem(403, "insufficient_permission")
+                .audit(AuditAction::OrgInvitationRevoke),
+        )
+        .get(
+            "/org-invitations",
+            own,
+            scoped(Scope::OrgsJoin, "The caller's open invitations, newest first")
+                .query("include_inactive b?=false")
+                .list("invitations", "InvitationSelf", 100)
+                .problem(404, "not_found"),
+        )
+        .post(
+            "/org-invitations/{id}/accept",
+            accept,
+            scoped(Scope::OrgsJoin, "Accepts an invitation")
+                .answer(200, "message s, org {id u, slug s, name s}, role OrgRole")
+                .problem(409, "invitation_not_actionable")
+                .problem(409, "already_member")
+                .audit(AuditAction::OrgInvitationAccept),
+        )
+        .post(
+            "/org-invitations/{id}/decline",
+            decline,
+            scoped(Scope::OrgsJoin, "Declines an invitation")
+                .answer(200, "message s, id u, status InvitationStatus")
+                .problem(409, "invitation_not_actionable")
+                .audit(AuditAction::OrgInvitationDecline),
+        )
+}
 
 const SECONDS_PER_DAY: u64 = 86_400;
 /// How long an invitation holds, in days.

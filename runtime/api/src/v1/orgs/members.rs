@@ -2,11 +2,11 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
-use publaryn_core::{Operation, OrgRole, Scope};
+use publaryn_core::{Operation, OrgRole, Scope, audit::AuditAction};
 use publaryn_metadata::organizations::Slice;
 use serde_json::json;
 
@@ -14,13 +14,67 @@ use super::{
     super::{
         ApiState,
         auth::message,
-        extract::{Body, Caller, Fields, Origin},
+        extract::{Body, Caller, Fields, Origin, Path},
         input::query_word,
         page::Query,
         problem::Problem,
+        route::{Routes, scoped},
     },
     objects,
 };
+
+pub fn routes() -> Routes {
+    Routes::new("organizations")
+        .get(
+            "/orgs/{slug}/members",
+            list,
+            scoped(Scope::OrgsRead, "Members of an organization, owners first, then by user name")
+                .notes("For members; for owners and admins where the directory is private.")
+                .query("role OrgRole?")
+                .list("members", "Member", 100)
+                .problem(403, "insufficient_permission"),
+        )
+        .post(
+            "/orgs/{slug}/members",
+            add,
+            scoped(Scope::OrgsWrite, "Adds a member, or changes the role of one")
+                .body("username s, role OrgRole")
+                .answer(201, "..Member, message s")
+                .answer(200, "..Member, message s")
+                .problem(403, "owner_protected")
+                .problem(403, "insufficient_permission")
+                .audit(AuditAction::OrgMemberAdd)
+                .audit(AuditAction::OrgRoleChange),
+        )
+        .get(
+            "/orgs/{slug}/members/search",
+            search,
+            scoped(Scope::OrgsRead, "Members whose user or display name contains a text")
+                .query("query s?, limit i?=10")
+                .answer(200, "members [Member]")
+                .problem(403, "insufficient_permission"),
+        )
+        .patch(
+            "/orgs/{slug}/members/{username}",
+            change,
+            scoped(Scope::OrgsWrite, "Changes the role of a member")
+                .body("role OrgRole")
+                .answer(200, "Member")
+                .problem(403, "owner_protected")
+                .problem(403, "insufficient_permission")
+                .audit(AuditAction::OrgRoleChange),
+        )
+        .delete(
+            "/orgs/{slug}/members/{username}",
+            remove,
+            scoped(Scope::OrgsWrite, "Removes a member, from every team too; members may remove themselves")
+                .any_scope(&[Scope::OrgsWrite, Scope::OrgsJoin])
+                .message()
+                .problem(403, "owner_protected")
+                .problem(403, "insufficient_permission")
+                .audit(AuditAction::OrgMemberRemove),
+        )
+}
 
 /// Most hits of a member search.
 const MAX_HITS: i64 = 50;

@@ -2,12 +2,15 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode};
-use publaryn_core::{Operation, Scope};
-use publaryn_metadata::{organizations::Slice, repositories::RepositoryFilter};
+use http::StatusCode;
+use publaryn_core::{Operation, Scope, audit::AuditAction};
+use publaryn_metadata::{
+    organizations::{OrgRow, Slice},
+    repositories::RepositoryFilter,
+};
 use publaryn_registry::governance::{NewOrganization, OrgPatch};
 use serde_json::json;
 
@@ -15,15 +18,79 @@ use super::{
     super::{
         ApiState,
         auth::message,
-        extract::{Body, Caller, Fields, Origin},
+        extract::{Body, Caller, Fields, Origin, Path},
         input::{self, DESCRIPTION, LINE, WEB_ADDRESS},
         page::Query,
         problem::Problem,
         repositories,
-        users::public,
+        route::{Routes, public, scoped},
+        validators::{IfMatch, Revision},
     },
     objects,
 };
+
+pub fn routes() -> Routes {
+    Routes::new("organizations")
+        .post(
+            "/orgs",
+            create,
+            scoped(Scope::OrgsWrite, "Creates an organization; the caller becomes its owner")
+                .body("name s, slug s, description s?, website s?, email s?")
+                .answer(201, "Org")
+                .problem(409, "already_exists")
+                .problem(422, "reserved_name")
+                .audit(AuditAction::OrgCreate),
+        )
+        .get("/orgs/{slug}", show, public("An organization's profile").answer(200, "Org"))
+        .patch(
+            "/orgs/{slug}",
+            update,
+            scoped(Scope::OrgsWrite, "Changes the profile and the rules of an organization")
+                .notes("For its owners and admins.")
+                .if_match()
+                .body(
+                    "name s?, description s?, website s?, email s?, avatar_url s?, mfa_required b?, \
+                     member_directory_is_private b?, restrict_private_reads b?, default_repository_slug s?",
+                )
+                .answer(200, "..Org, message s")
+                .problem(403, "insufficient_permission")
+                .problem(403, "mfa_required_by_organization")
+                .problem(409, "mfa_not_enabled")
+                .audit(AuditAction::OrgUpdate),
+        )
+        .delete(
+            "/orgs/{slug}",
+            remove,
+            scoped(Scope::OrgsWrite, "Deletes an organization that owns nothing any more")
+                .notes("For its owners.")
+                .in_session_only()
+                .if_match()
+                .message()
+                .problem(403, "insufficient_permission")
+                .problem(409, "organization_not_empty")
+                .audit(AuditAction::OrgDelete),
+        )
+        .post(
+            "/orgs/{slug}/ownership-transfer",
+            transfer,
+            scoped(Scope::OrgsTransfer, "Hands an organization to another member; the caller stays as admin")
+                .body("username s")
+                .answer(
+                    200,
+                    "message s, org {id u, slug s, name s}, previous_owner {id u, new_role s}, \
+                     new_owner {id u, username s, role OrgRole}",
+                )
+                .problem(403, "insufficient_permission")
+                .problem(409, "already_owner")
+                .audit(AuditAction::OrgOwnershipTransfer),
+        )
+        .get(
+            "/orgs/{slug}/repositories",
+            repositories,
+            public("Repositories of an organization that the caller may see, by slug")
+                .list("repositories", "Repository", 20),
+        )
+}
 
 pub async fn create(
     State(state): State<ApiState>,
@@ -42,18 +109,20 @@ pub async fn create(
     };
     fields.finish()?;
     let view = state.registry.create_organization(who, new, &origin).await?;
-    Ok((StatusCode::CREATED, Json(objects::org(&view))).into_response())
+    Ok(revision(&view.org).on((StatusCode::CREATED, Json(objects::org(&view)))))
 }
 
 pub async fn show(
     State(state): State<ApiState>,
     caller: Caller,
-    headers: HeaderMap,
     Path(slug): Path<String>,
 ) -> Result<Response, Problem> {
     let view = state.registry.organization_view(&caller.0, &slug).await?;
-    let tag = format!("{}-{}", view.org.id.0.simple(), view.org.updated_at.as_micros());
-    Ok(public(&caller, &headers, &tag, &objects::org(&view)))
+    Ok(revision(&view.org).on(Json(objects::org(&view))))
+}
+
+fn revision(org: &OrgRow) -> Revision {
+    Revision::of(org.id, org.updated_at)
 }
 
 pub async fn update(
@@ -61,13 +130,16 @@ pub async fn update(
     caller: Caller,
     Origin(origin): Origin,
     Path(slug): Path<String>,
+    if_match: IfMatch,
     body: Body,
 ) -> Result<Response, Problem> {
     let who = caller.require_scope(Scope::OrgsWrite)?;
     let fields = body.fields().await?;
-    state.registry.organization_for(who, &slug, Operation::Govern).await?;
-    let view = state.registry.update_organization(who, &slug, patch(fields)?, &origin).await?;
-    Ok(Json(objects::with_message(objects::org(&view), "organization updated")).into_response())
+    let org = state.registry.organization_for(who, &slug, Operation::Govern).await?;
+    if_match.check(&revision(&org))?;
+    let check = |org: &OrgRow| if_match.check(&revision(org));
+    let view = state.registry.update_organization(who, &slug, patch(fields)?, check, &origin).await?;
+    Ok(revision(&view.org).on(Json(objects::with_message(objects::org(&view), "organization updated"))))
 }
 
 fn patch(mut fields: Fields) -> Result<OrgPatch, Problem> {
@@ -99,10 +171,11 @@ pub async fn remove(
     caller: Caller,
     Origin(origin): Origin,
     Path(slug): Path<String>,
+    if_match: IfMatch,
 ) -> Result<Response, Problem> {
-    caller.require_scope(Scope::OrgsWrite)?;
     let who = caller.require_session()?;
-    state.registry.delete_organization(who, &slug, &origin).await?;
+    let check = |org: &OrgRow| if_match.check(&revision(org));
+    state.registry.delete_organization(who, &slug, check, &origin).await?;
     Ok(message("organization deleted"))
 }
 

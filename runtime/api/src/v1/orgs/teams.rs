@@ -2,11 +2,11 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
-use publaryn_core::{Operation, Scope};
+use publaryn_core::{Operation, Scope, audit::AuditAction};
 use publaryn_metadata::organizations::Slice;
 use publaryn_registry::governance::{NewTeam, TeamPatch};
 
@@ -14,13 +14,84 @@ use super::{
     super::{
         ApiState,
         auth::{message, refused},
-        extract::{Body, Caller, Origin},
+        extract::{Body, Caller, Origin, Path},
         input::{self, DESCRIPTION},
         page::Query,
         problem::Problem,
+        route::{Routes, scoped},
     },
     objects,
 };
+
+pub fn routes() -> Routes {
+    let refused = "insufficient_permission";
+    Routes::new("teams")
+        .get(
+            "/orgs/{slug}/teams",
+            list,
+            scoped(Scope::OrgsRead, "Teams of an organization, by name").list("teams", "Team", 100).problem(403, refused),
+        )
+        .post(
+            "/orgs/{slug}/teams",
+            create,
+            scoped(Scope::OrgsWrite, "Creates a team")
+                .body("name s, slug s, description s?")
+                .answer(201, "Team")
+                .problem(403, refused)
+                .problem(409, "already_exists")
+                .audit(AuditAction::TeamCreate),
+        )
+        .get(
+            "/orgs/{slug}/teams/{team}",
+            show,
+            scoped(Scope::OrgsRead, "A team").answer(200, "Team").problem(403, refused),
+        )
+        .patch(
+            "/orgs/{slug}/teams/{team}",
+            update,
+            scoped(Scope::OrgsWrite, "Renames or describes a team")
+                .body("name s?, description s?")
+                .answer(200, "..Team, message s")
+                .problem(403, refused)
+                .audit(AuditAction::TeamUpdate),
+        )
+        .delete(
+            "/orgs/{slug}/teams/{team}",
+            remove,
+            scoped(Scope::OrgsWrite, "Deletes a team with its memberships and grants")
+                .message()
+                .problem(403, refused)
+                .audit(AuditAction::TeamDelete),
+        )
+        .get(
+            "/orgs/{slug}/teams/{team}/members",
+            members,
+            scoped(Scope::OrgsRead, "Members of a team, by user name")
+                .listed(
+                    100,
+                    "team {id u, slug s, name s}, members [TeamMember], page i, per_page i, total i, has_next b",
+                )
+                .problem(403, refused),
+        )
+        .post(
+            "/orgs/{slug}/teams/{team}/members",
+            add_member,
+            scoped(Scope::OrgsWrite, "Adds a member of the organization to a team")
+                .body("username s")
+                .answer(201, "..TeamMember, message s")
+                .answer(200, "..TeamMember, message s")
+                .problem(403, refused)
+                .audit(AuditAction::TeamMemberAdd),
+        )
+        .delete(
+            "/orgs/{slug}/teams/{team}/members/{username}",
+            remove_member,
+            scoped(Scope::OrgsWrite, "Takes a member out of a team")
+                .message()
+                .problem(403, refused)
+                .audit(AuditAction::TeamMemberRemove),
+        )
+}
 
 pub async fn list(
     State(state): State<ApiState>,
