@@ -4,23 +4,22 @@ use std::{collections::HashSet, time::Duration};
 
 use publaryn_blobs::BlobKey;
 use publaryn_core::{
-    Decision, Operation, PackageId, Principal, RegistryError, ReleaseId, ReleaseState, RepositoryId, RepositoryKind,
-    Timestamp, TokenKind, UserId, Visibility,
-    access::{Denial, Owner, Relation, Resource},
+    Decision, Ecosystem, Operation, PackageId, Principal, RegistryError, ReleaseId, ReleaseState, Timestamp, TokenKind,
+    Visibility,
+    access::{Denial, Resource},
     audit::{AuditAction, AuditEntry},
     crash::{self, CrashPoint},
     decide,
-    principal::{Binding, Credential, Who},
+    finding::Finding,
+    principal::Credential,
     publish::{NewArtifact, PublishCommand},
 };
-use publaryn_metadata::{
-    Db, Tx,
-    packages::{NewPackage, PackageHead},
-    releases::NewRelease,
-    repositories::RepositoryRow,
-};
+use publaryn_metadata::{Db, Tx, packages::PackageHead, releases::NewRelease, repositories::RepositoryRow};
 
-use crate::scan_job::ScanArtifact;
+use crate::{
+    landing::{Created, Creation, Wish, create_package},
+    scan_job::ScanArtifact,
+};
 
 /// What the operator decided about publishing.
 #[derive(Debug, Clone)]
@@ -31,6 +30,19 @@ pub struct PublishSettings {
     pub reserved_names: HashSet<String>,
     /// Live and staged releases a package may have.
     pub releases_per_package: i64,
+    /// What happens to new open packages whose names look like existing ones.
+    pub name_similarity: NameSimilarity,
+    /// Ecosystems in which names must lie in a claimed namespace.
+    pub require_claim: HashSet<Ecosystem>,
+}
+
+/// `policy.name_similarity`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameSimilarity {
+    Enforce,
+    /// A finding on the first release.
+    Warn,
+    Off,
 }
 
 /// A file whose bytes are durable in the blob store but which no release refers to yet.
@@ -115,6 +127,9 @@ pub async fn commit(
         let artifact = tx.insert_artifact(id, &file.artifact, now).await?;
         tx.enqueue(&ScanArtifact::job(artifact, place.head.owner)).await?;
     }
+    if let Some(similar) = &place.similar {
+        tx.upsert_finding(id, None, similar, now).await?;
+    }
     let dependencies: Vec<&str> = command.dependencies().take(MAX_DEPENDENCIES).collect();
     tx.record_dependencies(package, &dependencies).await?;
     if let Credential::Token(token, TokenKind::Publish) = who.credential {
@@ -156,14 +171,12 @@ struct Place {
     head: PackageHead,
     is_first: bool,
     new_repository: Option<RepositoryRow>,
+    /// About the name of a new package.
+    similar: Option<Finding>,
 }
 
 async fn existing(tx: &mut Tx, who: &Principal, head: PackageHead, now: Timestamp) -> Result<Place, RegistryError> {
-    let relation = match &who.who {
-        // The owner has every right there is; being a co-owner beside adds nothing.
-        Who::User(user) if head.owner != Owner::User(user.id) => tx.relation(head.id, user.id).await?,
-        _ => Relation::default(),
-    };
+    let relation = tx.relation(&head, who).await?;
     allow(decide(who, Operation::Publish, Resource::Package(&head.access(relation))))?;
     if head.effective == Visibility::Quarantined {
         return Err(RegistryError::conflict("state_conflict", "the package is quarantined"));
@@ -181,7 +194,7 @@ async fn existing(tx: &mut Tx, who: &Principal, head: PackageHead, now: Timestam
         }
         tx.set_package_deleted(head.id, None).await?;
     }
-    Ok(Place { head, is_first: false, new_repository: None })
+    Ok(Place { head, is_first: false, new_repository: None, similar: None })
 }
 
 async fn create(
@@ -191,39 +204,16 @@ async fn create(
     command: &PublishCommand,
     now: Timestamp,
 ) -> Result<Place, RegistryError> {
-    let name = &command.name;
-    if let Some(holder) = tx.package_with_collision_key(command.ecosystem, name.collision_key()).await? {
-        if holder.normalized_name == name.canonical() {
-            return created_meanwhile(tx, who, command, now).await;
-        }
-        let visible = holder.effective.is_open();
-        return Err(RegistryError::NameTaken { existing: visible.then(|| holder.name.to_string()) });
-    }
-    let is_scoped = name.canonical().contains('/');
-    if !is_scoped && settings.reserved_names.contains(&fold_name(name.canonical())) {
-        return Err(RegistryError::invalid("reserved_name", format!("the name `{name}` is reserved")));
-    }
-    let (repository, is_new) = landing(tx, settings, who, now).await?;
-    if !is_new {
-        let access = repository.access(Relation::default());
-        allow(decide(who, Operation::CreatePackage, Resource::Repository(&access)))?;
-    }
-    // A client's wish may narrow, never widen.
-    let visibility = command.access_hint.map_or(repository.visibility, |hint| hint.max(repository.visibility));
-    let new = NewPackage {
-        id: PackageId::new(),
+    let creation = Creation {
         ecosystem: command.ecosystem,
-        name,
-        repository: repository.id,
-        owner: repository.owner(),
-        visibility,
+        name: &command.name,
+        repository: None,
+        visibility: command.access_hint.map_or(Wish::AsRepository, Wish::AtMost),
     };
-    if !tx.insert_package(&new, now).await? {
-        return created_meanwhile(tx, who, command, now).await;
+    match create_package(tx, settings, who, &creation, now).await? {
+        Some(Created { head, new_repository, similar }) => Ok(Place { head, is_first: true, new_repository, similar }),
+        None => created_meanwhile(tx, who, command, now).await,
     }
-    let head =
-        tx.lock_package_by_id(new.id).await?.ok_or_else(|| RegistryError::internal("a package just inserted"))?;
-    Ok(Place { head, is_first: true, new_repository: is_new.then_some(repository) })
 }
 
 /// Another replica created the package since we looked; its row decides.
@@ -239,63 +229,7 @@ async fn created_meanwhile(
     }
 }
 
-/// The repository in which a first publish lands (access.md §6), and whether it was made just now.
-async fn landing(
-    tx: &mut Tx,
-    settings: &PublishSettings,
-    who: &Principal,
-    now: Timestamp,
-) -> Result<(RepositoryRow, bool), RegistryError> {
-    match who.binding {
-        Some(Binding::Repository(id)) => {
-            return tx.repository(id).await?.map(|r| (r, false)).ok_or(RegistryError::NotFound);
-        }
-        Some(Binding::Package(_)) => return Err(RegistryError::Denied(Denial::TokenNotBound)),
-        None => {}
-    }
-    let Some(user) = who.user() else {
-        return Err(RegistryError::Denied(Denial::CredentialNotAccepted));
-    };
-    if let Some(oldest) = tx.oldest_repository_of(user.id).await? {
-        return Ok((oldest, false));
-    }
-    if let Some(refusal) = publaryn_core::access::refuse_before_lookup(who, Operation::CreatePackage, true) {
-        allow(refusal)?;
-    }
-    Ok((personal_repository(tx, settings, user.id, &user.username, now).await?, true))
-}
-
-/// Makes a personal repository named after the user, or `-2`, `-3`… if the slug is taken.
-async fn personal_repository(
-    tx: &mut Tx,
-    settings: &PublishSettings,
-    owner: UserId,
-    username: &str,
-    now: Timestamp,
-) -> Result<RepositoryRow, RegistryError> {
-    let base = username.to_lowercase();
-    for n in 1..100 {
-        let slug = if n == 1 { base.clone() } else { format!("{base}-{n}") };
-        let row = RepositoryRow {
-            id: RepositoryId::new(),
-            name: slug.clone(),
-            slug,
-            description: None,
-            kind: RepositoryKind::Public,
-            visibility: settings.personal_repository_visibility,
-            owner_user_id: Some(owner),
-            owner_org_id: None,
-            created_at: now,
-            updated_at: now,
-        };
-        if tx.insert_repository(&row).await? {
-            return Ok(row);
-        }
-    }
-    Err(RegistryError::conflict("already_exists", "no free slug for a personal repository"))
-}
-
-fn allow(decision: Decision) -> Result<(), RegistryError> {
+pub(crate) fn allow(decision: Decision) -> Result<(), RegistryError> {
     match decision {
         Decision::Allow => Ok(()),
         Decision::Unauthenticated => Err(RegistryError::Unauthenticated),

@@ -6,12 +6,14 @@
 
 mod commit;
 mod finalize;
+mod landing;
 mod outcome;
 mod reconcile;
 mod scan_job;
 
-pub use commit::{Committed, PublishSettings, StagedFile, commit, fold_name};
+pub use commit::{Committed, NameSimilarity, PublishSettings, StagedFile, commit, fold_name};
 pub use finalize::{Verdict, count_outcome, finalize, settle_tags};
+pub use landing::{Created, Creation, Wish, check_visibility, create_package, visibility_in};
 pub use outcome::Outcomes;
 pub use reconcile::{FinalizeRelease, ReconcileReleases};
 pub use scan_job::{ScanArtifact, index_job};

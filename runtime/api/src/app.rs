@@ -11,7 +11,7 @@ use publaryn_config::{
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_jobs::Jobs;
 use publaryn_protocol::Adapter;
-use publaryn_publish::{PublishSettings, fold_name};
+use publaryn_publish::{NameSimilarity, PublishSettings, fold_name};
 use publaryn_registry::{
     Identity, Limits, Registry, Services, Settings,
     identity::{IdentityKeys, IdentitySettings, NewAccount},
@@ -293,6 +293,12 @@ fn settings(config: &Config) -> Settings {
             },
             reserved_names: reserved.chain(extra).collect::<HashSet<_>>(),
             releases_per_package: i64::from(config.limits.releases_per_package.as_u32()),
+            name_similarity: match config.policy.name_similarity {
+                publaryn_config::NameSimilarity::Enforce => NameSimilarity::Enforce,
+                publaryn_config::NameSimilarity::Warn => NameSimilarity::Warn,
+                publaryn_config::NameSimilarity::Off => NameSimilarity::Off,
+            },
+            require_claim: config.namespaces.require_claim.iter().copied().collect(),
         },
         delete_window: match config.packages.delete_window_hours {
             DeleteWindow::Always => None,
@@ -314,6 +320,8 @@ fn settings(config: &Config) -> Settings {
         },
         cargo_auth_required: config.cargo.auth_required,
         require_login: config.access.require_login,
+        node_timeout: config.jobs.node_timeout_seconds.duration(),
+        claims_by_admins_only: config.namespaces.claim_policy == publaryn_config::ClaimPolicy::Admin,
     }
 }
 
@@ -325,6 +333,7 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
     let names: Arc<[Arc<dyn Adapter>]> = adapters.into();
     let state = ApiState {
         identity: registry.identity().clone(),
+        registry: registry.clone(),
         parse_name: Arc::new(move |ecosystem, raw| match names.iter().find(|a| a.ecosystem() == ecosystem) {
             Some(adapter) => adapter.parse_name(raw),
             None => Err(publaryn_core::RegistryError::Unsupported(format!("the ecosystem {ecosystem}"))),

@@ -18,11 +18,13 @@ use smol_str::SmolStr;
 mod advisories;
 mod change;
 mod downloads;
+pub mod governance;
 mod heads;
 pub mod identity;
 mod instance;
 mod lookup;
 mod meters;
+mod operations;
 mod publishing;
 mod read;
 mod rendered;
@@ -34,6 +36,7 @@ pub use change::{OwnerChange, Turns, Unpublished, package_turns};
 pub use downloads::Downloads;
 pub use identity::Identity;
 pub use lookup::{SearchHit, SearchResults};
+pub use operations::{AuditSlice, AuditStart, AuditStep, JobQuestion, Retry};
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
 pub use publaryn_metadata::packages::{OwnerRow, PackageRow};
@@ -59,6 +62,7 @@ struct Inner {
     rendered: rendered::RenderedCache,
     artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), Arc<ArtifactLocation>>,
     downloads: Downloads,
+    numbers: operations::LastNumbers,
     settings: Settings,
 }
 
@@ -82,6 +86,10 @@ pub struct Settings {
     pub cargo_auth_required: bool,
     /// `access.require_login`: anonymous native reads are refused.
     pub require_login: bool,
+    /// `jobs.node_timeout_seconds`: a node that is silent for longer is dead.
+    pub node_timeout: Duration,
+    /// `namespaces.claim_policy = admin`.
+    pub claims_by_admins_only: bool,
 }
 
 /// Upload limits by artifact kind, in bytes (configuration.md §4, limits).
@@ -128,6 +136,7 @@ impl Registry {
             search,
             cluster,
             identity,
+            numbers: operations::LastNumbers::default(),
             settings,
         }))
     }

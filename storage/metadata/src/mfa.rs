@@ -135,7 +135,8 @@ impl Tx {
         now: Timestamp,
         expires_at: Timestamp,
     ) -> DbResult<()> {
-        const SQL: &str = "INSERT INTO mfa_challenges (id_hash, user_id, expires_at, created_at) VALUES ($1, $2, $3, $4)";
+        const SQL: &str =
+            "INSERT INTO mfa_challenges (id_hash, user_id, expires_at, created_at) VALUES ($1, $2, $3, $4)";
         on_tx!(self, |c| sqlx::query(SQL)
             .bind(id_hash.as_slice())
             .bind(user)

@@ -2,8 +2,9 @@
 
 use publaryn_core::{
     Ecosystem, OrgId, PackageId, PackageName, RepositoryId, RepositoryKind, Timestamp, UserId, Visibility,
-    access::{OrgRules, Owner, PackageAccess, Relation},
+    access::{Owner, PackageAccess, Relation},
     publish::PackageFacts,
+    similar::lookalike_key,
 };
 use smol_str::SmolStr;
 use sqlx::FromRow;
@@ -36,7 +37,6 @@ impl PackageHead {
             repository: self.repository,
             owner: self.owner,
             effective: self.effective,
-            org: OrgRules::default(),
             relation,
         }
     }
@@ -182,13 +182,6 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
     }
 
-    /// How a person stands to a package beyond owning it.
-    pub async fn relation(&self, package: PackageId, user: UserId) -> DbResult<Relation> {
-        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM package_owners WHERE package_id = $1 AND user_id = $2";
-        let count: i64 = on_db!(self, |c| sqlx::query_scalar(SQL).bind(package).bind(user).fetch_one(c).await)?;
-        Ok(Relation { is_co_owner: count > 0, ..Relation::default() })
-    }
-
     /// The owning user first, then co-owners by name.
     pub async fn package_owners(&self, package: PackageId) -> DbResult<Vec<OwnerRow>> {
         const SQL: &str = "SELECT u.id, u.number, u.username, u.display_name, u.email FROM packages p \
@@ -268,17 +261,11 @@ impl Tx {
         Ok(row.map(HeadRow::into_head))
     }
 
-    pub async fn relation(&mut self, package: PackageId, user: UserId) -> DbResult<Relation> {
-        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM package_owners WHERE package_id = $1 AND user_id = $2";
-        let count: i64 = on_tx!(self, |c| sqlx::query_scalar(SQL).bind(package).bind(user).fetch_one(c).await)?;
-        Ok(Relation { is_co_owner: count > 0, ..Relation::default() })
-    }
-
     /// Creates a package; `false` when its name or collision key is taken.
     pub async fn insert_package(&mut self, new: &NewPackage<'_>, now: Timestamp) -> DbResult<bool> {
         const SQL: &str = "INSERT INTO packages (id, ecosystem, name, normalized_name, collision_key, repository_id, \
-             owner_user_id, owner_org_id, visibility, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10) ON CONFLICT DO NOTHING";
+             owner_user_id, owner_org_id, visibility, created_at, updated_at, lookalike_key) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11) ON CONFLICT DO NOTHING";
         let (user, org) = match new.owner {
             Owner::User(id) => (Some(id), None),
             Owner::Org(id) => (None, Some(id)),
@@ -294,6 +281,7 @@ impl Tx {
             .bind(org)
             .bind(new.visibility)
             .bind(now)
+            .bind(lookalike_key(new.name.canonical()).as_str())
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;

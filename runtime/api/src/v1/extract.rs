@@ -205,6 +205,21 @@ impl Fields {
         self.object.contains_key(name)
     }
 
+    /// A member as it was sent.
+    pub fn raw(&self, name: &str) -> Option<&Value> {
+        self.object.get(name)
+    }
+
+    /// Whether something was wrong so far.
+    pub fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
+    }
+
+    /// A text of blanks only.
+    pub fn is_blank(&self, name: &str) -> bool {
+        self.object.get(name).and_then(Value::as_str).is_some_and(|text| text.trim().is_empty())
+    }
+
     /// A text that must be there and not be blank.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         let text = self.string(name, true)?;
@@ -286,6 +301,16 @@ impl Fields {
 
     pub fn is_null(&self, name: &str) -> bool {
         self.object.get(name).is_some_and(Value::is_null)
+    }
+
+    /// An identifier that may be absent or null.
+    pub fn id<T: FromStr>(&mut self, name: &'static str) -> Option<T> {
+        let text = self.optional_text(name)?;
+        let id = text.parse().ok();
+        if id.is_none() {
+            self.report(name, "must be a UUID");
+        }
+        id
     }
 
     /// A list of strings that must be there.

@@ -4,18 +4,28 @@
 //! ([`guard`]). Handlers go on in the order of §1.2: the body ([`extract::Body`]), and only then the
 //! resource. Errors are [`problem::Problem`]s.
 
+pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod context;
 mod cookie;
+pub mod csv;
 mod documents;
 pub mod extract;
 mod guard;
 pub mod idempotency;
+pub mod input;
+pub mod jobs;
+pub mod mfa;
+pub mod namespaces;
 pub mod objects;
 pub mod openapi;
+pub mod orgs;
 pub mod page;
 pub mod problem;
+pub mod repositories;
 pub mod route;
+pub mod stats;
 pub mod tokens;
 pub mod users;
 pub mod validators;
@@ -25,7 +35,7 @@ use std::sync::Arc;
 use axum::{Extension, Router};
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header};
 use publaryn_core::{Ecosystem, PackageName, RegistryError};
-use publaryn_registry::identity::Identity;
+use publaryn_registry::{Identity, Registry};
 use tower_http::{
     CompressionLevel,
     compression::{
@@ -41,6 +51,7 @@ use route::{Described, Routes};
 #[derive(Clone)]
 pub struct ApiState {
     pub identity: Identity,
+    pub registry: Registry,
     pub parse_name: NameParser,
     pub settings: Arc<ApiSettings>,
 }
@@ -67,7 +78,17 @@ impl Default for ApiSettings {
 
 /// Everything that is declared below `/v1`, in the order of the document.
 pub fn routes() -> Routes {
-    auth::routes().with(users::routes()).with(tokens::routes())
+    auth::routes()
+        .with(mfa::routes())
+        .with(users::routes())
+        .with(orgs::routes())
+        .with(namespaces::routes())
+        .with(repositories::routes())
+        .with(tokens::routes())
+        .with(audit::routes())
+        .with(admin::routes())
+        .with(jobs::routes())
+        .with(stats::routes())
 }
 
 /// Every route that the OpenAPI document describes.

@@ -58,6 +58,14 @@ impl Query {
         }
     }
 
+    /// The same, where absent means neither.
+    ///
+    /// # Errors
+    /// Those of [`Query::flag`].
+    pub fn optional_flag(&self, name: &'static str) -> Result<Option<bool>, Problem> {
+        if self.text(name).is_none() { Ok(None) } else { self.flag(name).map(Some) }
+    }
+
     /// The page asked for, clamped; `per_page` is the default of the list.
     ///
     /// # Errors
@@ -155,7 +163,11 @@ impl Query {
         })
     }
 
-    fn number(&self, name: &'static str) -> Result<Option<i64>, Problem> {
+    /// A whole number; one too large for us saturates.
+    ///
+    /// # Errors
+    /// 400 for anything else.
+    pub fn number(&self, name: &'static str) -> Result<Option<i64>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let digits = text.strip_prefix('-').unwrap_or(text);
         if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -173,11 +185,26 @@ impl Page {
 
     /// A page of items as an answer, with `Link`.
     pub fn answer(self, query: &Query, items: &str, list: Vec<Value>, total: i64) -> Response {
+        self.answer_with(query, items, list, total, [])
+    }
+
+    /// [`Page::answer`] with further members.
+    pub fn answer_with<const N: usize>(
+        self,
+        query: &Query,
+        items: &str,
+        list: Vec<Value>,
+        total: i64,
+        more: [(&str, Value); N],
+    ) -> Response {
         let total = total.max(0).unsigned_abs();
         let has_next = self.offset() + u64::from(self.per_page) < total;
-        let body = json!({
+        let mut body = json!({
             items: list, "page": self.page, "per_page": self.per_page, "total": total, "has_next": has_next,
         });
+        for (name, value) in more {
+            body[name] = value;
+        }
         self.linked(query, body, has_next, None)
     }
 

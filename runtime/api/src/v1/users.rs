@@ -32,6 +32,13 @@ pub fn routes() -> Routes {
                 .problem(404, "not_found")
                 .audit(AuditAction::UserUpdate),
         )
+        .get(
+            "/users/me/organizations",
+            super::orgs::own,
+            signed_in("The caller's organizations, by name")
+                .list("organizations", "OrgSummary", 20)
+                .problem(404, "not_found"),
+        )
         .get("/users/{username}", profile, public("A person's public profile").answer(200, "UserPublic"))
         .patch(
             "/users/{username}",

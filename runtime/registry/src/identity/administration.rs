@@ -1,7 +1,7 @@
 //! What platform administrators, and operators at the command line, do to other people's accounts.
 
 use publaryn_core::{
-    Principal, RegistryError, Scope, UserId,
+    Principal, RegistryError, UserId,
     access::{Decision, Operation, Resource, decide},
     audit::{AuditAction, AuditEntry, ClientOrigin},
 };
@@ -10,7 +10,7 @@ use publaryn_metadata::{
     users::{UserFilter, UserRow},
 };
 
-use super::{Identity, IdentityError, require_scope};
+use super::{Identity, IdentityError};
 
 /// Changes to an account: absent = leave.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,6 +35,15 @@ impl Identity {
         Ok(self.0.db.users(filter, i64::from(limit), offset).await?)
     }
 
+    /// Whether there is an account of that name, disabled or not.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn any_account(&self, who: &Principal, username: &str) -> Result<UserRow, RegistryError> {
+        allow_platform(who, Operation::PlatformRead).or_else(|_| allow_platform(who, Operation::PlatformWrite))?;
+        self.any_user(username).await
+    }
+
     /// Changes an account, all or nothing; disabling ends its sessions, and its tokens stop with it.
     ///
     /// # Errors
@@ -46,7 +55,6 @@ impl Identity {
         change: AccountChange,
         origin: &ClientOrigin,
     ) -> Result<UserRow, IdentityError> {
-        require_scope(who, Scope::AdminWrite)?;
         allow_platform(who, Operation::PlatformWrite)?;
         self.change_account(Some(who), username, change, origin).await
     }
@@ -137,8 +145,13 @@ impl Identity {
     }
 }
 
-pub(crate) fn allow_platform(who: &Principal, operation: Operation) -> Result<(), RegistryError> {
-    match decide(who, operation, Resource::Platform) {
+fn allow_platform(who: &Principal, operation: Operation) -> Result<(), RegistryError> {
+    allow(who, operation, Resource::Platform)
+}
+
+/// A decision as an outcome.
+pub(super) fn allow(who: &Principal, operation: Operation, resource: Resource<'_>) -> Result<(), RegistryError> {
+    match decide(who, operation, resource) {
         Decision::Allow => Ok(()),
         Decision::Unauthenticated => Err(RegistryError::Unauthenticated),
         Decision::Denied(denial) => Err(RegistryError::Denied(denial)),

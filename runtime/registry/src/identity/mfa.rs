@@ -99,15 +99,14 @@ impl Identity {
         let mut tx = self.0.db.begin().await?;
         refuse_enabled(&locked(&mut tx, user.id).await?)?;
         let setup = tx.mfa_setup(user.id).await?.filter(|setup| setup.expires_at > now);
-        let setup = setup.ok_or_else(|| RegistryError::conflict("mfa_setup_missing", "there is no set-up to confirm"))?;
+        let setup =
+            setup.ok_or_else(|| RegistryError::conflict("mfa_setup_missing", "there is no set-up to confirm"))?;
         let TotpStep(step) = secret_of(&setup.totp_secret)?.check(code, now, None).ok_or_else(wrong_code)?;
         tx.enable_mfa(user.id, &setup, stored(step)?, now).await?;
         tx.mark_session_mfa(session).await?;
         let ended = tx.revoke_sessions(user.id, Some(session), now).await?;
-        let entry = AuditEntry::by(who, AuditAction::MfaEnable)
-            .user(user.id)
-            .with("sessions_ended", ended)
-            .from_client(origin);
+        let entry =
+            AuditEntry::by(who, AuditAction::MfaEnable).user(user.id).with("sessions_ended", ended).from_client(origin);
         tx.commit_audited(&entry, now).await?;
         Ok(())
     }

@@ -31,10 +31,12 @@ use publaryn_core::{
 use publaryn_metadata::Db;
 
 pub use accounts::{NewAccount, ProfilePatch};
+pub use administration::AccountChange;
 pub use authenticate::Surface;
 pub use error::IdentityError;
-pub use issue::{IssuedToken, Lifetime, RequestedBinding, TokenRequest, UnknownScopes, parse_scopes};
-pub use administration::AccountChange;
+pub use issue::{
+    IssuedToken, Lifetime, RequestedBinding, RequestedOrganization, TokenRequest, UnknownScopes, parse_scopes,
+};
 pub use login::{LoginOutcome, PasswordProof, PendingLogin, SessionGrant};
 pub use mfa::{MfaOffer, MfaStatus};
 pub use tokens::CurrentCredential;

@@ -128,7 +128,9 @@ async fn a_set_up_is_confirmed_in_time_with_a_right_code() {
         let (grant, who) = world.someone("alice").await;
         let other = world.login("alice").await;
         let code = |outcome: Result<(), IdentityError>| match outcome {
-            Err(IdentityError::Registry(RegistryError::Conflict { code, .. } | RegistryError::Invalid { code, .. })) => code,
+            Err(IdentityError::Registry(
+                RegistryError::Conflict { code, .. } | RegistryError::Invalid { code, .. },
+            )) => code,
             other => panic!("{other:?}"),
         };
         let confirm = |text: String| {

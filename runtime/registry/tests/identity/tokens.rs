@@ -30,6 +30,7 @@ fn request(kind: TokenKind, list: &[Scope]) -> TokenRequest {
         scopes: scopes(list),
         lifetime: Lifetime::Default,
         binding: RequestedBinding::None,
+        organization: None,
     }
 }
 
@@ -315,7 +316,7 @@ async fn a_kind_takes_exactly_its_binding() {
             create(&world, &alice, wish).await.unwrap();
         }
         let org = create(&world, &alice, request(TokenKind::OrgAutomation, &[Scope::PackagesPublish])).await;
-        assert!(matches!(org, Err(IdentityError::Registry(RegistryError::Unsupported(_)))));
+        assert!(matches!(org, Err(IdentityError::Invalid(_))), "it names no organization");
         for broken in [
             TokenRequest { name: "  ".into(), ..request(TokenKind::Personal, &[Scope::PackagesRead]) },
             TokenRequest { name: "a\nb".into(), ..request(TokenKind::Personal, &[Scope::PackagesRead]) },
