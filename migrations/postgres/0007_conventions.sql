@@ -45,4 +45,3 @@ CREATE INDEX mfa_challenges_age ON mfa_challenges (expires_at);
 CREATE INDEX audit_log_action ON audit_log (action, occurred_at, id);
 CREATE INDEX audit_log_actor ON audit_log (actor_user_id, occurred_at, id) WHERE actor_user_id IS NOT NULL;
 CREATE INDEX audit_log_user ON audit_log (target_user_id, occurred_at, id) WHERE target_user_id IS NOT NULL;
-CREATE INDEX tokens_org ON tokens (org_id, created_at) WHERE org_id IS NOT NULL;

@@ -71,7 +71,7 @@ impl Default for ApiSettings {
 }
 
 /// Everything that is declared below `/v1`, in the order of the document.
-fn routes() -> Routes {
+pub fn routes() -> Routes {
     auth::routes()
         .with(users::routes())
         .with(orgs::routes())
@@ -90,7 +90,12 @@ pub fn described() -> Vec<Described> {
 
 /// The router of `/v1` and its documents.
 pub fn router(state: ApiState) -> Router {
-    let v1 = routes()
+    assemble(routes(), state).merge(documents::router())
+}
+
+/// Declared routes as a service, with everything that holds for all of them.
+pub fn assemble(routes: Routes, state: ApiState) -> Router {
+    let v1 = routes
         .into_router()
         .fallback(async || Problem::route_not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
@@ -98,7 +103,7 @@ pub fn router(state: ApiState) -> Router {
         .layer(axum::middleware::from_fn(context::around))
         .layer(compression())
         .with_state(state);
-    Router::new().nest("/v1", v1).merge(documents::router())
+    Router::new().nest("/v1", v1)
 }
 
 /// JSON and CSV beyond a KiB; bytes of artifacts are sent as they are stored.

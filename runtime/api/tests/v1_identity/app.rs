@@ -6,7 +6,7 @@ use axum::{Router, body::Body};
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use publaryn_api::v1::{self, ApiSettings, ApiState, context::ClientIp};
+use publaryn_api::v1::{self, ApiSettings, ApiState, context::ClientIp, route::Routes};
 use publaryn_auth::{HashCost, SigningSecret};
 use publaryn_core::{PackageName, RegistryError, SystemClock};
 use publaryn_metadata::testing::{self, TestDb};
@@ -21,7 +21,8 @@ pub const PASSWORD: &str = "correct horse battery";
 pub struct App {
     router: Router,
     pub identity: Identity,
-    pub scratch: TestDb,
+    pub state: ApiState,
+    _scratch: TestDb,
 }
 
 /// One answer, body decoded.
@@ -67,7 +68,7 @@ async fn each_of(identity_settings: IdentitySettings, api_settings: ApiSettings)
             }),
             settings: Arc::new(api_settings.clone()),
         };
-        App { router: v1::router(state), identity, scratch }
+        App { router: v1::router(state.clone()), identity, state, _scratch: scratch }
     };
     testing::each().await.into_iter().map(start).collect()
 }
@@ -87,6 +88,11 @@ pub struct Call<'a> {
 }
 
 impl App {
+    /// The same server with a few routes more.
+    pub fn serving(self, more: Routes) -> Self {
+        Self { router: v1::assemble(v1::routes().with(more), self.state.clone()), ..self }
+    }
+
     pub fn call(&self, method: &'static str, path: impl Into<String>) -> Call<'_> {
         Call { app: self, method, path: path.into(), headers: Vec::new(), body: None }
     }
@@ -153,7 +159,8 @@ impl Call<'_> {
         answer
     }
 
-    async fn dispatch(self) -> Answer {
+    /// Sends it without a look at the document.
+    pub async fn dispatch(self) -> Answer {
         let mut request = Request::builder().method(self.method).uri(&self.path);
         for (name, value) in &self.headers {
             request = request.header(*name, value);

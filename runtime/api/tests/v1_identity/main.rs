@@ -4,5 +4,6 @@ mod app;
 mod auth;
 mod conformance;
 mod conventions;
+mod idempotency;
 mod tokens;
 mod users;
