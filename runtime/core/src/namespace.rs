@@ -102,8 +102,7 @@ impl Namespace {
         }
         Self { ecosystem: self.ecosystem, display: other.into(), key: other.into() }
             .covering_keys()
-            .iter()
-            .any(|key| *key == self.key)
+            .contains(&self.key)
     }
 }
 
