@@ -14,7 +14,7 @@ use publaryn_registry::identity::{Identity, IdentityKeys, IdentitySettings};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-use crate::conformance;
+use crate::{conformance, registry};
 
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -23,6 +23,7 @@ pub struct App {
     pub identity: Identity,
     pub state: ApiState,
     _scratch: TestDb,
+    _files: tempfile::TempDir,
 }
 
 /// One answer, body decoded.
@@ -53,13 +54,16 @@ fn api_settings() -> ApiSettings {
 }
 
 async fn each_of(identity_settings: IdentitySettings, api_settings: ApiSettings) -> Vec<App> {
-    let start = |scratch: TestDb| {
+    let mut all = Vec::new();
+    for scratch in testing::each().await {
         let keys =
             IdentityKeys { issuer: "http://127.0.0.1:3000".into(), current: SigningSecret::generate(), previous: None };
         let identity =
             Identity::new(scratch.db.clone(), Arc::new(SystemClock), identity_settings.clone(), &keys).unwrap();
+        let (registry, files) = registry::over(&scratch.db, identity.clone()).await;
         let state = ApiState {
             identity: identity.clone(),
+            registry,
             parse_name: Arc::new(|_, raw| {
                 if raw.is_empty() || raw.contains(' ') {
                     return Err(RegistryError::invalid("invalid_name", "is not a name"));
@@ -68,9 +72,9 @@ async fn each_of(identity_settings: IdentitySettings, api_settings: ApiSettings)
             }),
             settings: Arc::new(api_settings.clone()),
         };
-        App { router: v1::router(state.clone()), identity, state, _scratch: scratch }
-    };
-    testing::each().await.into_iter().map(start).collect()
+        all.push(App { router: v1::router(state.clone()), identity, state, _scratch: scratch, _files: files });
+    }
+    all
 }
 
 pub fn settings() -> IdentitySettings {

@@ -5,5 +5,6 @@ mod auth;
 mod conformance;
 mod conventions;
 mod idempotency;
+mod registry;
 mod tokens;
 mod users;
