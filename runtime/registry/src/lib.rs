@@ -17,6 +17,7 @@ use smol_str::SmolStr;
 
 mod advisories;
 mod change;
+pub mod control;
 mod downloads;
 pub mod governance;
 mod heads;
@@ -83,6 +84,8 @@ pub struct Settings {
     pub cargo_auth_required: bool,
     /// `access.require_login`: anonymous native reads are refused.
     pub require_login: bool,
+    /// `oidc.issuers`, matched exactly.
+    pub oidc_issuers: Vec<String>,
     /// `namespaces.claim_policy = admin`.
     pub claims_by_admins_only: bool,
 }
