@@ -321,6 +321,7 @@ fn settings(config: &Config) -> Settings {
         cargo_auth_required: config.cargo.auth_required,
         require_login: config.access.require_login,
         node_timeout: config.jobs.node_timeout_seconds.duration(),
+        oidc_issuers: config.oidc.issuers.iter().map(|issuer| issuer.issuer.as_str().to_owned()).collect(),
         claims_by_admins_only: config.namespaces.claim_policy == publaryn_config::ClaimPolicy::Admin,
     }
 }
@@ -334,6 +335,7 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
     let state = ApiState {
         identity: registry.identity().clone(),
         registry: registry.clone(),
+        adapters: adapters.into(),
         parse_name: Arc::new(move |ecosystem, raw| match names.iter().find(|a| a.ecosystem() == ecosystem) {
             Some(adapter) => adapter.parse_name(raw),
             None => Err(publaryn_core::RegistryError::Unsupported(format!("the ecosystem {ecosystem}"))),
@@ -342,6 +344,10 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
             base_url: config.server.base_url.as_str().to_owned(),
             json_body_bytes: config.limits.json_body_bytes.as_usize(),
             require_login: config.access.require_login,
+            artifact_bytes: ArtifactKind::ALL
+                .iter()
+                .map(|kind| (*kind, config.limits.artifact.of(*kind).bytes()))
+                .collect(),
         }),
     };
     v1::router(state).merge(probes.router()).fallback(async || Problem::route_not_found())

@@ -17,6 +17,7 @@ use smol_str::SmolStr;
 
 mod advisories;
 mod change;
+pub mod control;
 mod downloads;
 pub mod governance;
 mod heads;
@@ -88,6 +89,8 @@ pub struct Settings {
     pub require_login: bool,
     /// `jobs.node_timeout_seconds`: a node that is silent for longer is dead.
     pub node_timeout: Duration,
+    /// `oidc.issuers`, matched exactly.
+    pub oidc_issuers: Vec<String>,
     /// `namespaces.claim_policy = admin`.
     pub claims_by_admins_only: bool,
 }

@@ -112,7 +112,7 @@ impl Registry {
 
     /// Deletes bytes that were promoted and that no row will ever name. In the background and as well as
     /// it goes: what is left, the collector finds.
-    fn forget_bytes(&self, keys: impl IntoIterator<Item = BlobKey>) {
+    pub(crate) fn forget_bytes(&self, keys: impl IntoIterator<Item = BlobKey>) {
         let keys: Vec<_> = keys.into_iter().collect();
         if keys.is_empty() {
             return;

@@ -239,7 +239,7 @@ fn openapi_prints_the_document_that_the_server_serves() {
     let document: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
     let server = program.serve(&[]);
-    let served = server.get("/api-docs/openapi.json");
+    let served = program::get(&server, "/api-docs/openapi.json");
     assert!(served.ends_with(&text(&printed.stdout)), "{}", &served[..served.len().min(600)]);
     assert_eq!(exit(&server.stop()), 0);
 }

@@ -62,6 +62,19 @@ pub fn patch(fields: &mut Fields, name: &'static str, rule: TextRule) -> Option<
     Some(text.and_then(|text| fields.rule(rule(name, &text)).flatten()))
 }
 
+/// A long text of a PATCH, with line breaks and tabs.
+pub fn patch_long(fields: &mut Fields, name: &'static str, max_bytes: usize) -> Option<Option<String>> {
+    let text = fields.patch_text(name)?;
+    let text = text.filter(|text| !text.trim().is_empty());
+    if text.as_ref().is_some_and(|text| text.len() > max_bytes) {
+        fields.report(name, format!("must not be longer than {max_bytes} bytes"));
+    }
+    if text.as_ref().is_some_and(|text| text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))) {
+        fields.report(name, "must not contain control characters");
+    }
+    Some(text)
+}
+
 /// The `name` of a PATCH: it cannot be cleared.
 pub fn patch_name(fields: &mut Fields) -> Option<String> {
     match patch(fields, "name", profile::name)? {

@@ -21,10 +21,12 @@ pub mod namespaces;
 pub mod objects;
 pub mod openapi;
 pub mod orgs;
+pub mod packages;
 pub mod page;
 pub mod problem;
 pub mod repositories;
 pub mod route;
+pub mod search;
 pub mod stats;
 pub mod tokens;
 pub mod users;
@@ -34,7 +36,8 @@ use std::sync::Arc;
 
 use axum::{Extension, Router};
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header};
-use publaryn_core::{Ecosystem, PackageName, RegistryError};
+use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError};
+use publaryn_protocol::Adapter;
 use publaryn_registry::{Identity, Registry};
 use tower_http::{
     CompressionLevel,
@@ -53,6 +56,8 @@ pub struct ApiState {
     pub identity: Identity,
     pub registry: Registry,
     pub parse_name: NameParser,
+    /// What each ecosystem knows of versions and files.
+    pub adapters: Arc<[Arc<dyn Adapter>]>,
     pub settings: Arc<ApiSettings>,
 }
 
@@ -68,11 +73,23 @@ pub struct ApiSettings {
     pub json_body_bytes: usize,
     /// `access.require_login`: anonymous reads are refused.
     pub require_login: bool,
+    /// `limits.artifact_bytes.<kind>`, by kind.
+    pub artifact_bytes: Vec<(ArtifactKind, u64)>,
+}
+
+/// The limit of kinds that no setting names.
+const ARTIFACT_BYTES: u64 = 256 << 20;
+
+impl ApiSettings {
+    /// The largest file of a kind, in bytes.
+    pub fn artifact_limit(&self, kind: ArtifactKind) -> u64 {
+        self.artifact_bytes.iter().find(|(known, _)| *known == kind).map_or(ARTIFACT_BYTES, |(_, bytes)| *bytes)
+    }
 }
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        Self { base_url: "http://127.0.0.1:3000".into(), json_body_bytes: 1 << 20, require_login: false }
+        Self { base_url: "http://127.0.0.1:3000".into(), json_body_bytes: 1 << 20, require_login: false, artifact_bytes: Vec::new() }
     }
 }
 
@@ -84,6 +101,8 @@ pub fn routes() -> Routes {
         .with(orgs::routes())
         .with(namespaces::routes())
         .with(repositories::routes())
+        .with(packages::routes())
+        .with(search::routes())
         .with(tokens::routes())
         .with(audit::routes())
         .with(admin::routes())

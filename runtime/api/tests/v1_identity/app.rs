@@ -64,6 +64,7 @@ async fn each_of(identity_settings: IdentitySettings, api_settings: ApiSettings)
         let state = ApiState {
             identity: identity.clone(),
             registry,
+            adapters: Arc::new([]),
             parse_name: Arc::new(|_, raw| {
                 if raw.is_empty() || raw.contains(' ') {
                     return Err(RegistryError::invalid("invalid_name", "is not a name"));
