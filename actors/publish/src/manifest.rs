@@ -153,6 +153,9 @@ impl Push<'_> {
             // The row is locked by us or absent; only an engine fault leads here.
             return Err(RegistryError::VersionExists(self.command.version.to_string()).into());
         }
+        if let Some(similar) = &self.place.similar {
+            tx.upsert_finding(id, None, similar, now).await?;
+        }
         let digests = &file.artifact.digests;
         let kept = tx.upsert_blob(digests.sha256, file.location.as_str(), file.artifact.size_bytes, now).await?;
         let unused = (kept != file.location.as_str()).then(|| file.location.clone());
