@@ -136,16 +136,19 @@ pub async fn commit(
         tx.use_up_token(token, now).await?;
     }
     if let Some(repository) = &place.new_repository {
-        let entry = AuditEntry::by(who, AuditAction::RepositoryCreate).with("slug", repository.slug.as_str());
+        let entry = AuditEntry::by(who, AuditAction::RepositoryCreate)
+            .org(place.head.owner.org())
+            .with("slug", repository.slug.as_str());
         tx.append_audit(&entry.with("source", command.ecosystem.as_str()), now).await?;
     }
     if place.is_first {
-        let entry = AuditEntry::by(who, AuditAction::PackageCreate).package(package);
+        let entry = AuditEntry::by(who, AuditAction::PackageCreate).package(package).org(place.head.owner.org());
         tx.append_audit(&entry.with("name", command.name.display()).with("source", command.ecosystem.as_str()), now)
             .await?;
     }
     let entry = AuditEntry::by(who, AuditAction::ReleasePublish)
         .package(package)
+        .org(place.head.owner.org())
         .release(id)
         .with("version", command.version.as_str())
         .with("source", command.ecosystem.as_str());

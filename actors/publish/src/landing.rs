@@ -106,8 +106,7 @@ pub async fn create_package(
             return Err(RegistryError::NameTaken { existing: other.is_public.then(|| other.name.clone()) });
         }
     }
-    let new =
-        NewPackage { id: PackageId::new(), ecosystem, name, repository: repository.id, owner, visibility };
+    let new = NewPackage { id: PackageId::new(), ecosystem, name, repository: repository.id, owner, visibility };
     if !tx.insert_package(&new, now).await? {
         return Ok(None);
     }

@@ -79,11 +79,14 @@ impl Adapter for Npm {
         let (name, version) = (name.display().to_owned(), version.as_str().to_owned());
         let read = move |input: &mut dyn std::io::Read| {
             let inspection = archive::inspect(input, archive::ArchiveLimits::default(), 0)?;
-            let says = |member: &str, wanted: &str| inspection.manifest.get(member).is_some_and(|value| value == wanted);
+            let says =
+                |member: &str, wanted: &str| inspection.manifest.get(member).is_some_and(|value| value == wanted);
             if !says("name", &name) || !says("version", &version) {
-                return Err(ArchiveError::refuse("META-NAME", Some("package.json"), format!(
-                    "package.json is not that of {name}@{version}"
-                )));
+                return Err(ArchiveError::refuse(
+                    "META-NAME",
+                    Some("package.json"),
+                    format!("package.json is not that of {name}@{version}"),
+                ));
             }
             let document = release::document(&inspection.manifest, inspection.facts, None, &[], None);
             Ok(Some((document, release::package_facts(&inspection.manifest, None))))

@@ -108,9 +108,7 @@ impl Operation {
             }
             (Self::Publish | Self::ManageTags | Self::DeleteStaged | Self::CreatePackage, _) => Scope::PackagesPublish,
             (Self::Triage | Self::Quarantine, _) => Scope::SecurityWrite,
-            (Self::ReadDirectory | Self::ReadGrants | Self::ReadOrgAudit | Self::ReadInvitations, _) => {
-                Scope::OrgsRead
-            }
+            (Self::ReadDirectory | Self::ReadGrants | Self::ReadOrgAudit | Self::ReadInvitations, _) => Scope::OrgsRead,
             (Self::Govern | Self::DeleteOrganization | Self::Receive, _) => Scope::OrgsWrite,
             (Self::Leave, _) => Scope::OrgsJoin,
             (Self::ManageOrgTokens, _) => Scope::TokensWrite,
@@ -147,6 +145,16 @@ impl Operation {
 pub enum Owner {
     User(UserId),
     Org(OrgId),
+}
+
+impl Owner {
+    /// The organization, if one owns it: its audit log holds what happens to the resource.
+    pub const fn org(self) -> Option<OrgId> {
+        match self {
+            Self::Org(id) => Some(id),
+            Self::User(_) => None,
+        }
+    }
 }
 
 /// Settings of the owning organization that change decisions.

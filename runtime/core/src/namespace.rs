@@ -155,8 +155,7 @@ fn key_of(ecosystem: Ecosystem, text: &str) -> Option<SmolStr> {
     let alnum = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     // Words of `inner` characters between single separators, alphanumeric at both ends.
     let words = |text: &str, separators: &[char]| {
-        !text.is_empty()
-            && text.split(separators).all(|word| !word.is_empty() && word.chars().all(alnum))
+        !text.is_empty() && text.split(separators).all(|word| !word.is_empty() && word.chars().all(alnum))
     };
     match ecosystem {
         Ecosystem::Npm => {
@@ -185,17 +184,13 @@ fn key_of(ecosystem: Ecosystem, text: &str) -> Option<SmolStr> {
         Ecosystem::Nuget => {
             let prefix = lower.strip_suffix('.')?;
             let legal = !prefix.is_empty()
-                && prefix.split(['.', '-']).all(|word| {
-                    !word.is_empty() && word.chars().all(|c| alnum(c) || c == '_')
-                });
+                && prefix.split(['.', '-']).all(|word| !word.is_empty() && word.chars().all(|c| alnum(c) || c == '_'));
             legal.then(|| lower.as_str().into())
         }
         Ecosystem::Pypi => {
             let prefix = lower.strip_suffix(['-', '_', '.'])?;
             let runs: Vec<&str> = prefix.split(['-', '_', '.']).filter(|part| !part.is_empty()).collect();
-            let legal = !runs.is_empty()
-                && prefix.starts_with(alnum)
-                && runs.iter().all(|run| run.chars().all(alnum));
+            let legal = !runs.is_empty() && prefix.starts_with(alnum) && runs.iter().all(|run| run.chars().all(alnum));
             legal.then(|| format_smolstr!("{}-", runs.join("-")))
         }
         Ecosystem::Cargo | Ecosystem::Rubygems => {
@@ -203,9 +198,9 @@ fn key_of(ecosystem: Ecosystem, text: &str) -> Option<SmolStr> {
             let prefix = lower.strip_suffix(['-', '_'])?;
             let legal = prefix.starts_with(alnum)
                 && prefix.ends_with(alnum)
-                && prefix.chars().all(|c| {
-                    alnum(c) || matches!(c, '-' | '_') || (c == '.' && ecosystem == Ecosystem::Rubygems)
-                });
+                && prefix
+                    .chars()
+                    .all(|c| alnum(c) || matches!(c, '-' | '_') || (c == '.' && ecosystem == Ecosystem::Rubygems));
             let separated: String =
                 prefix.chars().map(|c| if matches!(c, '-' | '_') { separator } else { c }).collect();
             legal.then(|| format_smolstr!("{separated}{separator}"))

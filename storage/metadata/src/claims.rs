@@ -98,11 +98,8 @@ impl Db {
                     .bind(filter.verified.is_none())
             };
         }
-        let rows = on_db!(self, |c| bound!(sqlx::query_as(SQL))
-            .bind(slice.limit)
-            .bind(slice.offset)
-            .fetch_all(c)
-            .await)?;
+        let rows =
+            on_db!(self, |c| bound!(sqlx::query_as(SQL)).bind(slice.limit).bind(slice.offset).fetch_all(c).await)?;
         Ok((rows, on_db!(self, |c| bound!(sqlx::query_scalar(COUNT)).fetch_one(c).await)?))
     }
 
@@ -125,8 +122,7 @@ impl Tx {
             return Ok(None);
         }
         let (sql, list) = (BY_KEYS.on(self.engine()), key_list(&keys));
-        let rows: Vec<ClaimRow> =
-            on_tx!(self, |c| sqlx::query_as(sql).bind(ecosystem).bind(list).fetch_all(c).await)?;
+        let rows: Vec<ClaimRow> = on_tx!(self, |c| sqlx::query_as(sql).bind(ecosystem).bind(list).fetch_all(c).await)?;
         Ok(rows.into_iter().next())
     }
 
@@ -150,8 +146,10 @@ impl Tx {
 
     /// A claim of somebody else that covers the namespace or lies inside it.
     pub async fn overlapping_claim(&mut self, namespace: &Namespace, owner: Owner) -> DbResult<Option<ClaimRow>> {
-        const INSIDE: &str = claim_columns!("WHERE n.ecosystem = $1 AND LENGTH(n.namespace_key) > $2 \
-             AND SUBSTR(n.namespace_key, 1, $3) = $4");
+        const INSIDE: &str = claim_columns!(
+            "WHERE n.ecosystem = $1 AND LENGTH(n.namespace_key) > $2 \
+             AND SUBSTR(n.namespace_key, 1, $3) = $4"
+        );
         let keys = namespace.covering_keys();
         let (sql, list) = (BY_KEYS.on(self.engine()), key_list(&keys));
         let mut rows: Vec<ClaimRow> =

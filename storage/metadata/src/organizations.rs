@@ -147,12 +147,8 @@ impl Db {
             "JOIN memberships m ON m.org_id = o.id AND m.user_id = $1 ORDER BY o.name, o.id LIMIT $2 OFFSET $3"
         );
         const COUNT: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM memberships WHERE user_id = $1";
-        let rows = on_db!(self, |c| sqlx::query_as(SQL)
-            .bind(user)
-            .bind(slice.limit)
-            .bind(slice.offset)
-            .fetch_all(c)
-            .await)?;
+        let rows =
+            on_db!(self, |c| sqlx::query_as(SQL).bind(user).bind(slice.limit).bind(slice.offset).fetch_all(c).await)?;
         Ok((rows, on_db!(self, |c| sqlx::query_scalar(COUNT).bind(user).fetch_one(c).await)?))
     }
 
@@ -191,12 +187,8 @@ impl Db {
             .bind(slice.offset)
             .fetch_all(c)
             .await)?;
-        let total = on_db!(self, |c| sqlx::query_scalar(COUNT)
-            .bind(org)
-            .bind(role)
-            .bind(pattern.as_str())
-            .fetch_one(c)
-            .await)?;
+        let total =
+            on_db!(self, |c| sqlx::query_scalar(COUNT).bind(org).bind(role).bind(pattern.as_str()).fetch_one(c).await)?;
         Ok((rows, total))
     }
 
@@ -222,8 +214,7 @@ impl Db {
             .bind(slice.offset)
             .fetch_all(c)
             .await)?;
-        let total =
-            on_db!(self, |c| sqlx::query_scalar(COUNT).bind(org).bind(inactive).bind(now).fetch_one(c).await)?;
+        let total = on_db!(self, |c| sqlx::query_scalar(COUNT).bind(org).bind(inactive).bind(now).fetch_one(c).await)?;
         Ok((rows, total))
     }
 
@@ -249,8 +240,7 @@ impl Db {
             .bind(slice.offset)
             .fetch_all(c)
             .await)?;
-        let total =
-            on_db!(self, |c| sqlx::query_scalar(COUNT).bind(user).bind(inactive).bind(now).fetch_one(c).await)?;
+        let total = on_db!(self, |c| sqlx::query_scalar(COUNT).bind(user).bind(inactive).bind(now).fetch_one(c).await)?;
         Ok((rows, total))
     }
 }
@@ -357,12 +347,8 @@ impl Tx {
     /// Removes a member, from the organization's teams too. `false` when there was none.
     pub async fn remove_member(&mut self, org: OrgId, user: UserId) -> DbResult<bool> {
         const SQL: &str = "DELETE FROM memberships WHERE org_id = $1 AND user_id = $2";
-        let done = on_tx!(self, |c| sqlx::query(SQL)
-            .bind(org)
-            .bind(user)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected()))?;
+        let done =
+            on_tx!(self, |c| sqlx::query(SQL).bind(org).bind(user).execute(c).await.map(|done| done.rows_affected()))?;
         Ok(done == 1)
     }
 

@@ -163,11 +163,7 @@ macro_rules! details_columns {
 
 impl Db {
     /// What a list may choose from, most downloaded first.
-    pub async fn packages_facts(
-        &self,
-        of: PackagesOf,
-        ecosystem: Option<Ecosystem>,
-    ) -> DbResult<Vec<PackageFactsRow>> {
+    pub async fn packages_facts(&self, of: PackagesOf, ecosystem: Option<Ecosystem>) -> DbResult<Vec<PackageFactsRow>> {
         let (sql, id) = match of {
             PackagesOf::User(id) => {
                 (facts_columns!("p.owner_user_id = $1 ORDER BY p.download_count DESC, p.normalized_name, p.id"), id.0)
@@ -256,14 +252,7 @@ impl Tx {
     ) -> DbResult<()> {
         const SQL: &str = "UPDATE packages SET is_quarantined = TRUE, quarantined_at = $2, quarantine_reason = $3, \
              quarantined_by_admin = $4 WHERE id = $1";
-        on_tx!(self, |c| sqlx::query(SQL)
-            .bind(id)
-            .bind(now)
-            .bind(reason)
-            .bind(by_admin)
-            .execute(c)
-            .await
-            .map(drop))?;
+        on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(now).bind(reason).bind(by_admin).execute(c).await.map(drop))?;
         Ok(())
     }
 

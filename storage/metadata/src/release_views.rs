@@ -192,8 +192,7 @@ impl Db {
              OR ($2 AND r.status IN ('quarantine', 'scanning')) OR ($3 AND r.status = 'deleted')) \
              AND (r.status = $4 OR $4 = '') ORDER BY r.sort_key DESC, r.sequence DESC LIMIT $5 OFFSET $6"
         );
-        const COUNT: &str =
-            concat!("SELECT CAST(COUNT(*) AS BIGINT) FROM releases r WHERE ", release_filter!());
+        const COUNT: &str = concat!("SELECT CAST(COUNT(*) AS BIGINT) FROM releases r WHERE ", release_filter!());
         let sql = if filter.by_version { BY_VERSION } else { BY_TIME };
         let status = filter.status.map_or("", ReleaseState::as_str);
         let rows = on_db!(self, |c| sqlx::query_as(sql)
@@ -216,9 +215,8 @@ impl Db {
     }
 
     pub async fn release_details(&self, package: PackageId, version_key: &str) -> DbResult<Option<ReleaseDetails>> {
-        const SQL: &str = details!(
-            "LEFT JOIN users u ON u.id = r.published_by WHERE r.package_id = $1 AND r.version_key = $2"
-        );
+        const SQL: &str =
+            details!("LEFT JOIN users u ON u.id = r.published_by WHERE r.package_id = $1 AND r.version_key = $2");
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(version_key).fetch_optional(c).await)?)
     }
 
@@ -420,13 +418,7 @@ impl Tx {
     }
 
     /// Sends a staged release to its scans: all of its artifacts are scanned (again).
-    pub async fn begin_scanning(
-        &mut self,
-        id: ReleaseId,
-        tags: &[String],
-        scans: i64,
-        now: Timestamp,
-    ) -> DbResult<()> {
+    pub async fn begin_scanning(&mut self, id: ReleaseId, tags: &[String], scans: i64, now: Timestamp) -> DbResult<()> {
         const ARTIFACTS: &str = "UPDATE artifacts SET scanned_with = NULL WHERE release_id = $1";
         const SQL: &str = "UPDATE releases SET status = 'scanning', scans_total = $2, scans_done = 0, blocked_by = '[]', \
              requested_tags = $3, updated_at = $4 WHERE id = $1";

@@ -27,12 +27,7 @@ impl RepositoryRow {
         owner_of(self.owner_user_id, self.owner_org_id)
     }
     pub fn access(&self, relation: Relation) -> RepositoryAccess {
-        RepositoryAccess {
-            id: self.id,
-            owner: self.owner(),
-            visibility: self.visibility,
-            relation,
-        }
+        RepositoryAccess { id: self.id, owner: self.owner(), visibility: self.visibility, relation }
     }
 }
 
@@ -250,8 +245,7 @@ impl Tx {
 
     /// Hands a repository to an organization; it is nobody's default any more.
     pub async fn set_repository_owner(&mut self, id: RepositoryId, org: OrgId, now: Timestamp) -> DbResult<()> {
-        const DEFAULT: &str =
-            "UPDATE organizations SET default_repository_id = NULL WHERE default_repository_id = $1";
+        const DEFAULT: &str = "UPDATE organizations SET default_repository_id = NULL WHERE default_repository_id = $1";
         const SQL: &str =
             "UPDATE repositories SET owner_user_id = NULL, owner_org_id = $2, updated_at = $3 WHERE id = $1";
         on_tx!(self, |c| sqlx::query(DEFAULT).bind(id).execute(c).await.map(drop))?;
@@ -270,11 +264,7 @@ impl Tx {
 
     /// Records that what people may see of every package in a repository changed; returns the packages with
     /// their owners, for their search documents.
-    pub async fn touch_packages_of(
-        &mut self,
-        id: RepositoryId,
-        now: Timestamp,
-    ) -> DbResult<Vec<(PackageId, Owner)>> {
+    pub async fn touch_packages_of(&mut self, id: RepositoryId, now: Timestamp) -> DbResult<Vec<(PackageId, Owner)>> {
         const SQL: &str = "UPDATE packages SET revision = revision + 1, updated_at = $2 WHERE repository_id = $1 \
              RETURNING id, ecosystem, normalized_name, owner_user_id, owner_org_id";
         let rows: Vec<(PackageId, Ecosystem, String, Option<UserId>, Option<OrgId>)> =

@@ -215,10 +215,7 @@ impl Standings {
 }
 
 /// The grants that the owner's own teams hold.
-fn counting(
-    owner: Owner,
-    grants: Option<&Vec<(OrgId, TeamPermission)>>,
-) -> impl Iterator<Item = TeamPermission> + '_ {
+fn counting(owner: Owner, grants: Option<&Vec<(OrgId, TeamPermission)>>) -> impl Iterator<Item = TeamPermission> + '_ {
     let all = grants.into_iter().flatten();
     all.filter(move |(org, _)| owner == Owner::Org(*org)).map(|(_, permission)| *permission)
 }

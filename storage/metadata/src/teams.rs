@@ -143,12 +143,8 @@ macro_rules! list_grants {
     ($db:expr, $team:expr, $slice:expr, $row:ty, $sql:expr, $count:expr) => {{
         const SQL: &str = $sql;
         const COUNT: &str = $count;
-        let rows: Vec<GrantRow<$row>> = on_db!($db, |c| sqlx::query_as(SQL)
-            .bind($team)
-            .bind($slice.limit)
-            .bind($slice.offset)
-            .fetch_all(c)
-            .await)?;
+        let rows: Vec<GrantRow<$row>> =
+            on_db!($db, |c| sqlx::query_as(SQL).bind($team).bind($slice.limit).bind($slice.offset).fetch_all(c).await)?;
         let total: i64 = on_db!($db, |c| sqlx::query_scalar(COUNT).bind($team).fetch_one(c).await)?;
         Ok((rows.into_iter().map(GrantRow::into_grant).collect::<DbResult<_>>()?, total))
     }};
@@ -315,12 +311,8 @@ impl Tx {
 
     pub async fn remove_team_member(&mut self, team: TeamId, user: UserId) -> DbResult<bool> {
         const SQL: &str = "DELETE FROM team_members WHERE team_id = $1 AND user_id = $2";
-        let done = on_tx!(self, |c| sqlx::query(SQL)
-            .bind(team)
-            .bind(user)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected()))?;
+        let done =
+            on_tx!(self, |c| sqlx::query(SQL).bind(team).bind(user).execute(c).await.map(|done| done.rows_affected()))?;
         Ok(done == 1)
     }
 

@@ -83,8 +83,7 @@ impl Tx {
     ) -> DbResult<Option<TrustedPublisherRow>> {
         const FIND: &str = publisher_columns!("WHERE package_id = $1 AND id = $2");
         const SQL: &str = "DELETE FROM trusted_publishers WHERE id = $1";
-        const TOKENS: &str =
-            "UPDATE tokens SET revoked_at = $2 WHERE trusted_publisher_id = $1 AND revoked_at IS NULL";
+        const TOKENS: &str = "UPDATE tokens SET revoked_at = $2 WHERE trusted_publisher_id = $1 AND revoked_at IS NULL";
         let found: Option<TrustedPublisherRow> =
             on_tx!(self, |c| sqlx::query_as(FIND).bind(package).bind(id).fetch_optional(c).await)?;
         if found.is_some() {

@@ -30,7 +30,8 @@ pub fn required_name(fields: &mut Fields) -> String {
 pub fn required_slug(fields: &mut Fields) -> String {
     let Some(slug) = fields.text("slug") else { return String::new() };
     if !is_slug(&slug) {
-        fields.report("slug", "must be 1 to 64 lower-case letters, digits, `-` or `_`, starting with a letter or digit");
+        fields
+            .report("slug", "must be 1 to 64 lower-case letters, digits, `-` or `_`, starting with a letter or digit");
     }
     slug
 }

@@ -83,7 +83,12 @@ impl ApiSettings {
 
 impl Default for ApiSettings {
     fn default() -> Self {
-        Self { base_url: "http://127.0.0.1:3000".into(), json_body_bytes: 1 << 20, require_login: false, artifact_bytes: Vec::new() }
+        Self {
+            base_url: "http://127.0.0.1:3000".into(),
+            json_body_bytes: 1 << 20,
+            require_login: false,
+            artifact_bytes: Vec::new(),
+        }
     }
 }
 

@@ -156,7 +156,8 @@ async fn create(
     };
     fields.finish()?;
     if is_foreign {
-        let error = RegistryError::conflict("unsupported_repository_kind", "proxy and virtual repositories are not offered");
+        let error =
+            RegistryError::conflict("unsupported_repository_kind", "proxy and virtual repositories are not offered");
         return Err(error.into());
     }
     let view = state.registry.create_repository(who, new, &origin).await?;
@@ -165,16 +166,13 @@ async fn create(
 
 /// Kinds that other registries have.
 fn is_foreign_kind(fields: &Fields) -> bool {
-    fields.raw("kind").and_then(Value::as_str).is_some_and(|kind| {
-        ["proxy", "virtual"].iter().any(|foreign| kind.trim().eq_ignore_ascii_case(foreign))
-    })
+    fields
+        .raw("kind")
+        .and_then(Value::as_str)
+        .is_some_and(|kind| ["proxy", "virtual"].iter().any(|foreign| kind.trim().eq_ignore_ascii_case(foreign)))
 }
 
-async fn show(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path(slug): Path<String>,
-) -> Result<Response, Problem> {
+async fn show(State(state): State<ApiState>, caller: Caller, Path(slug): Path<String>) -> Result<Response, Problem> {
     let view = state.registry.repository(&caller.0, &slug).await?;
     Ok(revision(&view.details.row).on(Json(object(&view))))
 }

@@ -35,7 +35,9 @@ pub fn routes() -> Routes {
         .get(
             "/users/me/organizations",
             super::orgs::own,
-            signed_in("The caller's organizations, by name").list("organizations", "OrgSummary", 20).problem(404, "not_found"),
+            signed_in("The caller's organizations, by name")
+                .list("organizations", "OrgSummary", 20)
+                .problem(404, "not_found"),
         )
         .get("/users/{username}", profile, public("A person's public profile").answer(200, "UserPublic"))
         .patch(

@@ -172,7 +172,6 @@ impl Server {
     }
 }
 
-
 /// A request being put together.
 #[must_use = "nothing is sent before `send` or `expect`"]
 pub struct Call {

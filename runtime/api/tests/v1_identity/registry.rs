@@ -51,7 +51,6 @@ fn settings() -> Settings {
         },
         cargo_auth_required: false,
         require_login: false,
-        node_timeout: Duration::from_secs(15),
         oidc_issuers: Vec::new(),
         claims_by_admins_only: false,
     }

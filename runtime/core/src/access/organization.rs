@@ -52,9 +52,7 @@ pub(super) fn decide_organization(actor: &Principal, operation: Operation, org: 
         | Operation::CreateClaim
         | Operation::ManageOrgTokens
         | Operation::Receive => (governs, Permission::OrgAdmin),
-        Operation::TransferOrganization | Operation::DeleteOrganization => {
-            (role == Some(Owner), Permission::OrgOwner)
-        }
+        Operation::TransferOrganization | Operation::DeleteOrganization => (role == Some(Owner), Permission::OrgOwner),
         // Nothing else can be done to an organization.
         _ => (false, Permission::OrgOwner),
     };

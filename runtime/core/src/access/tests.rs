@@ -197,11 +197,10 @@ fn organization_table() {
     assert_eq!(org_row(ReadDirectory, |org| org.directory_is_private = true), "yy3331");
     // Without a second factor members still read and leave.
     let mfa = |org: &mut OrganizationAccess| org.rules.mfa_required = true;
-    assert_eq!((org_row(Govern, mfa), org_row(ReadGrants, mfa), org_row(Leave, mfa)), (
-        "333331".to_owned(),
-        "yyy331".to_owned(),
-        "3yyy41".to_owned()
-    ));
+    assert_eq!(
+        (org_row(Govern, mfa), org_row(ReadGrants, mfa), org_row(Leave, mfa)),
+        ("333331".to_owned(), "yyy331".to_owned(), "3yyy41".to_owned())
+    );
 }
 
 #[test]

@@ -62,8 +62,7 @@ impl Registry {
         }
         change.tx.resolve_finding(finding, resolved, note).await?;
         let after = change.tx.finding_of(change.head.id, finding).await?.ok_or(RegistryError::NotFound)?;
-        let action =
-            if is_resolved { AuditAction::SecurityFindingResolve } else { AuditAction::SecurityFindingReopen };
+        let action = if is_resolved { AuditAction::SecurityFindingResolve } else { AuditAction::SecurityFindingReopen };
         let entry = change
             .audit(action)
             .with("finding_id", finding.to_string())

@@ -17,7 +17,7 @@ use publaryn_publish::{Creation, Wish, check_visibility, create_package};
 use serde_json::{Map, Value, json};
 
 use super::PackageAccessed;
-use crate::{Registry, governance::org_of};
+use crate::Registry;
 
 /// A package to be created; the values passed their rules.
 #[derive(Debug, Clone)]
@@ -160,7 +160,11 @@ impl Registry {
         self.page_of(who, package).await
     }
 
-    pub(super) async fn page_of(&self, who: &Principal, package: PackageAccessed) -> Result<PackageView, RegistryError> {
+    pub(super) async fn page_of(
+        &self,
+        who: &Principal,
+        package: PackageAccessed,
+    ) -> Result<PackageView, RegistryError> {
         let may = |operation| package.permits(who, operation);
         let governs = match &who.who {
             Who::User(_) => package.access.relation.role.is_some_and(publaryn_core::OrgRole::governs),
@@ -224,7 +228,7 @@ impl Registry {
         tx.enqueue(&publaryn_publish::index_job(created.head.id, created.head.owner)).await?;
         let entry = AuditEntry::by(who, AuditAction::PackageCreate)
             .package(created.head.id)
-            .org(org_of(created.head.owner))
+            .org(created.head.owner.org())
             .from_client(origin)
             .with("ecosystem", new.ecosystem.as_str())
             .with("name", new.name.display())
@@ -273,7 +277,8 @@ impl Registry {
             change.tx.append_audit(&entry, change.now).await?;
         }
         let fields: Vec<&str> = changes.keys().map(String::as_str).collect();
-        let entry = change.audit(AuditAction::PackageUpdate).with("changed_fields", json!(fields)).with("changes", changes);
+        let entry =
+            change.audit(AuditAction::PackageUpdate).with("changed_fields", json!(fields)).with("changes", changes);
         change.commit(entry).await?;
         self.page_after(who, details.id).await
     }
@@ -441,8 +446,7 @@ fn changes(before: &PackageTexts, after: &PackageTexts) -> Map<String, Value> {
     pairs
         .filter(|((_, before), (_, after))| before != after)
         .map(|((name, before), (_, after))| {
-            let change =
-                if name == "readme" { json!({}) } else { json!({"before": before, "after": after}) };
+            let change = if name == "readme" { json!({}) } else { json!({"before": before, "after": after}) };
             (name.to_owned(), change)
         })
         .collect()

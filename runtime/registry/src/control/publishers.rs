@@ -41,9 +41,8 @@ impl Registry {
     ) -> Result<TrustedPublisherRow, RegistryError> {
         let mut change = self.change_package(who, ecosystem, normalized, Operation::Administer, origin).await?;
         // Tokens minted through it act for a person.
-        let creator = require_user(who).map_err(|_| {
-            RegistryError::Denied(publaryn_core::access::Denial::CredentialNotAccepted)
-        })?;
+        let creator = require_user(who)
+            .map_err(|_| RegistryError::Denied(publaryn_core::access::Denial::CredentialNotAccepted))?;
         if !self.0.settings.oidc_issuers.contains(&new.issuer) {
             let message = "is not an issuer this server trusts";
             return Err(RegistryError::invalid_member("issuer", "issuer_not_allowed", message));

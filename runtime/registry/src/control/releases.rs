@@ -199,12 +199,14 @@ impl Registry {
         if !change.tx.insert_draft(id, package, &new.version, is_prerelease, &new.texts, by, now).await? {
             let taken = change.tx.release_details(package, new.version.unique_key()).await?;
             if taken.is_some_and(|taken| taken.summary.status == ReleaseState::Deleted) {
-                return Err(RegistryError::conflict("version_reserved", "that version was deleted; its number stays taken"));
+                return Err(RegistryError::conflict(
+                    "version_reserved",
+                    "that version was deleted; its number stays taken",
+                ));
             }
             return Err(RegistryError::VersionExists(new.version.to_string()));
         }
-        let entry =
-            change.audit(AuditAction::ReleaseCreate).release(id).with("version", new.version.as_str());
+        let entry = change.audit(AuditAction::ReleaseCreate).release(id).with("version", new.version.as_str());
         change.commit_quietly(entry).await?;
         self.release_after(who, package, new.version.unique_key()).await
     }
@@ -441,13 +443,13 @@ impl Registry {
                 change.tx.enqueue(&ScanArtifact::job(artifact.id, change.head.owner)).await?;
             }
             scans_started = artifacts.len();
-            if let publaryn_core::principal::Credential::Token(token, publaryn_core::TokenKind::Publish) = who.credential {
+            if let publaryn_core::principal::Credential::Token(token, publaryn_core::TokenKind::Publish) =
+                who.credential
+            {
                 change.tx.use_up_token(token, change.now).await?;
             }
-            let entry = change
-                .audit(AuditAction::ReleasePublish)
-                .release(id)
-                .with("version", release.summary.version.as_str());
+            let entry =
+                change.audit(AuditAction::ReleasePublish).release(id).with("version", release.summary.version.as_str());
             change.commit_quietly(entry).await?;
         } else {
             drop(change);
@@ -486,12 +488,7 @@ impl Registry {
     }
 }
 
-fn stages(
-    release: &ReleaseDetails,
-    jobs: &[PipelineJob],
-    blocked_by: &[FindingId],
-    is_indexed: bool,
-) -> Vec<Stage> {
+fn stages(release: &ReleaseDetails, jobs: &[PipelineJob], blocked_by: &[FindingId], is_indexed: bool) -> Vec<Stage> {
     use StageState::{Blocked, Done, Failed, Running, Waiting};
     let summary = &release.summary;
     let (is_live, is_scanning) = (summary.status.is_live(), summary.status == ReleaseState::Scanning);

@@ -43,7 +43,11 @@ impl ControlSearch {
 
 impl Registry {
     /// Searches what `who` may discover now.
-    pub async fn search_packages(&self, who: &Principal, request: SearchRequest) -> Result<ControlSearch, RegistryError> {
+    pub async fn search_packages(
+        &self,
+        who: &Principal,
+        request: SearchRequest,
+    ) -> Result<ControlSearch, RegistryError> {
         let Some(query) = self.resolve_filters(who, request).await? else { return Ok(ControlSearch::NOTHING) };
         let audience = self.audience(who).await?;
         let page = self.0.search.query(&query, &audience).await;

@@ -55,8 +55,7 @@ impl Registry {
         change.tx.transfer_package(id, receiver.id, destination.as_ref().map(|row| row.id)).await?;
         let revoked = change.tx.revoke_grants_on(GrantTarget::Package(id)).await?;
         let tokens = change.tx.revoke_foreign_package_tokens(id, receiver.id, now).await?;
-        let repository_slug =
-            destination.map_or_else(|| details.repository_slug.clone(), |row| row.slug);
+        let repository_slug = destination.map_or_else(|| details.repository_slug.clone(), |row| row.slug);
         let entry = change
             .audit(AuditAction::PackageTransfer)
             .with("name", details.name.as_str())

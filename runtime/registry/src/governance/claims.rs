@@ -2,7 +2,7 @@
 
 use publaryn_core::{
     ClaimId, Namespace, Operation, Principal, RegistryError, Timestamp,
-    access::{Denial, Owner, Resource, permits, refuse_early, ResourceKind},
+    access::{Denial, Owner, Resource, ResourceKind, permits, refuse_early},
     audit::{AuditAction, AuditEntry, ClientOrigin},
     decide,
 };
@@ -15,7 +15,6 @@ use publaryn_metadata::{
 };
 use publaryn_publish::fold_name;
 
-use super::org_of;
 use crate::Registry;
 
 /// A claim as a caller sees it.
@@ -148,12 +147,7 @@ impl Registry {
     }
 
     /// Deletes a claim with the grants on it. Packages stay where they are.
-    pub async fn delete_claim(
-        &self,
-        who: &Principal,
-        id: ClaimId,
-        origin: &ClientOrigin,
-    ) -> Result<(), RegistryError> {
+    pub async fn delete_claim(&self, who: &Principal, id: ClaimId, origin: &ClientOrigin) -> Result<(), RegistryError> {
         let (mut tx, row) = self.change_claim(who, id, Operation::Administer).await?;
         tx.delete_claim(id).await?;
         let entry = claim_entry(who, AuditAction::NamespaceClaimDelete, &row, origin);
@@ -226,7 +220,7 @@ impl Registry {
 
 fn claim_entry(who: &Principal, action: AuditAction, row: &ClaimRow, origin: &ClientOrigin) -> AuditEntry {
     AuditEntry::by(who, action)
-        .org(org_of(row.owner()))
+        .org(row.owner().org())
         .from_client(origin)
         .with("namespace_claim_id", row.id.to_string())
         .with("ecosystem", row.ecosystem.as_str())

@@ -83,8 +83,7 @@ impl Registry {
         origin: &ClientOrigin,
     ) -> Result<(), RegistryError> {
         let is_self = who.user().is_some_and(|user| user.username.eq_ignore_ascii_case(username));
-        let operation =
-            if is_self && who.allows(Scope::OrgsJoin) { Operation::Leave } else { Operation::Govern };
+        let operation = if is_self && who.allows(Scope::OrgsJoin) { Operation::Leave } else { Operation::Govern };
         self.organization_for(who, slug, operation).await?;
         // A disabled account may be removed, too.
         let target = self.0.db.user_by_name(&username.to_ascii_lowercase()).await?.ok_or(RegistryError::NotFound)?;

@@ -95,12 +95,7 @@ impl Registry {
     ///
     /// # Errors
     /// `NotFound` without such an organization, `Denied` when the caller is not owner or admin there.
-    pub(crate) async fn receiver(
-        &self,
-        who: &Principal,
-        slug: &str,
-        tx: &mut Tx,
-    ) -> Result<OrgRow, RegistryError> {
+    pub(crate) async fn receiver(&self, who: &Principal, slug: &str, tx: &mut Tx) -> Result<OrgRow, RegistryError> {
         let org = tx.lock_organization(slug).await?.ok_or(RegistryError::NotFound)?;
         let access = tx.organization_access(org.id, who).await?.ok_or(RegistryError::NotFound)?;
         self.allow(who, decide(who, Operation::Receive, Resource::Organization(&access)))?;
@@ -150,13 +145,5 @@ impl Registry {
     /// An active account by user name, ignoring case.
     pub(crate) async fn active_user(&self, username: &str) -> Result<UserRow, RegistryError> {
         self.identity().user_by_name(username).await
-    }
-}
-
-/// The organization of an owner, for audit entries.
-pub(crate) fn org_of(owner: Owner) -> Option<OrgId> {
-    match owner {
-        Owner::Org(id) => Some(id),
-        Owner::User(_) => None,
     }
 }

@@ -15,7 +15,6 @@ use publaryn_metadata::{
 use publaryn_publish::index_job;
 use serde_json::{Map, Value, json};
 
-use super::org_of;
 use crate::Registry;
 
 /// A repository as a caller sees it.
@@ -312,11 +311,7 @@ async fn reindex(tx: &mut Tx, repository: RepositoryId, now: Timestamp) -> Resul
 
 fn changes(before: &RepositoryRow, after: &RepositoryRow) -> Map<String, Value> {
     let fields = |row: &RepositoryRow| {
-        [
-            ("name", json!(row.name)),
-            ("description", json!(row.description)),
-            ("visibility", json!(row.visibility)),
-        ]
+        [("name", json!(row.name)), ("description", json!(row.description)), ("visibility", json!(row.visibility))]
     };
     let pairs = fields(before).into_iter().zip(fields(after));
     pairs
@@ -327,7 +322,7 @@ fn changes(before: &RepositoryRow, after: &RepositoryRow) -> Map<String, Value> 
 
 fn repository_entry(who: &Principal, action: AuditAction, row: &RepositoryRow, origin: &ClientOrigin) -> AuditEntry {
     AuditEntry::by(who, action)
-        .org(org_of(row.owner()))
+        .org(row.owner().org())
         .from_client(origin)
         .with("repository_id", row.id.to_string())
         .with("repository_slug", row.slug.as_str())

@@ -42,12 +42,7 @@ impl OrgChange<'_> {
 
 impl Registry {
     /// Teams of an organization, by name.
-    pub async fn teams(
-        &self,
-        who: &Principal,
-        slug: &str,
-        slice: Slice,
-    ) -> Result<(Vec<TeamRow>, i64), RegistryError> {
+    pub async fn teams(&self, who: &Principal, slug: &str, slice: Slice) -> Result<(Vec<TeamRow>, i64), RegistryError> {
         let org = self.organization_for(who, slug, Operation::ReadDirectory).await?;
         Ok(self.0.db.teams(org.id, slice).await?)
     }

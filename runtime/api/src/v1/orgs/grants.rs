@@ -162,8 +162,7 @@ impl GrantPlace {
         state.registry.team(who, &self.slug, &self.team, Operation::Govern).await?;
         let permissions = permissions(&mut fields, matches!(self.on, GrantOn::Claim(_)));
         fields.finish()?;
-        let grant =
-            state.registry.grant(who, &self.slug, &self.team, &self.on, permissions, &origin.0).await?;
+        let grant = state.registry.grant(who, &self.slug, &self.team, &self.on, permissions, &origin.0).await?;
         let (key, resource) = match &grant.on {
             GrantedResource::Package(package) => ("package", package_label(package)),
             GrantedResource::Repository(repository) => ("repository", repository_label(repository)),

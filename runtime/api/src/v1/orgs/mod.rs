@@ -13,9 +13,5 @@ use super::route::Routes;
 pub use profile::own;
 
 pub fn routes() -> Routes {
-    profile::routes()
-        .with(members::routes())
-        .with(invitations::routes())
-        .with(teams::routes())
-        .with(grants::routes())
+    profile::routes().with(members::routes()).with(invitations::routes()).with(teams::routes()).with(grants::routes())
 }

@@ -87,8 +87,11 @@ pub fn routes() -> Routes {
         .get(
             "/orgs/{slug}/repositories",
             repositories,
-            public("Repositories of an organization that the caller may see, by slug")
-                .list("repositories", "Repository", 20),
+            public("Repositories of an organization that the caller may see, by slug").list(
+                "repositories",
+                "Repository",
+                20,
+            ),
         )
 }
 

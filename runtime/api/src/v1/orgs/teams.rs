@@ -29,7 +29,9 @@ pub fn routes() -> Routes {
         .get(
             "/orgs/{slug}/teams",
             list,
-            scoped(Scope::OrgsRead, "Teams of an organization, by name").list("teams", "Team", 100).problem(403, refused),
+            scoped(Scope::OrgsRead, "Teams of an organization, by name")
+                .list("teams", "Team", 100)
+                .problem(403, refused),
         )
         .post(
             "/orgs/{slug}/teams",

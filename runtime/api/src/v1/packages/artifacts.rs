@@ -100,12 +100,15 @@ async fn upload(
     let kind = query.text("kind").and_then(|word| word.parse::<ArtifactKind>().ok());
     let kind = kind.ok_or_else(|| unprocessable_parameter("kind", "must be an artifact kind"))?;
     if !is_filename(&filename) {
-        return Err(unprocessable_parameter("filename", "must be 1 to 255 bytes without `/`, `\\` or control characters"));
+        return Err(unprocessable_parameter(
+            "filename",
+            "must be 1 to 255 bytes without `/`, `\\` or control characters",
+        ));
     }
     let sha256 = match query.text("sha256") {
         None => None,
         Some(text) => {
-            let digest: Result<Digest, _> = text.to_ascii_lowercase().parse();
+            let digest = Digest::from_hex(text);
             Some(digest.map_err(|_| unprocessable_parameter("sha256", "must be a SHA-256 digest in hex"))?)
         }
     };
@@ -183,19 +186,15 @@ async fn download(
 ) -> Result<Response, Problem> {
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
     let version = version_in(&state, ecosystem, &version)?;
-    let found =
-        state.registry.artifact_bytes(&caller.0, ecosystem, name.canonical(), &version, &filename).await?;
+    let found = state.registry.artifact_bytes(&caller.0, ecosystem, name.canonical(), &version, &filename).await?;
     let digest = found.servable.sha256();
     // Here the tag names its algorithm, natively it does not.
     let headers = with_plain_tags(headers);
     let mut response = respond_artifact(&state.registry, found.servable, &method, &headers).await?;
     if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
         let range = response.headers().get(header::CONTENT_RANGE).cloned();
-        let problem = Problem::new(
-            StatusCode::RANGE_NOT_SATISFIABLE,
-            "range_not_satisfiable",
-            "the file has no such bytes",
-        );
+        let problem =
+            Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "the file has no such bytes");
         let mut response = problem.into_response();
         if let Some(range) = range {
             response.headers_mut().insert(header::CONTENT_RANGE, range);
@@ -223,7 +222,8 @@ async fn download(
 /// `"sha256:<hex>"` in conditions becomes `"<hex>"`.
 fn with_plain_tags(mut headers: HeaderMap) -> HeaderMap {
     for name in [header::IF_NONE_MATCH, header::IF_RANGE] {
-        let plain = headers.get(&name).and_then(|value| value.to_str().ok()).map(|text| text.replace("\"sha256:", "\""));
+        let plain =
+            headers.get(&name).and_then(|value| value.to_str().ok()).map(|text| text.replace("\"sha256:", "\""));
         if let Some(value) = plain.and_then(|text| HeaderValue::from_str(&text).ok()) {
             headers.insert(name, value);
         }
@@ -233,8 +233,10 @@ fn with_plain_tags(mut headers: HeaderMap) -> HeaderMap {
 
 /// `attachment` with the name, also where it is not ASCII (RFC 6266, RFC 8187).
 fn disposition(filename: &str) -> String {
-    let plain: String =
-        filename.chars().map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%') { c } else { '_' }).collect();
+    let plain: String = filename
+        .chars()
+        .map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%') { c } else { '_' })
+        .collect();
     let encoded: String = filename
         .bytes()
         .map(|b| {

@@ -91,7 +91,6 @@ async fn triage(
     }
     let Some(is_resolved) = is_resolved else { return Err(refused(fields.finish())) };
     fields.finish()?;
-    let row =
-        state.registry.triage(who, ecosystem, name, finding, is_resolved, note.as_deref(), &origin).await?;
+    let row = state.registry.triage(who, ecosystem, name, finding, is_resolved, note.as_deref(), &origin).await?;
     Ok(Json(objects::finding(&row)).into_response())
 }

@@ -183,8 +183,8 @@ async fn create(
         state.registry.may_change_repository(who, slug, Operation::CreatePackage).await?;
     }
     let ecosystem = input::required_ecosystem(&mut fields);
-    let name = fields.text("name").zip(ecosystem).and_then(|(text, ecosystem)| {
-        match (state.parse_name)(ecosystem, &text) {
+    let name =
+        fields.text("name").zip(ecosystem).and_then(|(text, ecosystem)| match (state.parse_name)(ecosystem, &text) {
             Ok(name) => Some(name),
             Err(RegistryError::Invalid { code, message }) => {
                 fields.problem(FieldProblem::in_body("name", code, message));
@@ -194,8 +194,7 @@ async fn create(
                 fields.report("ecosystem", error.to_string());
                 None
             }
-        }
-    });
+        });
     let visibility: Option<Visibility> = fields.word("visibility");
     let texts = texts(&mut fields);
     let (Some(ecosystem), Some(name), Some(repository_slug)) = (ecosystem, name, slug) else {
@@ -245,7 +244,8 @@ fn keywords(fields: &mut Fields) -> Option<Vec<String>> {
         !word.is_empty() && word.chars().count() <= MAX_KEYWORD_CHARS && !word.chars().any(char::is_control)
     };
     if words.len() > MAX_KEYWORDS || !words.iter().all(is_legal) {
-        fields.report("keywords", format!("must be at most {MAX_KEYWORDS} words of 1 to {MAX_KEYWORD_CHARS} characters"));
+        fields
+            .report("keywords", format!("must be at most {MAX_KEYWORDS} words of 1 to {MAX_KEYWORD_CHARS} characters"));
     }
     Some(words)
 }
@@ -296,8 +296,7 @@ async fn update(
     };
     fields.finish()?;
     let check = |details: &PackageDetails| if_match.check(&revision(details));
-    let page =
-        state.registry.update_package(who, ecosystem, name.canonical(), patch, check, &origin).await?;
+    let page = state.registry.update_package(who, ecosystem, name.canonical(), patch, check, &origin).await?;
     Ok(revision(&page.details).on(Json(with_message(objects::package(&page), "package updated"))))
 }
 
@@ -377,8 +376,7 @@ async fn quarantine(
     }
     let Some(reason) = reason else { return Err(refused(fields.finish())) };
     fields.finish()?;
-    let page =
-        state.registry.quarantine_package(who, ecosystem, name.canonical(), &reason, &origin).await?;
+    let page = state.registry.quarantine_package(who, ecosystem, name.canonical(), &reason, &origin).await?;
     Ok(shown(&page))
 }
 

@@ -28,8 +28,11 @@ pub fn routes() -> Routes {
         .get(
             "/packages/{ecosystem}/{name}/trusted-publishers",
             list,
-            public("Workloads that may publish a package, oldest first")
-                .list("trusted_publishers", "TrustedPublisher", 100),
+            public("Workloads that may publish a package, oldest first").list(
+                "trusted_publishers",
+                "TrustedPublisher",
+                100,
+            ),
         )
         .post(
             "/packages/{ecosystem}/{name}/trusted-publishers",

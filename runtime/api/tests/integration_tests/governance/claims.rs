@@ -11,15 +11,33 @@ async fn namespaces_are_claimed_once() {
         let made = claim(json!({"ecosystem": "npm", "namespace": "@Acme", "owner_org_id": acme["id"]}));
         let made = made.bearer(&ada.token).expect(201).await.body;
         let expected = [
-            "can_manage", "can_transfer", "created_at", "ecosystem", "id", "is_verified", "namespace", "owner_org_id",
-            "owner_org_slug", "owner_user_id", "owner_username",
+            "can_manage",
+            "can_transfer",
+            "created_at",
+            "ecosystem",
+            "id",
+            "is_verified",
+            "namespace",
+            "owner_org_id",
+            "owner_org_slug",
+            "owner_user_id",
+            "owner_username",
         ];
         assert_eq!(members(&made), expected);
         assert_eq!((&made["owner_org_slug"], &made["can_manage"]), (&json!("acme"), &json!(true)));
-        claim(json!({"ecosystem": "npm", "namespace": "@acme"})).bearer(&ada.token).problem(409, "already_exists").await;
-        claim(json!({"ecosystem": "bun", "namespace": "@ACME"})).bearer(&eve.token).problem(409, "already_exists").await;
+        claim(json!({"ecosystem": "npm", "namespace": "@acme"}))
+            .bearer(&ada.token)
+            .problem(409, "already_exists")
+            .await;
+        claim(json!({"ecosystem": "bun", "namespace": "@ACME"}))
+            .bearer(&eve.token)
+            .problem(409, "already_exists")
+            .await;
         claim(json!({"ecosystem": "npm", "namespace": "acme"})).bearer(&eve.token).problem(422, "invalid_name").await;
-        claim(json!({"ecosystem": "npm", "namespace": "@security"})).bearer(&eve.token).problem(422, "reserved_name").await;
+        claim(json!({"ecosystem": "npm", "namespace": "@security"}))
+            .bearer(&eve.token)
+            .problem(422, "reserved_name")
+            .await;
         claim(json!({"ecosystem": "npm"})).bearer(&eve.token).problem(422, "validation_failed").await;
         let both = json!({"ecosystem": "npm", "namespace": "@x", "owner_org_id": acme["id"], "owner_user_id": ada.id});
         claim(both).bearer(&ada.token).problem(422, "validation_failed").await;
@@ -62,7 +80,11 @@ async fn a_claim_does_not_take_in_packages_of_others() {
         server.post("/v1/namespaces", claim).bearer(&eve.token).expect(201).await;
         // A name next to the namespace is not in it.
         server.npm_published(&eve.token, "@acmf/tool", "1.0.0").await;
-        server.post("/v1/namespaces", json!({"ecosystem": "npm", "namespace": "@acme-x"})).bearer(&ada.token).expect(201).await;
+        server
+            .post("/v1/namespaces", json!({"ecosystem": "npm", "namespace": "@acme-x"}))
+            .bearer(&ada.token)
+            .expect(201)
+            .await;
     })
     .await;
 }

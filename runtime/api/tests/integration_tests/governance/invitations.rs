@@ -17,8 +17,17 @@ async fn people_are_invited_and_answer() {
         let sent = invite(json!({"username_or_email": "Bob@example.com", "role": "publisher"}));
         let sent = sent.bearer(&ada.token).expect(201).await.body;
         let expected = [
-            "accepted_at", "created_at", "declined_at", "expires_at", "id", "invited_by", "invited_user", "org_slug",
-            "revoked_at", "role", "status",
+            "accepted_at",
+            "created_at",
+            "declined_at",
+            "expires_at",
+            "id",
+            "invited_by",
+            "invited_user",
+            "org_slug",
+            "revoked_at",
+            "role",
+            "status",
         ];
         assert_eq!(members(&sent), expected);
         assert_eq!((&sent["status"], &sent["role"]), (&json!("pending"), &json!("publisher")));
@@ -34,12 +43,20 @@ async fn people_are_invited_and_answer() {
 
         let own = server.get("/v1/org-invitations").bearer(&bob.token).expect(200).await.body;
         let mine = &own["invitations"][0];
-        assert_eq!(members(mine), ["actionable", "created_at", "expires_at", "id", "invited_by", "org", "role", "status"]);
+        assert_eq!(
+            members(mine),
+            ["actionable", "created_at", "expires_at", "id", "invited_by", "org", "role", "status"]
+        );
         assert_eq!((&mine["org"]["slug"], &mine["actionable"]), (&json!("acme"), &json!(true)));
-        let answer = |id: &Value, what: &str| server.post(format!("/v1/org-invitations/{}/{what}", text(id)), json!({}));
+        let answer =
+            |id: &Value, what: &str| server.post(format!("/v1/org-invitations/{}/{what}", text(id)), json!({}));
         answer(&sent["id"], "accept").bearer(&eve.token).problem(404, "not_found").await;
         answer(&sent["id"], "accept").problem(401, "unauthenticated").await;
-        server.post("/v1/org-invitations/x/accept", json!({})).bearer(&eve.token).problem(400, "malformed_request").await;
+        server
+            .post("/v1/org-invitations/x/accept", json!({}))
+            .bearer(&eve.token)
+            .problem(400, "malformed_request")
+            .await;
         let accepted = answer(&sent["id"], "accept").bearer(&bob.token).expect(200).await.body;
         assert_eq!((&accepted["role"], &accepted["org"]["slug"]), (&json!("publisher"), &json!("acme")));
         let again = answer(&sent["id"], "decline").bearer(&bob.token).problem(409, "invitation_not_actionable").await;
@@ -59,7 +76,8 @@ async fn people_are_invited_and_answer() {
         let late = answer(&third["id"], "accept").bearer(&eve.token).problem(409, "invitation_not_actionable").await;
         assert_eq!(late["state"], "expired");
         again().expect(201).await;
-        let list = server.get("/v1/orgs/acme/invitations?include_inactive=true").bearer(&ada.token).expect(200).await.body;
+        let list =
+            server.get("/v1/orgs/acme/invitations?include_inactive=true").bearer(&ada.token).expect(200).await.body;
         let mut states = column(&list["invitations"], "status");
         states.sort();
         assert_eq!(states, ["accepted", "declined", "expired", "pending", "revoked"]);

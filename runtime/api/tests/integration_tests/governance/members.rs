@@ -12,11 +12,13 @@ async fn members_are_added_changed_and_removed() {
             server.person("eve").await,
         );
         server.org(&ada, "acme").await;
-        let add = |name: &str, role: &str| {
-            server.post("/v1/orgs/acme/members", json!({"username": name, "role": role}))
-        };
+        let add =
+            |name: &str, role: &str| server.post("/v1/orgs/acme/members", json!({"username": name, "role": role}));
         let added = add("BOB", "admin").bearer(&ada.token).expect(201).await.body;
-        assert_eq!((&added["username"], &added["role"], &added["mfa_enabled"]), (&json!("bob"), &json!("admin"), &json!(false)));
+        assert_eq!(
+            (&added["username"], &added["role"], &added["mfa_enabled"]),
+            (&json!("bob"), &json!("admin"), &json!(false))
+        );
         add("cyd", "viewer").bearer(&bob.token).expect(201).await;
         add("cyd", "viewer").bearer(&bob.token).expect(200).await;
         add("cyd", "security-manager").bearer(&bob.token).expect(200).await;
@@ -29,7 +31,8 @@ async fn members_are_added_changed_and_removed() {
         add("eve", "viewer").bearer(&eve.token).problem(403, "insufficient_permission").await;
         add("eve", "viewer").problem(401, "unauthenticated").await;
 
-        let change = |name: &str, role: &str| server.patch(format!("/v1/orgs/acme/members/{name}"), json!({"role": role}));
+        let change =
+            |name: &str, role: &str| server.patch(format!("/v1/orgs/acme/members/{name}"), json!({"role": role}));
         change("cyd", "auditor").bearer(&bob.token).expect(200).await;
         change("eve", "auditor").bearer(&bob.token).problem(404, "not_found").await;
         change("ada", "auditor").bearer(&bob.token).problem(403, "owner_protected").await;

@@ -121,7 +121,11 @@ async fn an_organizations_token_acts_with_its_role() {
         server.get("/v1/orgs/acme/members").bearer(&maintainer).expect(200).await;
         server.get("/v1/orgs/acme/teams").bearer(&viewer).problem(403, "insufficient_scope").await;
         server.get("/v1/users/me/organizations").bearer(&maintainer).problem(404, "not_found").await;
-        server.post("/v1/orgs", json!({"name": "x", "slug": "x"})).bearer(&maintainer).problem(403, "insufficient_scope").await;
+        server
+            .post("/v1/orgs", json!({"name": "x", "slug": "x"}))
+            .bearer(&maintainer)
+            .problem(403, "insufficient_scope")
+            .await;
     })
     .await;
 }

@@ -8,16 +8,33 @@ async fn the_four_kinds_hold_what_they_may() {
         let (ada, eve) = (server.person("ada").await, server.person("eve").await);
         let acme = server.org(&ada, "acme").await;
         let create = |body: Value| server.post("/v1/repositories", body).bearer(&ada.token);
-        for (kind, default) in [("public", "public"), ("private", "private"), ("staging", "private"), ("release", "public")] {
+        for (kind, default) in
+            [("public", "public"), ("private", "private"), ("staging", "private"), ("release", "public")]
+        {
             let made = create(json!({"name": kind, "slug": format!("r-{kind}"), "kind": kind})).expect(201).await.body;
             assert_eq!((&made["visibility"], &made["kind"]), (&json!(default), &json!(kind)));
             assert_eq!((&made["owner_username"], &made["upstream_url"]), (&json!("ada"), &Value::Null));
         }
         let made = create(json!({"name": "x", "slug": "plain"})).expect(201).await.body;
         let expected = [
-            "can_create_packages", "can_manage", "can_transfer", "created_at", "description", "id", "kind", "name",
-            "owner_org_id", "owner_org_name", "owner_org_slug", "owner_user_id", "owner_username", "package_count", "slug",
-            "updated_at", "upstream_url", "visibility",
+            "can_create_packages",
+            "can_manage",
+            "can_transfer",
+            "created_at",
+            "description",
+            "id",
+            "kind",
+            "name",
+            "owner_org_id",
+            "owner_org_name",
+            "owner_org_slug",
+            "owner_user_id",
+            "owner_username",
+            "package_count",
+            "slug",
+            "updated_at",
+            "upstream_url",
+            "visibility",
         ];
         assert_eq!(members(&made), expected);
         for kind in ["proxy", "virtual", "Proxy"] {
@@ -39,7 +56,10 @@ async fn the_four_kinds_hold_what_they_may() {
 
         // Lists show what the caller may be told of.
         let slugs = async |query: &str, person| {
-            column(&server.get(format!("/v1/repositories{query}")).maybe(person).expect(200).await.body["repositories"], "slug")
+            column(
+                &server.get(format!("/v1/repositories{query}")).maybe(person).expect(200).await.body["repositories"],
+                "slug",
+            )
         };
         assert_eq!(slugs("", None).await, ["plain", "r-public", "r-release"]);
         assert_eq!(slugs("", Some(&ada)).await, ["inner", "plain", "r-private", "r-public", "r-release", "r-staging"]);
@@ -118,8 +138,11 @@ async fn wider_visibility_is_confirmed_and_followed_by_packages() {
         assert_eq!(server.npm_read(None, "tool-of-ada").await, 200);
         patch(json!({"visibility": null})).problem(422, "validation_failed").await;
         server.delete("/v1/repositories/ada").bearer(&ada.token).problem(409, "repository_not_empty").await;
-        server.patch("/v1/repositories/ada", json!({"name": "x"})).bearer(&eve.token)
-            .problem(403, "insufficient_permission").await;
+        server
+            .patch("/v1/repositories/ada", json!({"name": "x"}))
+            .bearer(&eve.token)
+            .problem(403, "insufficient_permission")
+            .await;
     })
     .await;
 }
@@ -140,7 +163,8 @@ async fn a_repository_moves_and_its_packages_stay_with_their_owner() {
         let grant = "/v1/orgs/acme/teams/core/repository-access/vault";
         server.put(grant, json!({"permissions": ["publish"]})).bearer(&ada.token).expect(200).await;
         server.npm_published(&bob.token, "@acme/tool", "1.0.1").await;
-        let bound = json!({"name": "b", "kind": "repository", "repository_slug": "vault", "scopes": ["packages:publish"]});
+        let bound =
+            json!({"name": "b", "kind": "repository", "repository_slug": "vault", "scopes": ["packages:publish"]});
         let bound = server.post("/v1/tokens", bound).bearer(&ada.token).expect(201).await.body;
         let bound = app::text(&bound["token"]);
         server.npm_published(&bound, "@acme/tool", "1.0.2").await;

@@ -10,8 +10,16 @@ async fn teams_hold_members_of_the_organization() {
         server.join(&ada, "acme", &bob, "viewer").await;
         server.team(&ada, "acme", "core", &[&bob]).await;
         let teams = "/v1/orgs/acme/teams";
-        server.post(teams, json!({"name": "x", "slug": "core"})).bearer(&ada.token).problem(409, "already_exists").await;
-        server.post(teams, json!({"name": "x", "slug": "x"})).bearer(&bob.token).problem(403, "insufficient_permission").await;
+        server
+            .post(teams, json!({"name": "x", "slug": "core"}))
+            .bearer(&ada.token)
+            .problem(409, "already_exists")
+            .await;
+        server
+            .post(teams, json!({"name": "x", "slug": "x"}))
+            .bearer(&bob.token)
+            .problem(403, "insufficient_permission")
+            .await;
         let core = server.get("/v1/orgs/acme/teams/core").bearer(&bob.token).expect(200).await.body;
         assert_eq!((&core["member_count"], &core["slug"]), (&json!(1), &json!("core")));
         server.get("/v1/orgs/acme/teams/core").bearer(&eve.token).problem(403, "insufficient_permission").await;
@@ -22,7 +30,10 @@ async fn teams_hold_members_of_the_organization() {
         add("eve").bearer(&ada.token).problem(422, "validation_failed").await;
         add("nobody").bearer(&ada.token).problem(404, "not_found").await;
         let list = server.get("/v1/orgs/acme/teams/core/members").bearer(&bob.token).expect(200).await.body;
-        assert_eq!((column(&list["members"], "username"), &list["team"]["slug"]), (vec!["bob".to_owned()], &json!("core")));
+        assert_eq!(
+            (column(&list["members"], "username"), &list["team"]["slug"]),
+            (vec!["bob".to_owned()], &json!("core"))
+        );
 
         let renamed = server.patch("/v1/orgs/acme/teams/core", json!({"name": "Core", "description": "c"}));
         assert_eq!(renamed.bearer(&ada.token).expect(200).await.body["name"], "Core");
@@ -59,7 +70,10 @@ async fn grants_open_what_the_organization_owns_and_nothing_else() {
             server.put(format!("{access}/{slug}"), json!({"permissions": permissions})).bearer(&ada.token)
         };
         let set = grant("vault", json!(["read_private", "admin", "admin"])).expect(200).await.body;
-        assert_eq!((&set["permissions"], &set["repository"]["slug"]), (&json!(["admin", "read_private"]), &json!("vault")));
+        assert_eq!(
+            (&set["permissions"], &set["repository"]["slug"]),
+            (&json!(["admin", "read_private"]), &json!("vault"))
+        );
         grant("vault", json!(["admin", "read_private"])).expect(200).await;
         assert_eq!(server.audited("team_repository_access_update").await, 1);
         let view = read().expect(200).await.body;
@@ -83,7 +97,11 @@ async fn grants_open_what_the_organization_owns_and_nothing_else() {
         let claim = json!({"ecosystem": "npm", "namespace": "@acme", "owner_org_id": acme["id"]});
         let claim = server.post("/v1/namespaces", claim).bearer(&ada.token).expect(201).await.body;
         let path = format!("/v1/orgs/acme/teams/core/namespace-access/{}", text(&claim["id"]));
-        server.put(&path, json!({"permissions": ["publish"]})).bearer(&ada.token).problem(422, "validation_failed").await;
+        server
+            .put(&path, json!({"permissions": ["publish"]}))
+            .bearer(&ada.token)
+            .problem(422, "validation_failed")
+            .await;
         let look = || server.get("/v1/namespaces/lookup?ecosystem=npm&namespace=@acme").bearer(&bob.token);
         assert_eq!(look().expect(200).await.body["can_manage"], false);
         server.put(&path, json!({"permissions": ["admin"]})).bearer(&ada.token).expect(200).await;
@@ -111,8 +129,11 @@ async fn package_grants_count_while_the_team_holds_them() {
         server.npm_published(&bob.token, "@acme/tool", "1.1.0").await;
         let list = server.get("/v1/orgs/acme/teams/core/package-access").bearer(&ada.token).expect(200).await.body;
         assert_eq!(column(&list["package_access"], "name"), ["@acme/tool"]);
-        server.put("/v1/orgs/acme/teams/core/package-access/npm/absent", json!({"permissions": ["publish"]}))
-            .bearer(&ada.token).problem(404, "not_found").await;
+        server
+            .put("/v1/orgs/acme/teams/core/package-access/npm/absent", json!({"permissions": ["publish"]}))
+            .bearer(&ada.token)
+            .problem(404, "not_found")
+            .await;
         server.delete("/v1/orgs/acme/teams/core/members/bob").bearer(&ada.token).expect(200).await;
         assert_eq!(server.npm_publish(&bob.token, "@acme/tool", "1.2.0").await.status, 403);
     })
