@@ -18,7 +18,7 @@ CREATE INDEX idempotency_keys_age ON idempotency_keys (claimed_at);
 CREATE TABLE mfa_setups (
     user_id UUID PRIMARY KEY NOT NULL REFERENCES users(id) ON DELETE CASCADE,
     totp_secret TEXT NOT NULL,
-    -- Hex digests of the recovery codes that were shown, as a JSON list.
+    -- Keyed digests of the recovery codes that were shown: a JSON list of lists of bytes.
     recovery_codes TEXT NOT NULL,
     expires_at BIGINT NOT NULL,
     created_at BIGINT NOT NULL

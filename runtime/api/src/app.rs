@@ -320,6 +320,7 @@ fn settings(config: &Config) -> Settings {
         },
         cargo_auth_required: config.cargo.auth_required,
         require_login: config.access.require_login,
+        node_timeout: config.jobs.node_timeout_seconds.duration(),
         oidc_issuers: config.oidc.issuers.iter().map(|issuer| issuer.issuer.as_str().to_owned()).collect(),
         claims_by_admins_only: config.namespaces.claim_policy == publaryn_config::ClaimPolicy::Admin,
     }

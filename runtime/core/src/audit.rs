@@ -83,6 +83,8 @@ text_enum! {
         AdminJobRetry = "admin_job_retry",
         AdminJobCancel = "admin_job_cancel",
         AdminJobsRecoverStale = "admin_jobs_recover_stale",
+        AdminSearchReindex = "admin_search_reindex",
+        AdminGc = "admin_gc",
     }
 }
 

@@ -98,6 +98,12 @@ pub enum CredentialProblem {
     WrongPassword,
     #[error("a one-time pass is required")]
     OtpRequired,
+    #[error("the code is not valid")]
+    WrongCode,
+    #[error("this login has expired; sign in again")]
+    ChallengeExpired,
+    #[error("too many wrong codes; sign in again")]
+    ChallengeExhausted,
     #[error("the refresh token is not valid")]
     RefreshInvalid,
     #[error("the refresh token was used before; the session has ended")]
@@ -114,7 +120,9 @@ impl CredentialProblem {
             Self::SessionRevoked => "session_revoked",
             Self::AccountDisabled => "account_disabled",
             Self::WrongPassword => "invalid_credentials",
-            Self::OtpRequired => "mfa_code_invalid",
+            Self::OtpRequired | Self::WrongCode => "mfa_code_invalid",
+            Self::ChallengeExpired => "mfa_challenge_expired",
+            Self::ChallengeExhausted => "mfa_challenge_exhausted",
             Self::RefreshInvalid => "refresh_token_invalid",
             Self::RefreshReused => "refresh_token_reused",
         }

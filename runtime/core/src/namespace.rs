@@ -100,10 +100,7 @@ impl Namespace {
         if other == self.key {
             return false;
         }
-        Self { ecosystem: self.ecosystem, display: other.into(), key: other.into() }
-            .covering_keys()
-            .iter()
-            .any(|key| *key == self.key)
+        Self { ecosystem: self.ecosystem, display: other.into(), key: other.into() }.covering_keys().contains(&self.key)
     }
 }
 

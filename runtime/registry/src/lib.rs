@@ -25,6 +25,7 @@ pub mod identity;
 mod instance;
 mod lookup;
 mod meters;
+mod operations;
 mod publishing;
 mod read;
 mod rendered;
@@ -36,6 +37,7 @@ pub use change::{OwnerChange, Turns, Unpublished, package_turns};
 pub use downloads::Downloads;
 pub use identity::Identity;
 pub use lookup::{SearchHit, SearchResults};
+pub use operations::{AuditSlice, AuditStart, AuditStep, JobQuestion, Retry};
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
 pub use publaryn_metadata::packages::{OwnerRow, PackageRow};
@@ -61,6 +63,7 @@ struct Inner {
     rendered: rendered::RenderedCache,
     artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), Arc<ArtifactLocation>>,
     downloads: Downloads,
+    numbers: operations::LastNumbers,
     settings: Settings,
 }
 
@@ -84,6 +87,8 @@ pub struct Settings {
     pub cargo_auth_required: bool,
     /// `access.require_login`: anonymous native reads are refused.
     pub require_login: bool,
+    /// `jobs.node_timeout_seconds`: a node that is silent for longer is dead.
+    pub node_timeout: Duration,
     /// `oidc.issuers`, matched exactly.
     pub oidc_issuers: Vec<String>,
     /// `namespaces.claim_policy = admin`.
@@ -134,6 +139,7 @@ impl Registry {
             search,
             cluster,
             identity,
+            numbers: operations::LastNumbers::default(),
             settings,
         }))
     }

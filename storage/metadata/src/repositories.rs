@@ -267,8 +267,8 @@ impl Tx {
     pub async fn touch_packages_of(&mut self, id: RepositoryId, now: Timestamp) -> DbResult<Vec<(PackageId, Owner)>> {
         const SQL: &str = "UPDATE packages SET revision = revision + 1, updated_at = $2 WHERE repository_id = $1 \
              RETURNING id, ecosystem, normalized_name, owner_user_id, owner_org_id";
-        let rows: Vec<(PackageId, Ecosystem, String, Option<UserId>, Option<OrgId>)> =
-            on_tx!(self, |c| sqlx::query_as(SQL).bind(id).bind(now).fetch_all(c).await)?;
+        type Touched = (PackageId, Ecosystem, String, Option<UserId>, Option<OrgId>);
+        let rows: Vec<Touched> = on_tx!(self, |c| sqlx::query_as(SQL).bind(id).bind(now).fetch_all(c).await)?;
         let mut touched = Vec::with_capacity(rows.len());
         for (id, ecosystem, name, user, org) in rows {
             self.notice().packages.push(PackageTouched { id, ecosystem, normalized_name: name.into() });

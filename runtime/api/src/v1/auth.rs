@@ -8,7 +8,7 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use publaryn_auth::{EmailAddress, Secret};
 use publaryn_core::{RegistryError, Scope, SessionId, audit::AuditAction, error::CredentialProblem};
-use publaryn_registry::identity::{NewAccount, SessionGrant};
+use publaryn_registry::identity::{LoginOutcome, NewAccount, SessionGrant};
 use serde_json::{Value, json};
 
 use super::{
@@ -41,12 +41,28 @@ pub fn routes() -> Routes {
             public("Exchanges a password for a session")
                 .always_open()
                 .holds_secrets()
+                .notes("Accounts with a second factor get a token for `/v1/auth/mfa/challenge`.")
                 .body("username_or_email s, password s, cookie b?")
-                .answer(200, "LoginOk")
+                .answer(200, "LoginOk | MfaPending")
                 .problem(401, "invalid_credentials")
                 .problem(429, "login_throttled")
                 .audit(AuditAction::UserLogin)
                 .audit(AuditAction::UserLoginFailed),
+        )
+        .post(
+            "/auth/mfa/challenge",
+            challenge,
+            public("Ends a login that waits for the second factor")
+                .notes("`code` is one of the authenticator app or a recovery code. Five wrong codes void the login.")
+                .always_open()
+                .holds_secrets()
+                .body("mfa_token s, code s, cookie b?")
+                .answer(200, "LoginOk")
+                .problem(401, "mfa_code_invalid")
+                .problem(401, "mfa_challenge_expired")
+                .problem(401, "mfa_challenge_exhausted")
+                .audit(AuditAction::UserLogin)
+                .audit(AuditAction::MfaRecoveryCodeUse),
         )
         .post(
             "/auth/refresh",
@@ -133,8 +149,31 @@ async fn login(
     let use_cookie = fields.flag("cookie").unwrap_or(false);
     let (Some(login), Some(password)) = (login, password) else { return Err(refused(fields.finish())) };
     fields.finish()?;
-    let grant = state.identity.login(&login, &password, &origin).await?;
-    Ok(grant_answer(&state, &grant, use_cookie))
+    Ok(match state.identity.login(&login, &password, &origin).await? {
+        LoginOutcome::Granted(grant) => grant_answer(&state, &grant, None, use_cookie),
+        LoginOutcome::SecondFactor(pending) => Json(json!({
+            "mfa_required": true,
+            "mfa_token": pending.token.expose(),
+            "expires_in": pending.expires_in.as_secs(),
+        }))
+        .into_response(),
+    })
+}
+
+async fn challenge(
+    State(state): State<ApiState>,
+    _: Caller,
+    Origin(origin): Origin,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = body.fields().await?;
+    let token = fields.secret("mfa_token");
+    let code = fields.text("code");
+    let use_cookie = fields.flag("cookie").unwrap_or(false);
+    let (Some(token), Some(code)) = (token, code) else { return Err(refused(fields.finish())) };
+    fields.finish()?;
+    let (grant, codes_left) = state.identity.answer_challenge(&token, &code, &origin).await?;
+    Ok(grant_answer(&state, &grant, codes_left, use_cookie))
 }
 
 async fn refresh(
@@ -155,7 +194,7 @@ async fn refresh(
     let refused = |problem| Problem::from(RegistryError::BadCredential(problem));
     let token: Secret = given.or(from_cookie).ok_or_else(|| refused(CredentialProblem::RefreshInvalid))?;
     let grant = state.identity.refresh(&token, &origin).await?;
-    Ok(grant_answer(&state, &grant, use_cookie))
+    Ok(grant_answer(&state, &grant, None, use_cookie))
 }
 
 async fn logout(
@@ -259,8 +298,13 @@ const fn description(scope: Scope) -> &'static str {
     }
 }
 
-fn grant_answer(state: &ApiState, grant: &SessionGrant, use_cookie: bool) -> Response {
-    let mut response = Json(objects::login_ok(grant, use_cookie)).into_response();
+/// `codes_left`: how many recovery codes there still are, if one was used for this.
+fn grant_answer(state: &ApiState, grant: &SessionGrant, codes_left: Option<i64>, use_cookie: bool) -> Response {
+    let mut object = objects::login_ok(grant, use_cookie);
+    if let Some(left) = codes_left {
+        object["recovery_codes_remaining"] = json!(left);
+    }
+    let mut response = Json(object).into_response();
     if use_cookie {
         let value = cookie::set(&state.settings, &grant.refresh_token, grant.refresh_expires_in);
         set_cookie(&mut response, value);

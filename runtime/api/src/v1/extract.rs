@@ -303,6 +303,16 @@ impl Fields {
         self.object.get(name).is_some_and(Value::is_null)
     }
 
+    /// An identifier that may be absent or null.
+    pub fn id<T: FromStr>(&mut self, name: &'static str) -> Option<T> {
+        let text = self.optional_text(name)?;
+        let id = text.parse().ok();
+        if id.is_none() {
+            self.report(name, "must be a UUID");
+        }
+        id
+    }
+
     /// A list of strings that must be there.
     pub fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
         let list = match self.object.get(name) {

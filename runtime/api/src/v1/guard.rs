@@ -9,7 +9,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{Method, StatusCode, header};
-use publaryn_core::{RegistryError, Scope, access::Denial};
+use publaryn_core::{
+    Decision, Operation, RegistryError, Scope,
+    access::{Denial, Resource},
+    decide,
+};
 use publaryn_registry::identity::require_session;
 
 use super::{
@@ -61,21 +65,24 @@ fn admit(gate: Gate, caller: &Caller, require_login: bool) -> Result<(), Problem
     if needs_credential && who.is_anonymous() {
         return Err(RegistryError::Unauthenticated.into());
     }
+    if gate.who == Needs::PlatformAdmin {
+        // Scope and account are one decision.
+        let operation =
+            if gate.scopes.contains(&Scope::AdminWrite) { Operation::PlatformWrite } else { Operation::PlatformRead };
+        return match decide(who, operation, Resource::Platform) {
+            Decision::Allow => Ok(()),
+            Decision::Unauthenticated => Err(RegistryError::Unauthenticated.into()),
+            Decision::Denied(denial) => Err(RegistryError::Denied(denial).into()),
+            Decision::Hidden => Err(Problem::not_found()),
+        };
+    }
     if !gate.scopes.is_empty() && !gate.scopes.iter().any(|scope| who.allows(*scope)) {
         let words: Vec<&str> = gate.scopes.iter().copied().map(Scope::as_str).collect();
         let denial = Denial::InsufficientScope(gate.scopes[0]);
         return Err(Problem::from(RegistryError::Denied(denial)).with("required_scopes", words));
     }
-    match gate.who {
-        Needs::Nothing | Needs::Credential => {}
-        Needs::Session => {
-            require_session(who)?;
-        }
-        Needs::PlatformAdmin => {
-            if !who.user().is_some_and(|user| user.is_admin) {
-                return Err(RegistryError::Denied(Denial::PlatformAdminRequired).into());
-            }
-        }
+    if gate.who == Needs::Session {
+        require_session(who)?;
     }
     Ok(())
 }

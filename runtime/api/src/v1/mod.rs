@@ -4,14 +4,19 @@
 //! ([`guard`]). Handlers go on in the order of §1.2: the body ([`extract::Body`]), and only then the
 //! resource. Errors are [`problem::Problem`]s.
 
+pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod context;
 mod cookie;
+pub mod csv;
 mod documents;
 pub mod extract;
 mod guard;
 pub mod idempotency;
 pub mod input;
+pub mod jobs;
+pub mod mfa;
 pub mod namespaces;
 pub mod objects;
 pub mod openapi;
@@ -22,6 +27,7 @@ pub mod problem;
 pub mod repositories;
 pub mod route;
 pub mod search;
+pub mod stats;
 pub mod tokens;
 pub mod users;
 pub mod validators;
@@ -95,6 +101,7 @@ impl Default for ApiSettings {
 /// Everything that is declared below `/v1`, in the order of the document.
 pub fn routes() -> Routes {
     auth::routes()
+        .with(mfa::routes())
         .with(users::routes())
         .with(orgs::routes())
         .with(namespaces::routes())
@@ -102,6 +109,10 @@ pub fn routes() -> Routes {
         .with(packages::routes())
         .with(search::routes())
         .with(tokens::routes())
+        .with(audit::routes())
+        .with(admin::routes())
+        .with(jobs::routes())
+        .with(stats::routes())
 }
 
 /// Every route that the OpenAPI document describes.

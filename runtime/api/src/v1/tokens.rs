@@ -8,9 +8,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
-use publaryn_core::{RegistryError, Scope, ScopeSet, TokenId, TokenKind, audit::AuditAction};
+use publaryn_core::{OrgRole, RegistryError, Scope, ScopeSet, TokenId, TokenKind, audit::AuditAction};
 use publaryn_registry::identity::{
-    CurrentCredential, Lifetime, RequestedBinding, TokenRequest, parse_scopes, require_user,
+    CurrentCredential, Lifetime, RequestedBinding, RequestedOrganization, TokenRequest, parse_scopes, require_user,
 };
 use serde_json::{Value, json};
 
@@ -46,6 +46,7 @@ pub fn routes() -> Routes {
                 .answer(201, "..Token, token s, warning s")
                 .problem(403, "scope_not_grantable")
                 .problem(403, "insufficient_permission")
+                .problem(403, "mfa_required_by_organization")
                 .problem(404, "not_found")
                 .problem(422, "unknown_scope")
                 .problem(422, "invalid_name")
@@ -55,8 +56,10 @@ pub fn routes() -> Routes {
             "/tokens",
             list,
             scoped(Scope::TokensRead, "The caller's tokens that were not revoked, newest first")
+                .notes("With `org`: the automation tokens of an organization, for its owners and admins.")
                 .query("org s?, include_expired b?")
                 .list("tokens", "Token", 100)
+                .problem(403, "insufficient_permission")
                 .problem(404, "not_found"),
         )
         .get(
@@ -99,11 +102,11 @@ async fn list(State(state): State<ApiState>, caller: Caller, query: Query) -> Re
     let who = caller.require_scope(Scope::TokensRead)?;
     let include_expired = query.flag("include_expired")?;
     let page = query.page(100)?;
-    if query.text("org").is_some() {
-        // There are no organizations to own tokens.
-        return Err(Problem::not_found());
-    }
-    let (rows, total) = state.identity.tokens(who, include_expired, page.per_page, page.offset()).await?;
+    let (limit, offset) = (page.per_page, page.offset());
+    let (rows, total) = match query.text("org") {
+        Some(slug) => state.identity.tokens_of_org(who, slug, include_expired, limit, offset).await?,
+        None => state.identity.tokens(who, include_expired, limit, offset).await?,
+    };
     Ok(page.answer(&query, "tokens", rows.iter().map(objects::token).collect(), total))
 }
 
@@ -154,16 +157,24 @@ fn read_request(state: &ApiState, mut fields: Fields) -> Result<TokenRequest, Pr
     let scopes = read_scopes(&mut fields);
     let lifetime = read_lifetime(&mut fields);
     let binding = read_binding(state, &mut fields);
-    if kind.is_some_and(|kind| kind != TokenKind::OrgAutomation) {
+    let organization = read_organization(&mut fields, kind);
+    fields.finish()?;
+    let kind = kind.unwrap_or(TokenKind::Personal);
+    Ok(TokenRequest { name, kind, scopes, lifetime, binding, organization })
+}
+
+fn read_organization(fields: &mut Fields, kind: Option<TokenKind>) -> Option<RequestedOrganization> {
+    if kind != Some(TokenKind::OrgAutomation) {
         for member in ["org_slug", "role"] {
-            if fields.has(member) && !fields.is_null(member) {
+            if kind.is_some() && fields.has(member) && !fields.is_null(member) {
                 fields.report(member, "is only for tokens of kind org_automation");
             }
         }
+        return None;
     }
-    fields.finish()?;
-    let kind = kind.unwrap_or(TokenKind::Personal);
-    Ok(TokenRequest { name, kind, scopes, lifetime, binding })
+    let role = if fields.has("role") { fields.word("role") } else { None };
+    let slug = fields.text("org_slug")?;
+    Some(RequestedOrganization { slug, role: role.unwrap_or(OrgRole::Publisher) })
 }
 
 fn read_scopes(fields: &mut Fields) -> ScopeSet {
