@@ -112,14 +112,18 @@ async fn store(
     extensions: &[(JobId, publaryn_core::LeaseId)],
 ) -> DbResult<Stored> {
     let transitions: Vec<_> = ends.iter().map(|end| end.transition.clone()).collect();
-    let mut tx = engine.db.begin().await?;
-    let finished = if transitions.is_empty() { Vec::new() } else { tx.finish_batch(&transitions).await? };
-    let extended = match extensions.is_empty() {
-        true => HashMap::new(),
-        false => tx.extend_leases(extensions, engine.options.lease).await?.into_iter().collect(),
+    let (db, extensions, lease) = (engine.db.clone(), extensions.to_vec(), engine.options.lease);
+    let stored = async move {
+        let mut tx = db.begin().await?;
+        let finished = if transitions.is_empty() { Vec::new() } else { tx.finish_batch(&transitions).await? };
+        let extended = match extensions.is_empty() {
+            true => HashMap::new(),
+            false => tx.extend_leases(&extensions, lease).await?.into_iter().collect(),
+        };
+        tx.commit().await?;
+        Ok((finished, extended))
     };
-    tx.commit().await?;
-    Ok((finished, extended))
+    engine.db.beside_writer(stored).await
 }
 
 /// One end is stored, or was void because its lease was lost.

@@ -23,7 +23,7 @@ use publaryn_metadata::{
 };
 use serde::Serialize;
 use smol_str::SmolStr;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Handler, HandlerFault, JobsOptions, acks, maintenance, node, queue, stats::KindRecorder};
@@ -59,6 +59,8 @@ pub(crate) struct Engine {
     pub(crate) running: DashMap<JobId, Arc<Running>>,
     /// Jobs running in slots, over all kinds.
     pub(crate) busy: AtomicUsize,
+    /// Claims under way: what they take is not in `running` yet.
+    pub(crate) claims: AtomicUsize,
     ends: Mutex<Vec<PendingEnd>>,
     pub(crate) ends_ready: Notify,
     extensions: Mutex<Vec<(JobId, LeaseId)>>,
@@ -94,6 +96,8 @@ pub(crate) struct Queue {
     /// Moving average of the time a job takes, in microseconds.
     run_micros: AtomicU64,
     pub(crate) recorder: KindRecorder,
+    /// Bounds the jobs done ahead of their commit.
+    pub(crate) ahead: Arc<Semaphore>,
 }
 
 /// A job this node holds the lease of.
@@ -168,6 +172,7 @@ impl Jobs {
             queues,
             running: DashMap::new(),
             busy: AtomicUsize::new(0),
+            claims: AtomicUsize::new(0),
             ends: Mutex::default(),
             ends_ready: Notify::new(),
             extensions: Mutex::default(),
@@ -226,7 +231,7 @@ impl Jobs {
         self.0.drain_within(grace);
         let limit = grace + Duration::from_secs(5);
         let empty = async {
-            while !self.0.running.is_empty() {
+            while self.0.claims.load(SeqCst) > 0 || !self.0.running.is_empty() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
@@ -291,6 +296,7 @@ impl Queue {
             running: AtomicUsize::new(0),
             run_micros: AtomicU64::new(SLOW_MICROS),
             recorder: KindRecorder::default(),
+            ahead: Arc::new(Semaphore::new(options.concurrency_of(kind))),
         }
     }
 }
@@ -493,6 +499,22 @@ impl Engine {
         });
     }
 
+    /// A job that was never anything but completed.
+    pub(crate) fn event_done(&self, id: JobId, kind: JobKind, partition: SmolStr) {
+        // Listeners that fell behind learn it from their receiver.
+        let _ = self.events.send(JobEvent {
+            id,
+            kind: kind.as_str().into(),
+            status: JobState::Completed,
+            previous_status: None,
+            attempts: 1,
+            partition: Some(partition),
+            progress: None,
+            last_error: None,
+            at: Timestamp::now(),
+        });
+    }
+
     pub(crate) fn event_progress(&self, running: &Running, done: u64, total: Option<u64>) {
         let _ = self.events.send(JobEvent {
             id: running.facts.id,
@@ -509,6 +531,6 @@ impl Engine {
 }
 
 /// Nothing panics while it holds one of these locks.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

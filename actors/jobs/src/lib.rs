@@ -4,6 +4,7 @@
 //! enqueued with `Tx::enqueue` in the transaction of its cause; handlers are given at start.
 
 mod acks;
+mod ahead;
 mod bench;
 mod engine;
 mod faults;
@@ -19,6 +20,7 @@ mod stats;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use ahead::Ahead;
 pub use bench::{BenchError, BenchReport, bench_jobs};
 pub use engine::{JobEvent, Jobs};
 pub use faults::HandlerFault;

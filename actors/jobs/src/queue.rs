@@ -61,6 +61,7 @@ async fn serve(engine: Arc<Engine>, queue: Arc<Queue>, context: Context) -> Resu
             if wanted > 0 {
                 claimer.was_woken = false;
                 // On its own: when this actor dies, what was claimed must be given back, not forgotten.
+                engine.claims.fetch_add(1, SeqCst);
                 let claim = claim(engine.clone(), queue.clone(), wanted, claimer.after.clone());
                 claiming = Some(tokio::spawn(claim));
             }
@@ -193,6 +194,18 @@ fn in_turn(guards: Vec<Guard>) -> impl Iterator<Item = Guard> {
 
 async fn claim(engine: Arc<Engine>, queue: Arc<Queue>, wanted: usize, after: String) -> (usize, DbResult<Vec<Guard>>) {
     let began = Instant::now();
+    // The claim is counted already, so a drain that comes later waits for it.
+    let claimed = match engine.draining.is_cancelled() {
+        true => Ok(Vec::new()),
+        false => engine.db.beside_writer(take(engine.clone(), queue.clone(), wanted, after)).await,
+    };
+    metrics::histogram!("publaryn_job_claim_seconds").record(began.elapsed().as_secs_f64());
+    let claimed = claimed.map(|jobs| jobs.into_iter().map(|job| Guard::new(&engine, &queue, job)).collect());
+    engine.claims.fetch_sub(1, SeqCst);
+    (wanted, claimed)
+}
+
+async fn take(engine: Arc<Engine>, queue: Arc<Queue>, wanted: usize, after: String) -> DbResult<Vec<ClaimedJob>> {
     let request = ClaimRequest {
         kind: queue.kind,
         limit: wanted as i64,
@@ -203,21 +216,15 @@ async fn claim(engine: Arc<Engine>, queue: Arc<Queue>, wanted: usize, after: Str
         after_partition: &after,
         partitions: (wanted + queue.concurrency.min(64) + 8) as i64,
     };
-    let claimed = async {
-        let mut tx = engine.db.begin().await?;
-        let jobs = tx.claim_jobs(&request).await?;
-        if jobs.is_empty() {
-            tx.rollback().await?;
-        } else {
-            tx.commit().await?;
-            engine.counts_changed.store(true, SeqCst);
-        }
-        Ok(jobs)
-    };
-    let claimed = claimed.await;
-    metrics::histogram!("publaryn_job_claim_seconds").record(began.elapsed().as_secs_f64());
-    let guards = |jobs: Vec<_>| jobs.into_iter().map(|job| Guard::new(&engine, &queue, job)).collect();
-    (wanted, claimed.map(guards))
+    let mut tx = engine.db.begin().await?;
+    let jobs = tx.claim_jobs(&request).await?;
+    if jobs.is_empty() {
+        tx.rollback().await?;
+    } else {
+        tx.commit().await?;
+        engine.counts_changed.store(true, SeqCst);
+    }
+    Ok(jobs)
 }
 
 /// One run: the job, its lease, and the engine it reports to.

@@ -1,24 +1,21 @@
 //! The transaction of a publish: package, release, artifacts, audit and scan jobs, or nothing.
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::HashSet;
 
 use publaryn_blobs::BlobKey;
 use publaryn_core::{
-    Decision, Ecosystem, Operation, PackageId, Principal, RegistryError, ReleaseId, ReleaseState, Timestamp, TokenKind,
-    Visibility,
-    access::{Denial, Resource},
+    ArtifactState, Ecosystem, PackageId, Principal, RegistryError, ReleaseId, ReleaseState, Timestamp, Visibility,
     audit::{AuditAction, AuditEntry},
     crash::{self, CrashPoint},
-    decide,
-    finding::Finding,
-    principal::Credential,
     publish::{NewArtifact, PublishCommand},
 };
-use publaryn_metadata::{Db, Tx, packages::PackageHead, releases::NewRelease, repositories::RepositoryRow};
+use publaryn_metadata::{Db, releases::NewRelease};
 
 use crate::{
-    landing::{Created, Creation, Wish, create_package},
-    scan_job::ScanArtifact,
+    ahead::Scanned,
+    finalize::Verdict,
+    place::{Place, TokenUse, Wanted, use_token},
+    scan_job::{Scan, ScanArtifact, note_scan},
 };
 
 /// What the operator decided about publishing.
@@ -34,6 +31,8 @@ pub struct PublishSettings {
     pub name_similarity: NameSimilarity,
     /// Ecosystems in which names must lie in a claimed namespace.
     pub require_claim: HashSet<Ecosystem>,
+    /// Files a release may have.
+    pub artifacts_per_release: usize,
 }
 
 /// `policy.name_similarity`.
@@ -57,6 +56,8 @@ pub struct StagedFile {
 pub struct Committed {
     pub release: ReleaseId,
     pub package: PackageId,
+    /// `Unchanged` while its scans are still to come.
+    pub verdict: Verdict,
     /// This publish created the package.
     pub is_first: bool,
     pub visibility: Visibility,
@@ -64,9 +65,6 @@ pub struct Committed {
     /// Keys of uploads whose content was in the store already: nothing will ever refer to them.
     pub unused: Vec<BlobKey>,
 }
-
-/// How long the name of an unpublished package stays closed even to its owner.
-const RECREATE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Dependencies remembered of one release; the largest honest packages have some hundred.
 const MAX_DEPENDENCIES: usize = 2_000;
@@ -76,7 +74,7 @@ pub fn fold_name(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_' | '.')).flat_map(char::to_lowercase).collect()
 }
 
-/// Commits a release in `scanning` with its scan jobs.
+/// Commits a release: in `scanning` with its scan jobs, or decided, when its files were `scanned` ahead.
 ///
 /// # Errors
 /// `Denied`/`NotFound` by `decide` against the locked row, `VersionExists`, `NameTaken`,
@@ -88,17 +86,18 @@ pub async fn commit(
     id: ReleaseId,
     command: &PublishCommand,
     files: &[StagedFile],
+    scanned: Option<&[Scanned]>,
 ) -> Result<Committed, RegistryError> {
     let now = Timestamp::now();
-    let mut tx = db.begin().await?;
-    let place = match tx.lock_package(command.ecosystem, command.name.canonical()).await? {
-        Some(head) => existing(&mut tx, who, head, now).await?,
-        None => create(&mut tx, settings, who, command, now).await?,
+    let wanted = Wanted {
+        ecosystem: command.ecosystem,
+        name: &command.name,
+        access_hint: command.access_hint,
+        repository: None,
     };
+    let mut tx = db.begin().await?;
+    let place = Place::find(&mut tx, settings, who, &wanted, now).await?;
     crash::reached(CrashPoint::PackageLocked);
-    if command.name.respells(&place.head.name) {
-        return Err(RegistryError::NameTaken { existing: Some(place.head.name.to_string()) });
-    }
     let package = place.head.id;
     let sequence = tx.next_sequence(package).await?;
     let metadata = command.metadata.to_string();
@@ -117,49 +116,45 @@ pub async fn commit(
     if !tx.insert_release(&release, now).await? {
         return Err(RegistryError::VersionExists(command.version.to_string()));
     }
-    let mut unused = Vec::new();
+    let (mut unused, mut artifacts) = (Vec::new(), Vec::with_capacity(files.len()));
     for file in files {
         let NewArtifact { digests, size_bytes, .. } = &file.artifact;
         let kept = tx.upsert_blob(digests.sha256, file.location.as_str(), *size_bytes, now).await?;
         if kept != file.location.as_str() {
             unused.push(file.location.clone());
         }
-        let artifact = tx.insert_artifact(id, &file.artifact, now).await?;
-        tx.enqueue(&ScanArtifact::job(artifact, place.head.owner)).await?;
+        artifacts.push((tx.insert_artifact(id, &file.artifact, None, now).await?, digests.sha256));
     }
     if let Some(similar) = &place.similar {
         tx.upsert_finding(id, None, similar, now).await?;
     }
     let dependencies: Vec<&str> = command.dependencies().take(MAX_DEPENDENCIES).collect();
     tx.record_dependencies(package, &dependencies).await?;
-    if let Credential::Token(token, TokenKind::Publish) = who.credential {
-        tx.use_up_token(token, now).await?;
-    }
-    if let Some(repository) = &place.new_repository {
-        let entry = AuditEntry::by(who, AuditAction::RepositoryCreate)
-            .org(place.head.owner.org())
-            .with("slug", repository.slug.as_str());
-        tx.append_audit(&entry.with("source", command.ecosystem.as_str()), now).await?;
-    }
-    if place.is_first {
-        let entry = AuditEntry::by(who, AuditAction::PackageCreate).package(package).org(place.head.owner.org());
-        tx.append_audit(&entry.with("name", command.name.display()).with("source", command.ecosystem.as_str()), now)
-            .await?;
-    }
+    use_token(&mut tx, who, TokenUse::Release, now).await?;
+    place.record(&mut tx, who, &wanted, now).await?;
     let entry = AuditEntry::by(who, AuditAction::ReleasePublish)
         .package(package)
         .org(place.head.owner.org())
         .release(id)
         .with("version", command.version.as_str())
         .with("source", command.ecosystem.as_str());
-    if place.is_first {
-        // Reads of the name were misses until now.
-        let touched = place.head.touched();
-        tx.notice().packages.push(touched);
-    }
+    tx.append_audit(&entry, now).await?;
     crash::reached(CrashPoint::ReleaseWritten);
-    tx.commit_audited(&entry, now).await?;
+    let mut verdict = Verdict::Unchanged;
+    for (n, (artifact, sha256)) in artifacts.into_iter().enumerate() {
+        let job = ScanArtifact::job(artifact, place.head.owner);
+        match scanned.and_then(|scanned| scanned.get(n)) {
+            Some(Scanned { report, ahead }) => {
+                ahead.enqueue_in(&mut tx, &job).await?;
+                let scan = Scan { release: id, artifact, sha256, state: ArtifactState::Joint, report };
+                verdict = note_scan(&mut tx, &place.head, &scan, now).await?;
+            }
+            None => drop(tx.enqueue(&job).await?),
+        }
+    }
+    tx.commit().await?;
     Ok(Committed {
+        verdict,
         release: id,
         package,
         is_first: place.is_first,
@@ -167,76 +162,4 @@ pub async fn commit(
         repository_slug: place.new_repository.map(|r| r.slug),
         unused,
     })
-}
-
-/// Where a release is going to live.
-struct Place {
-    head: PackageHead,
-    is_first: bool,
-    new_repository: Option<RepositoryRow>,
-    /// About the name of a new package.
-    similar: Option<Finding>,
-}
-
-async fn existing(tx: &mut Tx, who: &Principal, head: PackageHead, now: Timestamp) -> Result<Place, RegistryError> {
-    let relation = tx.relation(&head, who).await?;
-    allow(decide(who, Operation::Publish, Resource::Package(&head.access(relation))))?;
-    if head.effective == Visibility::Quarantined {
-        return Err(RegistryError::conflict("state_conflict", "the package is quarantined"));
-    }
-    if head.is_archived {
-        return Err(RegistryError::conflict("package_archived", "the package is archived"));
-    }
-    if head.is_deleted {
-        let deleted = tx.package_deleted_at(head.id).await?.unwrap_or(now);
-        if now.since(deleted) < RECREATE_AFTER {
-            return Err(RegistryError::Denied(Denial::Rule {
-                code: "package_recently_deleted",
-                message: format!("`{}` was unpublished; it may be published again after 24 hours", head.name),
-            }));
-        }
-        tx.set_package_deleted(head.id, None).await?;
-    }
-    Ok(Place { head, is_first: false, new_repository: None, similar: None })
-}
-
-async fn create(
-    tx: &mut Tx,
-    settings: &PublishSettings,
-    who: &Principal,
-    command: &PublishCommand,
-    now: Timestamp,
-) -> Result<Place, RegistryError> {
-    let creation = Creation {
-        ecosystem: command.ecosystem,
-        name: &command.name,
-        repository: None,
-        visibility: command.access_hint.map_or(Wish::AsRepository, Wish::AtMost),
-    };
-    match create_package(tx, settings, who, &creation, now).await? {
-        Some(Created { head, new_repository, similar }) => Ok(Place { head, is_first: true, new_repository, similar }),
-        None => created_meanwhile(tx, who, command, now).await,
-    }
-}
-
-/// Another replica created the package since we looked; its row decides.
-async fn created_meanwhile(
-    tx: &mut Tx,
-    who: &Principal,
-    command: &PublishCommand,
-    now: Timestamp,
-) -> Result<Place, RegistryError> {
-    match tx.lock_package(command.ecosystem, command.name.canonical()).await? {
-        Some(head) => existing(tx, who, head, now).await,
-        None => Err(RegistryError::NameTaken { existing: None }),
-    }
-}
-
-pub(crate) fn allow(decision: Decision) -> Result<(), RegistryError> {
-    match decision {
-        Decision::Allow => Ok(()),
-        Decision::Unauthenticated => Err(RegistryError::Unauthenticated),
-        Decision::Denied(denial) => Err(RegistryError::Denied(denial)),
-        Decision::Hidden => Err(RegistryError::NotFound),
-    }
 }

@@ -1,7 +1,7 @@
 //! The end of a scan: live or held, decided from stored findings inside one transaction.
 
 use publaryn_core::{
-    Ecosystem, RegistryError, ReleaseId, ReleaseState, RepositoryKind, Timestamp, Visibility,
+    ArtifactState, Ecosystem, PackageId, RegistryError, ReleaseId, ReleaseState, RepositoryKind, Timestamp, Visibility,
     audit::{AuditAction, AuditEntry},
 };
 use publaryn_metadata::{Tx, packages::PackageHead, releases::ReleaseProgress};
@@ -33,14 +33,21 @@ pub(crate) async fn finalize_in(
     release: &ReleaseProgress,
     now: Timestamp,
 ) -> Result<Verdict, RegistryError> {
-    if release.status != ReleaseState::Scanning || release.scans_done < release.scans_total {
+    let is_due = release.status == ReleaseState::Scanning && release.scans_done >= release.scans_total;
+    // Releases made of files go live with them (`settle_file`).
+    if !is_due || release.is_made_of_files() {
         return Ok(Verdict::Unchanged);
     }
-    let facts = tx.policy_facts(release.package_id).await?;
-    let level = level(facts.repository_kind, facts.visibility.max(facts.repository_visibility));
+    let level = policy_level(tx, release.package_id).await?;
     let findings = tx.unresolved_findings(release.id).await?;
-    let blocking: Vec<String> =
-        findings.iter().filter(|f| blocks(&f.as_finding(), level)).map(|f| f.id.to_string()).collect();
+    // What was found in a file with a quarantine of its own is that file's matter.
+    let files = if findings.is_empty() { Vec::new() } else { tx.files_of(release.id).await? };
+    let is_joint = |id| files.iter().any(|file| file.id == id && file.state == ArtifactState::Joint);
+    let blocking: Vec<String> = findings
+        .iter()
+        .filter(|f| f.artifact_id.is_none_or(is_joint) && blocks(&f.as_finding(), level))
+        .map(|f| f.id.to_string())
+        .collect();
     if blocking.is_empty() {
         go_live(tx, head, release, now).await?;
         return Ok(Verdict::Live);
@@ -55,7 +62,12 @@ pub(crate) async fn finalize_in(
     Ok(Verdict::Blocked)
 }
 
-/// The column of the policy table for a package in a repository.
+/// The column of the policy table that a package falls under now.
+pub(crate) async fn policy_level(tx: &mut Tx, package: PackageId) -> Result<PolicyLevel, RegistryError> {
+    let facts = tx.policy_facts(package).await?;
+    Ok(level(facts.repository_kind, facts.visibility.max(facts.repository_visibility)))
+}
+
 fn level(kind: RepositoryKind, effective: Visibility) -> PolicyLevel {
     match kind {
         RepositoryKind::Staging => PolicyLevel::Staging,
@@ -66,7 +78,8 @@ fn level(kind: RepositoryKind, effective: Visibility) -> PolicyLevel {
     }
 }
 
-async fn go_live(
+/// Exposes a release: its state, tags, what it says of the package, caches and search.
+pub(crate) async fn go_live(
     tx: &mut Tx,
     head: &PackageHead,
     release: &ReleaseProgress,
@@ -93,6 +106,11 @@ async fn go_live(
     tx.append_audit(&entry.with("version", release.version.as_str()), now).await?;
     count_outcome(head.ecosystem, "live");
     Ok(())
+}
+
+/// Measures one stage of a publish.
+pub fn stage_took(stage: &'static str, since: std::time::Instant) {
+    metrics::histogram!("publaryn_publish_stage_seconds", "stage" => stage).record(since.elapsed());
 }
 
 /// Counts how a publish ended.

@@ -15,7 +15,10 @@ use publaryn_metadata::{
     repositories::RepositoryRow,
 };
 
-use crate::commit::{NameSimilarity, PublishSettings, allow, fold_name};
+use crate::{
+    commit::{NameSimilarity, PublishSettings, fold_name},
+    place::allow,
+};
 
 /// A package to be created.
 #[derive(Debug, Clone, Copy)]
@@ -99,7 +102,7 @@ pub async fn create_package(
     let visibility = visibility_in(&repository, creation.visibility)?;
     let mut similar = None;
     if visibility.is_open() && claim.is_none() && settings.name_similarity != NameSimilarity::Off {
-        similar = tx.similar_open_package(ecosystem, name.canonical(), owner).await?;
+        similar = tx.similar_open_package(ecosystem, name, owner).await?;
         if let Some(other) = &similar
             && settings.name_similarity == NameSimilarity::Enforce
         {

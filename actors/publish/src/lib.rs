@@ -1,19 +1,27 @@
 //! The publish pipeline: the one way into the registry.
 //!
 //! stage (by the caller) → commit a staged release with its scan jobs → scan → decide by policy →
-//! live. The database holds every step, so any actor may die at any message: jobs resume, and the
+//! live. A file may also join a release later, with a quarantine of its own: append → scan → settle.
+//! The database holds every step, so any actor may die at any message: jobs resume, and the
 //! reconciler finishes what nobody waits for any more.
 
+mod ahead;
+mod append;
 mod commit;
 mod finalize;
 mod landing;
 mod outcome;
+mod place;
 mod reconcile;
 mod scan_job;
+mod settle;
 
+pub use ahead::{ScanAhead, ScanSubject, Scanned};
+pub use append::{Appended, StagedCompanion, append};
 pub use commit::{Committed, NameSimilarity, PublishSettings, StagedFile, commit, fold_name};
-pub use finalize::{Verdict, count_outcome, finalize, settle_tags};
+pub use finalize::{Verdict, count_outcome, finalize, settle_tags, stage_took};
 pub use landing::{Created, Creation, Wish, check_visibility, create_package, visibility_in};
-pub use outcome::Outcomes;
+pub use outcome::{Outcomes, Subject};
 pub use reconcile::{FinalizeRelease, ReconcileReleases};
 pub use scan_job::{ScanArtifact, index_job};
+pub use settle::settle_file;

@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use publaryn_core::{
-    RegistryError, ReleaseId, ReleaseState, Timestamp,
+    ArtifactId, RegistryError, ReleaseId, ReleaseState, Timestamp,
     audit::{AuditAction, AuditEntry},
     finding::Category,
     job::JobKind,
 };
 use publaryn_jobs::{Handler, JobContext, JobError, Outcome};
-use publaryn_metadata::{Db, jobs::NewJob, releases::ReleaseProgress};
+use publaryn_metadata::{Db, Tx, artifacts::FileProgress, jobs::NewJob, releases::ReleaseProgress};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     finalize::finalize,
     scan_job::{index_job, scan_failed},
+    settle::hold_unscanned,
 };
 
 /// The `finalize_release` job: decides a release whose scans have all ended.
@@ -56,8 +57,17 @@ impl Handler for FinalizeRelease {
     }
 }
 
-/// The `reconcile_releases` job: no release stays in `scanning` once its scan jobs have ended, every
-/// live package is indexed, and no upload that a native client gave up stays for good.
+/// Why the scan of an artifact will never end; `None` while the queue looks after it.
+async fn scan_failure(tx: &mut Tx, artifact: ArtifactId) -> Result<Option<String>, RegistryError> {
+    Ok(match tx.latest_job(JobKind::ScanArtifact, &artifact.to_string()).await? {
+        Some(job) if !job.state.is_terminal() => None,
+        Some(job) => Some(job.last_error.unwrap_or_else(|| "the scan job ended early".into())),
+        None => Some("the scan job is gone".into()),
+    })
+}
+
+/// The `reconcile_releases` job: no release and no file stays in `scanning` once its scan jobs have
+/// ended, every live package is indexed, and no upload that a native client gave up stays for good.
 pub struct ReconcileReleases {
     pub db: Db,
     /// `gc.upload_ttl_hours`.
@@ -83,6 +93,10 @@ impl Handler for ReconcileReleases {
             self.release(&release).await.map_err(JobError::retry)?;
             job.progress(1, None).await?;
         }
+        for file in self.db.files_scanning_since(before, BATCH).await.map_err(JobError::retry)? {
+            self.file(&file).await.map_err(JobError::retry)?;
+            job.progress(1, None).await?;
+        }
         for head in self.db.packages_behind_index(before, BATCH).await.map_err(JobError::retry)? {
             let mut tx = self.db.begin().await.map_err(JobError::retry)?;
             tx.enqueue(&index_job(head.id, head.owner)).await.map_err(JobError::retry)?;
@@ -98,6 +112,16 @@ impl Handler for ReconcileReleases {
 }
 
 impl ReconcileReleases {
+    /// Holds a file whose scan failed for good.
+    async fn file(&self, file: &FileProgress) -> Result<(), RegistryError> {
+        let mut tx = self.db.begin().await?;
+        let Some(reason) = scan_failure(&mut tx, file.id).await? else { return Ok(()) };
+        let now = Timestamp::now();
+        tx.lock_package_by_id(file.package_id).await?;
+        hold_unscanned(&mut tx, file.id, &reason, now).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Deletes an upload that was never submitted. Nobody ever saw it, so its version number is free again.
     async fn give_up(&self, upload: &ReleaseProgress, before: Timestamp) -> Result<(), RegistryError> {
         let mut tx = self.db.begin().await?;
@@ -118,12 +142,7 @@ impl ReconcileReleases {
         }
         let mut failure = None;
         for artifact in self.db.unscanned_artifacts(release.id).await? {
-            match tx.latest_job(JobKind::ScanArtifact, &artifact.to_string()).await? {
-                // Still on its way: the queue looks after it.
-                Some(job) if !job.state.is_terminal() => {}
-                Some(job) => failure = Some(job.last_error.unwrap_or_else(|| "the scan job ended early".into())),
-                None => failure = Some("the scan job is gone".into()),
-            }
+            failure = scan_failure(&mut tx, artifact).await?.or(failure);
         }
         let Some(reason) = failure else { return Ok(()) };
         let now = Timestamp::now();

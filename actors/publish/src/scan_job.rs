@@ -1,22 +1,28 @@
 //! The `scan_artifact` job: run the scanners over one artifact, store what they found, and decide
 //! the release once its last scan has ended.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use publaryn_blobs::{BlobKey, BlobStore};
 use publaryn_core::{
-    ArtifactId, PackageId, Timestamp,
+    ArtifactId, ArtifactState, Digest, PackageId, RegistryError, ReleaseId, Timestamp,
     access::Owner,
     crash::{self, CrashPoint},
     finding::{Category, Finding, FindingKind, Severity},
     job::JobKind,
 };
 use publaryn_jobs::{Handler, JobContext, JobError, Outcome};
-use publaryn_metadata::{Db, findings::ScanTarget, jobs::NewJob};
-use publaryn_scan::{ScanArtifact as ArtifactFacts, ScanJob, ScannerPool};
+use publaryn_metadata::{Db, Tx, findings::ScanTarget, jobs::NewJob, packages::PackageHead};
+use publaryn_scan::{ScanArtifact as ArtifactFacts, ScanJob, ScanReport, ScannerPool};
 use serde::{Deserialize, Serialize};
 
-use crate::finalize::finalize_in;
+use crate::{
+    finalize::{Verdict, finalize_in, stage_took},
+    settle::settle_file,
+};
 
 /// Scans artifacts. Idempotent: findings are upserted and an artifact counts as scanned once.
 pub struct ScanArtifact {
@@ -58,7 +64,7 @@ impl ScanArtifact {
             .partition(partition(owner))
     }
 
-    async fn scan(&self, target: &ScanTarget) -> Result<(Vec<Finding>, String), JobError> {
+    async fn scan(&self, target: &ScanTarget) -> Result<ScanReport, JobError> {
         let key: BlobKey = target.location.parse().map_err(JobError::permanent)?;
         let body = self.blobs.open(&key, None).await.map_err(JobError::retry)?;
         let metadata = serde_json::from_str(&target.metadata).map_err(JobError::permanent)?;
@@ -75,39 +81,67 @@ impl ScanArtifact {
             },
             metadata,
         };
+        let began = Instant::now();
         let report = self.scanners.scan(job, body.into_stream()).await.map_err(JobError::retry)?;
-        Ok((report.findings, report.ruleset))
+        stage_took("scan", began);
+        Ok(report)
     }
 
-    /// Stores the outcome of one artifact together with the job's completion, and decides the
-    /// release if this was its last scan.
-    async fn record(
-        &self,
-        job: &JobContext,
-        target: &ScanTarget,
-        findings: &[Finding],
-        ruleset: &str,
-    ) -> Result<(), JobError> {
-        let now = Timestamp::now();
+    /// Stores the outcome of one artifact together with the job's completion.
+    async fn record(&self, job: &JobContext, target: &ScanTarget, report: &ScanReport) -> Result<(), JobError> {
+        let (now, began) = (Timestamp::now(), Instant::now());
         let mut tx = self.db.begin().await.map_err(JobError::retry)?;
         // Every writer locks the package before its releases: publishers of further versions would
         // otherwise wait for us while we wait for them.
         let head = tx.lock_package_by_id(target.package_id).await.map_err(JobError::retry)?;
         let head = head.ok_or_else(|| JobError::retry("a release without its package"))?;
-        let first_time = tx.mark_artifact_scanned(target.artifact_id, ruleset).await.map_err(JobError::retry)?;
-        for finding in findings {
-            let artifact = Some((target.artifact_id, target.sha256));
-            tx.upsert_finding(target.release_id, artifact, finding, now).await.map_err(JobError::retry)?;
-        }
-        crash::reached(CrashPoint::FindingsStored);
-        if first_time {
-            let release = tx.count_scan_done(target.release_id, now).await.map_err(JobError::retry)?;
-            finalize_in(&mut tx, &head, &release, now).await.map_err(JobError::retry)?;
-        }
-        crash::reached(CrashPoint::ReleaseDecided);
+        let scan = Scan {
+            release: target.release_id,
+            artifact: target.artifact_id,
+            sha256: target.sha256,
+            state: target.state,
+            report,
+        };
+        note_scan(&mut tx, &head, &scan, now).await.map_err(JobError::retry)?;
         job.complete_in(&mut tx).await?;
-        tx.commit().await.map_err(JobError::retry)
+        tx.commit().await.map_err(JobError::retry)?;
+        stage_took("finalize", began);
+        Ok(())
     }
+}
+
+/// A scan that has ended.
+pub(crate) struct Scan<'a> {
+    pub release: ReleaseId,
+    pub artifact: ArtifactId,
+    pub sha256: Digest,
+    pub state: ArtifactState,
+    pub report: &'a ScanReport,
+}
+
+/// Stores what the scanners said of an artifact, once, and decides what hung on it: the file itself, or the
+/// release if this was its last scan. The caller has locked the package.
+pub(crate) async fn note_scan(
+    tx: &mut Tx,
+    head: &PackageHead,
+    scan: &Scan<'_>,
+    now: Timestamp,
+) -> Result<Verdict, RegistryError> {
+    let is_first_time = tx.mark_artifact_scanned(scan.artifact, &scan.report.ruleset).await?;
+    for finding in &scan.report.findings {
+        tx.upsert_finding(scan.release, Some((scan.artifact, scan.sha256)), finding, now).await?;
+    }
+    crash::reached(CrashPoint::FindingsStored);
+    let verdict = if !is_first_time {
+        Verdict::Unchanged
+    } else if scan.state == ArtifactState::Joint {
+        let progress = tx.count_scan_done(scan.release, now).await?;
+        finalize_in(tx, head, &progress, now).await?
+    } else {
+        settle_file(tx, head, scan.artifact, now).await?
+    };
+    crash::reached(CrashPoint::ReleaseDecided);
+    Ok(verdict)
 }
 
 #[async_trait::async_trait]
@@ -126,22 +160,22 @@ impl Handler for ScanArtifact {
         if target.scanned_with.is_some() {
             return Ok(Outcome::Done);
         }
-        let (findings, ruleset) = self.scan(&target).await?;
+        let report = self.scan(&target).await?;
         crash::reached(CrashPoint::ScanFinished);
-        self.record(job, &target, &findings, &ruleset).await?;
+        self.record(job, &target, &report).await?;
         crash::reached(CrashPoint::ScanCommitted);
         Ok(Outcome::Committed)
     }
 }
 
-/// What a release shows when its scan could not be made (fail closed).
+/// What a release or file shows when its scan could not be made (fail closed).
 pub(crate) fn scan_failed(reason: &str) -> Finding {
     Finding {
         rule_id: "scan_failed".into(),
         kind: FindingKind::PolicyViolation,
         category: Category::ScannerFailure,
         severity: Severity::High,
-        title: "the release could not be scanned".into(),
+        title: "the upload could not be scanned".into(),
         description: Some(reason.to_owned()),
         location: String::new(),
     }

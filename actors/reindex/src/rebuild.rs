@@ -3,22 +3,18 @@
 //! Searches go on with what the index holds meanwhile. The position is kept with the index, so a
 //! run that was interrupted goes on there, and one whose index was lost starts over.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use publaryn_core::{Clock, PackageId, SystemClock, job::JobKind};
 use publaryn_jobs::{Handler, JobContext, JobError, Outcome};
-use publaryn_metadata::{Db, jobs::NewJob, search_documents::SearchRow};
+use publaryn_metadata::{Db, jobs::NewJob};
 use publaryn_search::{RebuildCursor, RebuildState, SearchIndex};
 use serde::Deserialize;
 
 use crate::{
     ReindexError,
-    document::index_op,
-    package::{index_package, is_same, note},
+    package::{BATCH, index_package, write_rows},
 };
-
-/// Packages per commit of the index.
-const PAGE: i64 = 500;
 
 /// How far the clocks of two replicas may be apart without a document written by the one being
 /// taken for old by the other.
@@ -89,22 +85,12 @@ impl<'a> Rebuild<'a> {
 
     /// Writes the next page; false when there is none.
     pub async fn step(&mut self) -> Result<bool, ReindexError> {
-        let read_at = SystemClock.now();
-        let rows = self.db.search_rows(self.cursor.after, PAGE).await?;
-        let Some(last) = rows.last() else { return Ok(false) };
-        let applied = self.index.apply(rows.iter().map(|row| index_op(row, read_at)).collect()).await?;
-        note(self.db, &rows).await?;
-        // Looked at again one by one: what changed under our hands, for the reason given at
-        // `index_package`, and what the index refused because it is ahead of a restored database.
-        let now: HashMap<PackageId, SearchRow> =
-            self.db.search_rows(self.cursor.after, PAGE).await?.into_iter().map(|row| (row.id, row)).collect();
-        for row in &rows {
-            if applied.superseded.contains(&row.id) || !is_same(Some(row), now.get(&row.id)) {
-                index_package(self.db, self.index, row.id).await?;
-            }
-        }
-        self.cursor.after = Some(last.id);
-        self.cursor.done += rows.len() as u64;
+        let rows = self.db.search_rows(self.cursor.after, BATCH).await?;
+        let Some(last) = rows.last().map(|row| row.id) else { return Ok(false) };
+        let count = rows.len() as u64;
+        write_rows(self.db, self.index, rows).await?;
+        self.cursor.after = Some(last);
+        self.cursor.done += count;
         self.index.note_rebuild(RebuildState::Running(self.cursor)).await?;
         Ok(true)
     }

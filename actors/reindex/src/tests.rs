@@ -20,7 +20,7 @@ use publaryn_search::{
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::{ReindexError, package::index_package, rebuild::Rebuild};
+use crate::{IndexPackage, ReindexError, package::index_package, rebuild::Rebuild};
 
 struct World {
     test: TestDb,
@@ -215,6 +215,36 @@ async fn the_document_follows_the_row() {
         world.sql("UPDATE repositories SET visibility = 'public', kind = 'staging'").await;
         world.index(package).await;
         assert!(world.found(&owner).await.is_empty(), "staging is found by nobody");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_job_brings_up_whatever_is_behind() {
+    for world in worlds().await {
+        let mut packages = BTreeSet::new();
+        for name in ["one", "two", "three"] {
+            let package = world.live_package(name).await;
+            world.change(package, "description = 'x'").await;
+            packages.insert(package);
+        }
+        let job = IndexPackage::new(world.db().clone(), world.index.clone());
+        let first = *packages.first().unwrap();
+        job.bring_up(first).await.unwrap();
+        assert_eq!(world.found(&Audience::public()).await, packages);
+        assert!(!world.is_behind().await);
+
+        let commits = world.index.status().commits_total;
+        for package in &packages {
+            job.bring_up(*package).await.unwrap();
+        }
+        assert_eq!(world.index.status().commits_total, commits, "there was nothing left to do");
+
+        let id = world.literal(first.0);
+        world.sql(&format!("DELETE FROM releases WHERE package_id = {id}")).await;
+        world.sql(&format!("DELETE FROM packages WHERE id = {id}")).await;
+        job.bring_up(first).await.unwrap();
+        packages.remove(&first);
+        assert_eq!(world.found(&Audience::public()).await, packages, "one without a row is forgotten");
     }
 }
 

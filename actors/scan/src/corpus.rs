@@ -1,15 +1,19 @@
 //! Byte-level builders for archives, honest and crafted (scanning.md §7). For tests only, behind feature `corpus`.
 //!
-//! [`cases`] gives every tar.gz row of scanning.md §3a together with its near-miss valid twin, around the files of a
+//! [`cases`] gives every tar.gz row of scanning.md §3a and [`zip_cases`] every zip row, with their near-miss valid twins, around the files of a
 //! valid package, so that an adapter can check that it refuses the former and accepts the latter.
 
 mod cases;
+mod zip;
+mod zip_cases;
 
 use std::io::Write;
 
 use flate2::{Compression, write::GzEncoder};
 
 pub use cases::{Case, Verdict, cases};
+pub use zip::{RawZipEntry, ZipBuilder, zip};
+pub use zip_cases::zip_cases;
 
 /// A tar archive under construction, one 512-byte block at a time; nothing is checked.
 #[derive(Debug, Clone, Default)]
@@ -167,18 +171,4 @@ pub fn targz(files: &[(&str, &[u8])]) -> Vec<u8> {
 /// A tar of these files, open for more.
 pub fn tar(files: &[(&str, &[u8])]) -> TarBuilder {
     files.iter().fold(TarBuilder::new(), |tar, (path, data)| tar.file(path, data))
-}
-
-/// The smallest zip: one stored file, with correct offsets behind `prefix_bytes` of foreign data.
-pub fn zip(name: &str, data: &[u8], prefix_bytes: usize) -> Vec<u8> {
-    let crc = crc32fast::hash(data).to_le_bytes();
-    let size = (data.len() as u32).to_le_bytes();
-    let name_length = (name.len() as u16).to_le_bytes();
-    let shared = [&[20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0][..], &crc, &size, &size, &name_length, &[0, 0]].concat();
-    let local = [b"PK\x03\x04", &shared[..], name.as_bytes(), data].concat();
-    let offset = (prefix_bytes as u32).to_le_bytes();
-    let central = [b"PK\x01\x02\x14\0", &shared[..], &[0; 10], &offset, name.as_bytes()].concat();
-    let start = ((prefix_bytes + local.len()) as u32).to_le_bytes();
-    let end = [b"PK\x05\x06\0\0\0\0\x01\0\x01\0", &(central.len() as u32).to_le_bytes()[..], &start, &[0, 0]].concat();
-    [local, central, end].concat()
 }

@@ -23,5 +23,6 @@ pub use pool::{PoolStats, ScanFailure, ScanLimits, ScanMode, ScannerPool};
 pub use run::{ScanReport, ScannerRun, Scanners};
 pub use scanner::{ScanArtifact, ScanError, ScanInput, ScanJob, Scanner};
 pub use walk::{
-    ArchiveError, DuplicateRule, EntryKind, ErrorKind, RootRule, TarEntry, TarRules, TarSummary, walk_targz,
+    ArchiveEntry, ArchiveError, ArchiveRules, ArchiveSummary, DescriptorRule, DuplicateRule, EntryKind, ErrorKind,
+    RootRule, walk_targz, walk_zip,
 };

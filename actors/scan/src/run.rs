@@ -104,7 +104,7 @@ mod tests {
     use crate::{
         corpus,
         scanner::ScanArtifact,
-        walk::{RootRule, TarRules, walk_targz},
+        walk::{ArchiveRules, RootRule, walk_targz},
     };
 
     struct Walks(&'static str);
@@ -119,7 +119,7 @@ mod tests {
             job.artifact.kind == ArtifactKind::Crate
         }
         fn scan(&self, _: &ScanJob, input: &dyn ScanInput, out: &mut Findings) -> Result<(), ScanError> {
-            let summary = walk_targz(input.open()?, &TarRules::new(RootRule::Single), &mut |_| Ok(()))?;
+            let summary = walk_targz(input.open()?, &ArchiveRules::new(RootRule::Single), &mut |_| Ok(()))?;
             out.extend(summary.notes);
             Ok(())
         }

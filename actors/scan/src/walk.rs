@@ -1,17 +1,19 @@
 //! Reads an archive once, streaming, and refuses whatever two extractors could read differently.
 //!
-//! The rows of scanning.md §3a: framing (T1, T2), roots (T3), names (Z3), links (L), bombs (B1), nested archives (N)
-//! and polyglots (P). Memory is constant in the size of the archive (about 32 bytes per entry, plus one nested
-//! archive of at most 8 MiB); nothing is written to disk and the input is never sought. The zip rows come with the first ecosystem that needs them,
-//! as `walk_zip` beside [`walk_targz`].
+//! The rows of scanning.md §3a: framing (T1, T2, Z1), agreement of a zip's two descriptions (Z2, Z4, Z5, Z6), roots (T3),
+//! names (Z3), links (L), bombs (B1), nested archives (N) and polyglots (P). Memory is constant in the size of the
+//! archive (about 32 bytes per entry, 100 in a zip, plus one nested archive of at most 8 MiB); nothing is written to
+//! disk and the input is never sought: [`walk_targz`] and [`walk_zip`] work on an upload in flight.
 
 mod gzip;
 mod header;
 mod limits;
+mod listing;
 mod path;
 mod pax;
 mod polyglot;
 mod tar;
+mod zip;
 
 use std::{
     fmt,
@@ -21,17 +23,19 @@ use std::{
 use limits::Budget;
 use publaryn_core::finding::{Category, Finding, Severity};
 
-pub use self::tar::walk_targz;
+pub use self::{tar::walk_targz, zip::walk_zip};
 
 /// Counts up with every change of what the walker accepts or notes; part of the ruleset digest.
-pub const WALKER_VERSION: u32 = 1;
+pub const WALKER_VERSION: u32 = 2;
 
-/// What a gzip-compressed tar must look like. Start from [`TarRules::new`] and narrow or widen.
+/// What an archive must look like. Start from [`ArchiveRules::new`] and narrow or widen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TarRules {
+pub struct ArchiveRules {
     pub root: RootRule,
     pub links: LinkRule,
     pub duplicates: DuplicateRule,
+    /// Only zips have data descriptors.
+    pub descriptors: DescriptorRule,
     /// Files and directories, nested archives included.
     pub max_entries: u64,
     /// Bytes that come out of decompression in total: headers, padding and nested archives included.
@@ -44,17 +48,18 @@ pub struct TarRules {
     /// Archives inside archives are listed down to this depth (0 = not at all); what they break is only noted,
     /// but they draw on the same limits.
     pub nested_depth: u8,
-    /// Whether entries of nested archives reach the visitor too ([`TarEntry::within`] is then set).
+    /// Whether entries of nested archives reach the visitor too ([`ArchiveEntry::within`] is then set).
     pub visits_nested: bool,
 }
 
-impl TarRules {
+impl ArchiveRules {
     /// The default limits of scanning.md §3a B1 and §4.
     pub fn new(root: RootRule) -> Self {
         Self {
             root,
             links: LinkRule::Refuse,
             duplicates: DuplicateRule::CaseSensitive,
+            descriptors: DescriptorRule::Accept,
             max_entries: 50_000,
             max_unpacked_bytes: 2 << 30,
             max_entry_bytes: 512 << 20,
@@ -92,21 +97,30 @@ pub enum DuplicateRule {
     CaseInsensitive,
 }
 
+/// What sizes behind the data of a zip entry mean (Z5). An accepted one must agree with the directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DescriptorRule {
+    Accept,
+    /// No tool that writes wheels needs them, and readers that stream guess where such data ends.
+    Refuse,
+}
+
 /// One entry, handed to the visitor in archive order.
-pub struct TarEntry<'a> {
+pub struct ArchiveEntry<'a> {
     /// As stored, so a directory may end in a slash; checked against Z3.
     pub path: &'a str,
     pub kind: EntryKind,
-    pub size: u64,
-    /// Permission bits as stored, e.g. `0o644`.
-    pub mode: u32,
+    /// Unknown beforehand only for zip entries with a data descriptor.
+    pub size: Option<u64>,
+    /// Permission bits as stored, e.g. `0o644`; a zip tells them only in its directory.
+    pub mode: Option<u32>,
     /// The nested archive this entry lies in, as `outer/a.tgz` or `outer/a.tgz!inner/b.tar`.
     pub within: Option<&'a str>,
-    /// Exactly `size` bytes; what the visitor leaves unread is skipped.
+    /// Exactly `size` bytes, where known; what the visitor leaves unread is skipped.
     pub data: &'a mut dyn Read,
 }
 
-impl<'a> TarEntry<'a> {
+impl<'a> ArchiveEntry<'a> {
     /// The path below its first component; `None` for the root directory itself.
     pub fn below_root(&self) -> Option<&'a str> {
         self.path.strip_suffix('/').unwrap_or(self.path).split_once('/').map(|(_, rest)| rest)
@@ -117,19 +131,22 @@ impl<'a> TarEntry<'a> {
     /// # Errors
     /// B1 when it is larger than `max_bytes`; whatever the archive itself breaks.
     pub fn read_to_vec(&mut self, max_bytes: u64) -> Result<Vec<u8>, ArchiveError> {
-        if self.size > max_bytes {
-            let message = format!("a file of {} bytes where at most {max_bytes} are allowed", self.size);
+        let declared = self.size.unwrap_or(0).min(max_bytes);
+        let mut bytes = Vec::with_capacity(declared as usize);
+        if self.size.is_none_or(|size| size <= max_bytes) {
+            Read::take(&mut *self.data, max_bytes + 1).read_to_end(&mut bytes)?;
+        }
+        if self.size.is_some_and(|size| size > max_bytes) || bytes.len() as u64 > max_bytes {
+            let message = format!("a file is larger than {max_bytes} bytes: {}", self.path);
             return Err(ArchiveError { path: Some(self.path.to_owned()), ..ArchiveError::limit(message) });
         }
-        let mut bytes = Vec::with_capacity(self.size as usize);
-        self.data.read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 }
 
-impl fmt::Debug for TarEntry<'_> {
+impl fmt::Debug for ArchiveEntry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TarEntry")
+        f.debug_struct("ArchiveEntry")
             .field("path", &self.path)
             .field("kind", &self.kind)
             .field("size", &self.size)
@@ -145,7 +162,7 @@ pub enum EntryKind {
 
 /// What a whole archive turned out to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TarSummary {
+pub struct ArchiveSummary {
     /// Files and directories of the outermost archive.
     pub entries: u64,
     pub files: u64,

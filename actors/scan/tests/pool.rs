@@ -12,8 +12,8 @@ use publaryn_core::{
     finding::{Category, Severity},
 };
 use publaryn_scan::{
-    Findings, RootRule, ScanArtifact, ScanError, ScanFailure, ScanInput, ScanJob, ScanLimits, ScanMode, Scanner,
-    ScannerPool, Scanners, TarRules, corpus, walk_targz,
+    ArchiveRules, Findings, RootRule, ScanArtifact, ScanError, ScanFailure, ScanInput, ScanJob, ScanLimits, ScanMode,
+    Scanner, ScannerPool, Scanners, corpus, walk_targz,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -57,7 +57,7 @@ impl Scanner for Actor {
                 out.add("SIZE", Category::License, Severity::Info, size.to_string(), "");
             }
             _ => {
-                let summary = walk_targz(input.open()?, &TarRules::new(RootRule::Single), &mut |_| Ok(()))?;
+                let summary = walk_targz(input.open()?, &ArchiveRules::new(RootRule::Single), &mut |_| Ok(()))?;
                 out.extend(summary.notes);
             }
         }

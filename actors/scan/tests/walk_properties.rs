@@ -6,7 +6,7 @@ use std::io::Read;
 use flate2::read::MultiGzDecoder;
 use proptest::{collection::vec, prelude::*, sample::select, strategy::ValueTree};
 use publaryn_scan::{
-    EntryKind, ErrorKind, RootRule, TarRules,
+    ArchiveRules, EntryKind, ErrorKind, RootRule,
     corpus::{GNU, RawHeader, TarBuilder, USTAR, V7, gzip, pax_record, seal},
     walk_targz,
 };
@@ -18,8 +18,13 @@ struct Listed {
     data: Vec<u8>,
 }
 
-fn rules() -> TarRules {
-    TarRules { max_entries: 20, max_entry_bytes: 4096, max_unpacked_bytes: 64 << 10, ..TarRules::new(RootRule::Any) }
+fn rules() -> ArchiveRules {
+    ArchiveRules {
+        max_entries: 20,
+        max_entry_bytes: 4096,
+        max_unpacked_bytes: 64 << 10,
+        ..ArchiveRules::new(RootRule::Any)
+    }
 }
 
 /// Our listing, or `None` if refused; checks on the way that no limit is exceeded.
@@ -29,8 +34,8 @@ fn ours(bytes: &[u8]) -> Option<Vec<Listed>> {
     let result = walk_targz(bytes, &rules, &mut |entry| {
         let mut data = Vec::new();
         entry.data.read_to_end(&mut data)?;
-        assert_eq!(data.len() as u64, entry.size);
-        assert!(entry.size <= rules.max_entry_bytes);
+        assert_eq!(Some(data.len() as u64), entry.size);
+        assert!(data.len() as u64 <= rules.max_entry_bytes);
         listed.push(Listed { path: entry.path.to_owned(), is_file: entry.kind == EntryKind::File, data });
         Ok(())
     });

@@ -6,7 +6,7 @@
 use std::io::Read;
 
 use publaryn_scan::{
-    ArchiveError, EntryKind, RootRule, TarEntry, TarRules, TarSummary, walk::DuplicateRule, walk_targz,
+    ArchiveEntry, ArchiveError, ArchiveRules, ArchiveSummary, EntryKind, RootRule, walk::DuplicateRule, walk_targz,
 };
 use serde::Deserialize;
 
@@ -39,7 +39,7 @@ pub struct CrateArchive {
     pub bin_names: Vec<String>,
     /// The commit `.cargo_vcs_info.json` names; a hint, not a proof.
     pub vcs_commit: Option<String>,
-    pub summary: TarSummary,
+    pub summary: ArchiveSummary,
 }
 
 /// Reads a `.crate` that claims to be `name` in `version`, as it streams by.
@@ -52,12 +52,12 @@ pub fn read_crate(
     version: &str,
     limits: ArchiveLimits,
 ) -> Result<CrateArchive, ArchiveError> {
-    let rules = TarRules {
+    let rules = ArchiveRules {
         duplicates: DuplicateRule::CaseInsensitive,
         max_entries: limits.max_entries,
         max_unpacked_bytes: limits.max_unpacked_bytes,
         max_ratio: limits.max_ratio,
-        ..TarRules::new(RootRule::Exact(format!("{name}-{version}")))
+        ..ArchiveRules::new(RootRule::Exact(format!("{name}-{version}")))
     };
     let mut seen = Seen::default();
     let summary = walk_targz(input, &rules, &mut |entry| seen.entry(entry))?;
@@ -92,7 +92,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn entry(&mut self, mut entry: TarEntry<'_>) -> Result<(), ArchiveError> {
+    fn entry(&mut self, mut entry: ArchiveEntry<'_>) -> Result<(), ArchiveError> {
         if entry.kind != EntryKind::File {
             return Ok(());
         }

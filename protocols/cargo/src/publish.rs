@@ -41,7 +41,7 @@ pub(crate) async fn publish(call: Call, body: Body) -> Response {
 }
 
 async fn run(call: &Call, body: Body) -> Answer {
-    let limit = call.registry.settings().limits.krate;
+    let limit = call.registry.settings().limits.of(ArtifactKind::Crate);
     let body = byte_stream(body);
     if let Err(refusal) = call.require_scope(Operation::Publish) {
         Remainder::new(body).drain(DRAIN_UNAUTHENTICATED_BYTES).await;

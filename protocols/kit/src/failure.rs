@@ -22,14 +22,19 @@ pub fn error_status(error: &RegistryError) -> StatusCode {
     }
 }
 
-/// A JSON error answer with `Retry-After` where waiting helps. Failures are logged here, once.
+/// A JSON error answer; see [`error_response`].
 pub fn json_error(status: StatusCode, body: &Value, error: &RegistryError) -> Response {
+    error_response(status, "application/json", body.to_string(), error)
+}
+
+/// An error answer with `Retry-After` where waiting helps. Failures are logged here, once.
+pub fn error_response(status: StatusCode, content_type: &'static str, body: String, error: &RegistryError) -> Response {
     if status.is_server_error() {
         tracing::error!(error = error.cause_chain(), "request failed");
     }
-    let mut response = (status, Bytes::from(body.to_string())).into_response();
+    let mut response = (status, Bytes::from(body)).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(seconds) = error.retry_after_seconds() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

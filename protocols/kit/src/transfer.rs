@@ -51,10 +51,15 @@ pub async fn respond_artifact(
                 response
             }
             RangeOutcome::Whole => {
-                if let Some(address) = registry.redirect(&artifact).await? {
+                // A signed address is good for GET only, and for as long as its signature.
+                if method != Method::HEAD
+                    && let Some(address) = registry.redirect(&artifact).await?
+                {
                     registry.count_download(&artifact);
                     let mut response = StatusCode::FOUND.into_response();
                     insert_text(response.headers_mut(), header::LOCATION, &address);
+                    let caching = HeaderValue::from_static("private, no-store");
+                    response.headers_mut().insert(header::CACHE_CONTROL, caching);
                     return Ok(response);
                 }
                 let mut response = body(registry, &artifact, None, method).await?;

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use publaryn_core::finding::Finding;
-use publaryn_scan::{ArchiveError, EntryKind, ErrorKind, RootRule, TarRules, walk_targz};
+use publaryn_scan::{ArchiveError, ArchiveRules, EntryKind, ErrorKind, RootRule, walk_targz};
 use serde_json::{Map, Value};
 
 use crate::{release::ArchiveFacts, strict_json};
@@ -21,7 +21,7 @@ pub struct ArchiveLimits {
 
 impl Default for ArchiveLimits {
     fn default() -> Self {
-        let rules = TarRules::new(RootRule::Single);
+        let rules = ArchiveRules::new(RootRule::Single);
         Self {
             max_entries: rules.max_entries,
             max_unpacked_bytes: rules.max_unpacked_bytes,
@@ -47,7 +47,7 @@ pub struct Inspection {
 /// # Errors
 /// The first rule broken; the publisher reads its message.
 pub fn inspect(input: &mut dyn Read, limits: ArchiveLimits, nested_depth: u8) -> Result<Inspection, ArchiveError> {
-    let mut rules = TarRules::new(RootRule::Single);
+    let mut rules = ArchiveRules::new(RootRule::Single);
     rules.max_entries = limits.max_entries;
     rules.max_unpacked_bytes = limits.max_unpacked_bytes;
     rules.max_ratio = limits.max_ratio;

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use axum::{Router, extract::State, response::Response};
 use http::{Method, Request, StatusCode, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, Principal, RegistryError, Version};
-use publaryn_protocol::{Adapter, Mount, RequestFacts};
+use publaryn_protocol::{Adapter, Mount, RequestFacts, RouteTemplate};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::{ArchiveError, Scanner};
 use serde_json::json;
@@ -102,6 +102,7 @@ impl Adapter for Npm {
 async fn answer(registry: Registry, shared: Arc<Shared>, request: Request<axum::body::Body>) -> Response {
     let (parts, body) = request.into_parts();
     let route = Route::parse(parts.uri.path());
+    let template = RouteTemplate::Own(route.template());
     let is_write = !matches!(parts.method, Method::GET | Method::HEAD);
     let caller = if ignores_credentials(&route, &parts.method) {
         Ok(Principal::anonymous())
@@ -115,7 +116,9 @@ async fn answer(registry: Registry, shared: Arc<Shared>, request: Request<axum::
         }
         Err(error) => Err(error.into()),
     };
-    answered.unwrap_or_else(|error| error.into_response(is_write))
+    let mut response = answered.unwrap_or_else(|error| error.into_response(is_write));
+    response.extensions_mut().insert(template);
+    response
 }
 
 /// Logging in must work with the old, dead token still in the client's configuration.

@@ -53,7 +53,7 @@ pub(crate) async fn put(call: &Call, url_name: &str) -> Answer {
         input: request_body::stream(&call.parts.headers, raw)?,
         scanner: BodyScanner::new(MAX_DOCUMENT_BYTES),
         decoded: Vec::new(),
-        left_bytes: body_limit(call.registry.settings().limits.tarball),
+        left_bytes: body_limit(call.registry.settings().limits.of(ArtifactKind::Tarball)),
         failure: None,
     }));
     upload.lock().await.read_until(BodyScanner::reached_tarball).await?;
@@ -100,12 +100,12 @@ type Tarball = Result<(StagedArtifact, Inspection), RegistryError>;
 /// Streams the tarball into the store. What is wrong with its content comes back inside, because the rules
 /// that are checked before it can only be checked when the whole body was read.
 async fn stage(call: &Call, name: &PackageName, upload: &Arc<Mutex<Upload>>) -> Result<Tarball, NpmError> {
-    let limits = call.registry.settings().limits;
+    let limits = &call.registry.settings().limits;
     let request = StageRequest {
         kind: ArtifactKind::Tarball,
         filename: tarball_filename(name.canonical(), "staged"),
         content_type: "application/octet-stream".to_owned(),
-        limit_bytes: limits.tarball,
+        limit_bytes: limits.of(ArtifactKind::Tarball),
         sha1: true,
         md5: false,
     };

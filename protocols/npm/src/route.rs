@@ -72,6 +72,46 @@ pub enum Route {
 }
 
 impl Route {
+    /// The route as metrics name it.
+    pub fn template(&self) -> &'static str {
+        match self {
+            Self::Root => "/",
+            Self::Ping => "/-/ping",
+            Self::Whoami => "/-/whoami",
+            Self::Keys => "/-/npm/v1/keys",
+            Self::Attestations(_) => "/-/npm/v1/attestations/{package}@{version}",
+            Self::Search => "/-/v1/search",
+            Self::Login => "/-/v1/login",
+            Self::LoginPage(_) => "/-/v1/login/{id}",
+            Self::LoginStatus(_) => "/-/v1/done/{id}",
+            Self::User(_) => "/-/user/{user}",
+            Self::Logout(_) => "/-/user/token/{token}",
+            Self::UserPackages(_) => "/-/user/{user}/package",
+            Self::UserStars(_) => "/-/user/{user}/stars",
+            Self::OrgPackages(_) => "/-/org/{org}/package",
+            Self::Tokens => "/-/npm/v1/tokens",
+            Self::Token(_) => "/-/npm/v1/tokens/token/{token}",
+            Self::Profile => "/-/npm/v1/user",
+            Self::BulkAudit => "/-/npm/v1/security/advisories/bulk",
+            Self::QuickAudit => "/-/npm/v1/security/audits/quick",
+            Self::StarredByUser => "/-/_view/starredByUser",
+            Self::OidcExchange(_) => "/-/npm/v1/oidc/token/exchange/package/{package}",
+            Self::DistTags(_) => "/-/package/{package}/dist-tags",
+            Self::DistTag { .. } => "/-/package/{package}/dist-tags/{tag}",
+            Self::Access(_) => "/-/package/{package}/access",
+            Self::Owners(_) => "/-/package/{package}/owners",
+            Self::Owner { .. } => "/-/package/{package}/owners/{user}",
+            Self::Visibility(_) => "/-/package/{package}/visibility",
+            Self::Collaborators(_) => "/-/package/{package}/collaborators",
+            Self::Packument(_) => "/{package}",
+            Self::Manifest { .. } => "/{package}/{version}",
+            Self::Tarball { .. } => "/{package}/-/{file}",
+            Self::TarballRevision { .. } => "/{package}/-/{file}/-rev/{revision}",
+            Self::Revision { .. } => "/{package}/-rev/{revision}",
+            Self::Unknown => "unmatched",
+        }
+    }
+
     /// Reads the path below the mount point, still percent-encoded; a query is not part of it.
     pub fn parse(raw: &str) -> Self {
         // Some clients join a registry URL ending in `/` with a path beginning with one.

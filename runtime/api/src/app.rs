@@ -6,7 +6,8 @@ use axum::Router;
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret};
 use publaryn_config::{
-    Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration, Role,
+    AnonymousMiss, Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration,
+    Role,
 };
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_jobs::Jobs;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backends,
-    http::{Edge, HttpLimits, MetricsPage, Probes, Surfaces, bind},
+    http::{Edge, HttpLimits, MetricsPage, Probes, Surfaces, bind, with_templates},
     protocols,
     supervision::{self, Parts, Standing},
     v1::{self, ApiSettings, ApiState, problem::Problem},
@@ -128,6 +129,14 @@ impl App {
             config.server.idle_timeout_seconds.duration(),
             config.server.trusted_proxies.clone(),
         );
+        let metrics_listener = match config.metrics.listen.filter(|_| config.metrics.enabled) {
+            Some(address) => {
+                let listener = tokio::net::TcpListener::bind(address).await;
+                let listener = listener.map_err(|source| StartError::Listen { address, source })?;
+                Some(probes.metrics_listener(listener))
+            }
+            None => None,
+        };
         let (stop_http, exhausted) = (CancellationToken::new(), CancellationToken::new());
         let limits = HttpLimits {
             max_connections: config.server.max_connections.as_usize(),
@@ -146,6 +155,7 @@ impl App {
             stop_http: stop_http.clone(),
             exhausted: exhausted.clone(),
             turns: turns_child,
+            metrics_listener,
         })
         .await?;
         probes.watch(tree.clone());
@@ -299,6 +309,7 @@ fn settings(config: &Config) -> Settings {
                 publaryn_config::NameSimilarity::Off => NameSimilarity::Off,
             },
             require_claim: config.namespaces.require_claim.iter().copied().collect(),
+            artifacts_per_release: config.limits.artifacts_per_release.as_usize(),
         },
         delete_window: match config.packages.delete_window_hours {
             DeleteWindow::Always => None,
@@ -311,8 +322,7 @@ fn settings(config: &Config) -> Settings {
             .redirect_downloads
             .then(|| config.storage.s3.presign_ttl_seconds.duration()),
         limits: Limits {
-            tarball: config.limits.artifact.of(ArtifactKind::Tarball).bytes(),
-            krate: config.limits.artifact.of(ArtifactKind::Crate).bytes(),
+            artifacts: ArtifactKind::ALL.iter().map(|kind| (*kind, config.limits.artifact.of(*kind).bytes())).collect(),
             json_body: config.limits.json_body_bytes.bytes(),
             max_entries: u64::from(config.scan.max_entries.as_u32()),
             max_unpacked: config.scan.max_unpacked_bytes.bytes(),
@@ -323,13 +333,19 @@ fn settings(config: &Config) -> Settings {
         node_timeout: config.jobs.node_timeout_seconds.duration(),
         oidc_issuers: config.oidc.issuers.iter().map(|issuer| issuer.issuer.as_str().to_owned()).collect(),
         claims_by_admins_only: config.namespaces.claim_policy == publaryn_config::ClaimPolicy::Admin,
+        anonymous_miss: match config.access.anonymous_miss {
+            AnonymousMiss::Auto => publaryn_registry::AnonymousMiss::Auto,
+            AnonymousMiss::Challenge => publaryn_registry::AnonymousMiss::Challenge,
+            AnonymousMiss::NotFound => publaryn_registry::AnonymousMiss::NotFound,
+        },
     }
 }
 
 /// What is not an adapter's.
 fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], probes: &Probes) -> Router {
+    let has_metrics = config.metrics.listen.is_none();
     if config.server.role == Role::Worker {
-        return probes.router().fallback(async || Problem::route_not_found());
+        return probes.router(has_metrics).fallback(async || Problem::route_not_found());
     }
     let names: Arc<[Arc<dyn Adapter>]> = adapters.into();
     let state = ApiState {
@@ -350,5 +366,5 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
                 .collect(),
         }),
     };
-    v1::router(state).merge(probes.router()).fallback(async || Problem::route_not_found())
+    with_templates(v1::router(state).merge(probes.router(has_metrics))).fallback(async || Problem::route_not_found())
 }

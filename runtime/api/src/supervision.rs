@@ -5,10 +5,10 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use publaryn_actors::{ChildSpec, Context, Strategy, SupervisorSpec, Tree, TreeOptions};
 use publaryn_blobs::BlobStore;
 use publaryn_config::{Config, Role};
-use publaryn_core::{BoxError, job::JobKind};
+use publaryn_core::{BoxError, finding::Severity, job::JobKind};
 use publaryn_gc::{CleanupBlobs, CleanupExpiredTokens, CleanupOciBlobs, Collector, FlushDownloads, VerifyBlobs};
 use publaryn_jobs::{Handler, Jobs, JobsOptions, KindOverride, PruneJobs, default_schedules};
-use publaryn_publish::{FinalizeRelease, ReconcileReleases, ScanArtifact};
+use publaryn_publish::{FinalizeRelease, ReconcileReleases, ScanAhead, ScanArtifact};
 use publaryn_registry::Registry;
 use publaryn_reindex::{IndexPackage, ReindexSearch};
 use publaryn_scan::{ScanLimits, ScanMode, ScannerPool};
@@ -32,6 +32,8 @@ pub(crate) struct Parts<'a> {
     pub stop_http: CancellationToken,
     pub exhausted: CancellationToken,
     pub turns: ChildSpec,
+    /// `metrics.listen`.
+    pub metrics_listener: Option<ChildSpec>,
 }
 
 /// How often sums kept in memory are written.
@@ -56,6 +58,8 @@ pub(crate) async fn start(parts: Parts<'_>) -> Result<Standing, StartError> {
     let registry = parts.registry.clone();
     let scanners = scanner_pool(parts.options.scanner_program.clone(), cpus());
     let jobs = jobs(&parts, scanners.clone()).await?;
+    let (scanners_ahead, blobs) = (scanners.clone(), registry.blobs().clone());
+    registry.scan_ahead_with(ScanAhead { jobs: jobs.clone(), scanners: scanners_ahead, blobs });
     let root = SupervisorSpec::root(&["http", "auth"])
         .child(auth(&registry))
         .child(parts.turns.clone())
@@ -118,7 +122,7 @@ fn handlers(parts: &Parts<'_>, scanners: ScannerPool) -> Vec<Arc<dyn Handler>> {
         Arc::new(ScanArtifact { db: db.clone(), blobs: blobs.clone(), scanners }),
         Arc::new(FinalizeRelease { db: db.clone() }),
         Arc::new(ReconcileReleases { db: db.clone(), upload_ttl }),
-        Arc::new(IndexPackage { db: db.clone(), index: index.clone() }),
+        Arc::new(IndexPackage::new(db.clone(), index.clone())),
         Arc::new(ReindexSearch { db: db.clone(), index: index.clone() }),
         Arc::new(PruneJobs {
             db: db.clone(),
@@ -190,7 +194,11 @@ fn http(parts: &Parts<'_>) -> SupervisorSpec {
         fold_samples();
         Ok(())
     });
-    SupervisorSpec::new("http", Strategy::OneForOne).child(listener).child(metrics)
+    let http = SupervisorSpec::new("http", Strategy::OneForOne).child(listener).child(metrics);
+    match &parts.metrics_listener {
+        Some(own) => http.child(own.clone()),
+        None => http,
+    }
 }
 
 fn auth(registry: &Registry) -> SupervisorSpec {
@@ -225,6 +233,15 @@ async fn report_usage(registry: Registry, context: Context) -> Result<(), BoxErr
                 metrics::gauge!("publaryn_storage_bytes").set(usage.bytes as f64);
             }
             Err(error) => tracing::warn!(%error, "the size of the store could not be told"),
+        }
+        match registry.db().unresolved_by_severity().await {
+            Ok(found) => {
+                for severity in Severity::ALL {
+                    let count = found.iter().find(|(of, _)| of == severity).map_or(0, |(_, count)| *count);
+                    metrics::gauge!("publaryn_findings_unresolved", "severity" => severity.as_str()).set(count as f64);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "unresolved findings could not be counted"),
         }
         context.worked(started);
         tokio::select! {

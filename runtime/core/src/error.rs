@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{BoxError, Visibility, access::Denial, ecosystem::Ecosystem, finding::Finding};
+use crate::{BoxError, Digest, Visibility, access::Denial, ecosystem::Ecosystem, finding::Finding};
 
 /// A word that no value of an enum has.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum RegistryError {
     VersionNotFound(String),
     #[error("version `{0}` already exists")]
     VersionExists(String),
+    /// A file of that name but other content is part of the release.
+    #[error("file `{filename}` already exists with other content")]
+    FileExists { filename: String, sha256: Digest },
     /// Another package holds the name under its collision key. `existing` only if the caller may see it.
     #[error("the name is too close to an existing package")]
     NameTaken { existing: Option<String> },
@@ -179,7 +182,9 @@ impl RegistryError {
             Self::Unauthenticated | Self::BadCredential(_) => StatusClass::Unauthenticated,
             Self::Denied(_) | Self::Blocked(_) | Self::NameTaken { existing: None } => StatusClass::Forbidden,
             Self::NotFound | Self::VersionNotFound(_) => StatusClass::NotFound,
-            Self::VersionExists(_) | Self::Conflict { .. } | Self::ConflictWith { .. } => StatusClass::Conflict,
+            Self::VersionExists(_) | Self::FileExists { .. } | Self::Conflict { .. } | Self::ConflictWith { .. } => {
+                StatusClass::Conflict
+            }
             Self::Malformed(_) | Self::Unsupported(_) => StatusClass::Malformed,
             Self::Invalid { .. }
             | Self::InvalidMember { .. }

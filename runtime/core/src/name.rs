@@ -16,6 +16,7 @@ pub struct PackageName {
     display: SmolStr,
     canonical: SmolStr,
     collision: SmolStr,
+    lookalike: Option<SmolStr>,
     keeps_spelling: bool,
 }
 
@@ -27,12 +28,21 @@ impl PackageName {
             display: display.into(),
             canonical: canonical.into(),
             collision: collision.into(),
+            lookalike: None,
             keeps_spelling: false,
         }
     }
     /// For ecosystems whose clients look a package up by its published spelling: every release must repeat it.
     pub fn keeping_spelling(self) -> Self {
         Self { keeps_spelling: true, ..self }
+    }
+    /// For ecosystems that refuse names which people take for another owner's open package.
+    pub fn looking_like(self, key: &str) -> Self {
+        Self { lookalike: Some(key.into()), ..self }
+    }
+    /// Equal for names that are taken for each other.
+    pub fn lookalike_key(&self) -> Option<&str> {
+        self.lookalike.as_deref()
     }
     /// Whether this is another spelling of a package published as `published`, where that matters.
     pub fn respells(&self, published: &str) -> bool {

@@ -43,6 +43,36 @@ pub struct PublishCommand {
     pub access_hint: Option<Visibility>,
 }
 
+/// One file for a release that may exist already, even live. The file has a quarantine of its own: until
+/// its own scan has passed it is hidden, and the rest of the release does not notice.
+#[derive(Debug, Clone)]
+pub struct AppendCommand {
+    pub ecosystem: Ecosystem,
+    pub name: PackageName,
+    pub version: Version,
+    /// Slug of the repository for a first publication, where the client names one.
+    pub repository: Option<String>,
+    /// The adapter's own document of this file; what it renders of the file reads from it.
+    pub metadata: Value,
+    /// Takes effect when the file is cleared, unless the release is live by then.
+    pub release: Option<ReleaseDocument>,
+    /// Whether a missing package or release is created; symbols, say, only join what is there.
+    pub creates_release: bool,
+    /// Names of files without which the release does not go live, besides those named before. A release that
+    /// names none goes live with its first cleared file.
+    pub required_files: Vec<String>,
+    /// The release may hold no other file of this kind.
+    pub is_only_of_its_kind: bool,
+}
+
+/// What a release says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseDocument {
+    /// The adapter's own normalised document, as in [`PublishCommand::metadata`].
+    pub metadata: Value,
+    pub facts: PackageFacts,
+}
+
 impl PublishCommand {
     /// The packages this release asks for, where the adapter lists them as `requires` in its document.
     /// While it is live, they are not unpublished under it.
@@ -61,6 +91,6 @@ pub enum PublishOutcome {
     Live { release: ReleaseId },
     /// Accepted; not decided within `publish.wait_seconds`.
     Pending { release: ReleaseId },
-    /// Refused by policy; the version number stays taken.
+    /// Refused by policy; the version number, or the name of the appended file, stays taken.
     Blocked { release: ReleaseId, findings: Vec<Finding> },
 }

@@ -99,6 +99,30 @@ text_enum! {
 }
 
 text_enum! {
+    /// Where a file stands within its release. It is served while its release is live and itself `joint` or `live`.
+    pub enum ArtifactState {
+        /// Judged together with its release.
+        Joint = "joint",
+        /// Has a quarantine of its own and is in it.
+        Scanning = "scanning",
+        /// Has passed its own scan.
+        Live = "live",
+        /// Was refused by policy; its name stays taken.
+        Held = "held",
+    }
+}
+
+text_enum! {
+    /// What is kept beside a file for clients that fetch it without the file.
+    pub enum CompanionRole {
+        /// The manifest inside: a wheel's METADATA, a package's nuspec.
+        Manifest = "manifest",
+        /// Signed statements about the file, as uploaded and not verified.
+        Attestations = "attestations",
+    }
+}
+
+text_enum! {
     /// What the verifier found wrong with the bytes of a blob.
     pub enum BlobDamage { Missing = "missing", Corrupt = "corrupt" }
 }

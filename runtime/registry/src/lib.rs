@@ -4,18 +4,25 @@
 //! ([`PackageView`], [`ServableArtifact`]) instead of rows, so an adapter cannot serve what did not
 //! pass the gate; and every change commits together with its audit entry.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use publaryn_auth::Presented;
 use publaryn_blobs::BlobStore;
 use publaryn_cluster::Cluster;
-use publaryn_core::{PackageId, Principal, RegistryError, Visibility, error::CredentialProblem};
+use publaryn_core::{
+    ArtifactId, ArtifactKind, Ecosystem, PackageId, Principal, RegistryError, Visibility, error::CredentialProblem,
+};
 use publaryn_metadata::{Db, documents::ArtifactLocation};
-use publaryn_publish::{Outcomes, PublishSettings};
+use publaryn_publish::{Outcomes, PublishSettings, ScanAhead};
 use publaryn_search::SearchIndex;
 use smol_str::SmolStr;
 
 mod advisories;
+mod appending;
 mod change;
 pub mod control;
 mod downloads;
@@ -23,6 +30,7 @@ pub mod governance;
 mod heads;
 pub mod identity;
 mod instance;
+mod listing;
 mod lookup;
 mod meters;
 mod operations;
@@ -33,6 +41,7 @@ mod staging;
 mod view;
 
 pub use advisories::Advisory;
+pub use appending::Companion;
 pub use change::{OwnerChange, Turns, Unpublished, package_turns};
 pub use downloads::Downloads;
 pub use identity::Identity;
@@ -40,7 +49,7 @@ pub use lookup::{SearchHit, SearchResults};
 pub use operations::{AuditSlice, AuditStart, AuditStep, JobQuestion, Retry};
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
-pub use publaryn_metadata::packages::{OwnerRow, PackageRow};
+pub use publaryn_metadata::packages::{ListedName, OwnerRow, PackageRow};
 pub use publaryn_search::{SearchQuery, SearchText};
 pub use publishing::Published;
 pub use rendered::Rendered;
@@ -62,8 +71,14 @@ struct Inner {
     heads: heads::Heads,
     rendered: rendered::RenderedCache,
     artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), Arc<ArtifactLocation>>,
+    /// Which package a file belongs to: the one thing about it that never changes.
+    packages_of_files: moka::sync::Cache<ArtifactId, (Ecosystem, SmolStr)>,
+    /// Whether an ecosystem holds packages that not everybody may see.
+    hides: moka::sync::Cache<Ecosystem, bool>,
     downloads: Downloads,
     numbers: operations::LastNumbers,
+    /// Set where this process scans.
+    scan_ahead: OnceLock<ScanAhead>,
     settings: Settings,
 }
 
@@ -93,18 +108,38 @@ pub struct Settings {
     pub oidc_issuers: Vec<String>,
     /// `namespaces.claim_policy = admin`.
     pub claims_by_admins_only: bool,
+    /// What an anonymous caller gets for what it may not see.
+    pub anonymous_miss: AnonymousMiss,
 }
 
-/// Upload limits by artifact kind, in bytes (configuration.md §4, limits).
-#[derive(Debug, Clone, Copy)]
+/// `access.anonymous_miss` (access.md §11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnonymousMiss {
+    /// As the ecosystem does it.
+    Auto,
+    /// Always asked for a credential.
+    Challenge,
+    /// Always told that there is nothing.
+    NotFound,
+}
+
+/// Upload limits, in bytes (configuration.md §4, limits).
+#[derive(Debug, Clone)]
 pub struct Limits {
-    pub tarball: u64,
-    pub krate: u64,
+    /// The largest file of each kind; a kind that is missing may not be uploaded.
+    pub artifacts: BTreeMap<ArtifactKind, u64>,
     pub json_body: u64,
     /// Files and bytes an archive may unpack to.
     pub max_entries: u64,
     pub max_unpacked: u64,
     pub max_ratio: u64,
+}
+
+impl Limits {
+    /// The largest file of a kind.
+    pub fn of(&self, kind: ArtifactKind) -> u64 {
+        self.artifacts.get(&kind).copied().unwrap_or(0)
+    }
 }
 
 /// The services a registry stands on.
@@ -133,6 +168,8 @@ impl Registry {
             heads: heads::Heads::new(&db),
             rendered: rendered::RenderedCache::new(rendered_cache_bytes),
             artifacts: moka::sync::Cache::new(KEPT_LOCATIONS),
+            packages_of_files: moka::sync::Cache::new(KEPT_LOCATIONS),
+            hides: moka::sync::Cache::builder().time_to_live(listing::HIDES_TTL).max_capacity(64).build(),
             downloads: Downloads::default(),
             db,
             blobs,
@@ -140,6 +177,7 @@ impl Registry {
             cluster,
             identity,
             numbers: operations::LastNumbers::default(),
+            scan_ahead: OnceLock::new(),
             settings,
         }))
     }
@@ -171,6 +209,11 @@ impl Registry {
 
     pub fn cluster(&self) -> &Arc<dyn Cluster> {
         &self.0.cluster
+    }
+
+    /// Lets this process scan small uploads before they are committed. The first call counts.
+    pub fn scan_ahead_with(&self, scanner: ScanAhead) {
+        let _ = self.0.scan_ahead.set(scanner);
     }
 
     /// Publishers waiting for a verdict right now.

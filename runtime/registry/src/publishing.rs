@@ -1,6 +1,6 @@
 //! Publishing, as adapters ask for it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use publaryn_blobs::BlobKey;
 use publaryn_core::{
@@ -10,6 +10,7 @@ use publaryn_core::{
     decide,
     publish::{PublishCommand, PublishOutcome},
 };
+use publaryn_publish::{Committed, ScanSubject, Scanned, StagedFile, Subject, Verdict, commit, stage_took};
 
 use crate::{
     Registry, StagedArtifact,
@@ -28,6 +29,26 @@ pub struct Published {
 /// How often a publish that loses a deadlock is tried before its client is told to come back.
 const MAX_ATTEMPTS: u32 = 5;
 
+/// A publish on its way into the database.
+struct Upload {
+    who: Principal,
+    command: PublishCommand,
+    files: Vec<StagedFile>,
+    scanned: Option<Vec<Scanned>>,
+}
+
+fn subject_of(command: &PublishCommand) -> ScanSubject<'_> {
+    let PublishCommand { ecosystem, name, version, metadata, .. } = command;
+    ScanSubject { ecosystem: *ecosystem, name, version, metadata }
+}
+
+impl Upload {
+    async fn commit(self: Arc<Self>, registry: Registry, release: ReleaseId) -> Result<Committed, RegistryError> {
+        let (db, settings) = (&registry.0.db, &registry.0.settings.publishing);
+        commit(db, settings, &self.who, release, &self.command, &self.files, self.scanned.as_deref()).await
+    }
+}
+
 impl Registry {
     /// Whether `who` may publish under that name, as far as can be said before the body is read.
     /// The publish itself decides again, against the locked row.
@@ -41,7 +62,11 @@ impl Registry {
         let decision = match head {
             Some(head) => {
                 let relation = self.full_relation(who, &head).await?;
-                decide(who, Operation::Publish, Resource::Package(&head.access(relation)))
+                let decision = decide(who, Operation::Publish, Resource::Package(&head.access(relation)));
+                if decision == Decision::Allow && head.is_archived {
+                    return Err(RegistryError::conflict("package_archived", "the package is archived"));
+                }
+                decision
             }
             None => refuse_before_lookup(who, Operation::CreatePackage, true).unwrap_or(Decision::Allow),
         };
@@ -77,37 +102,61 @@ impl Registry {
             files.push(artifact.promote(self).await?);
         }
         crash::reached(CrashPoint::UploadPromoted);
-        metrics::histogram!("publaryn_publish_stage_seconds", "stage" => "store").record(started.elapsed());
+        stage_took("store", started);
         let release = ReleaseId::new();
-        let waiter = self.0.outcomes.expect(release);
-        let turn = self.0.turns.take(command.ecosystem, command.name.canonical()).await?;
-        // A lost deadlock left nothing behind, so the same transaction may simply run again.
-        let mut attempts = 0;
-        let committed = loop {
-            attempts += 1;
-            let settings = &self.0.settings.publishing;
-            match publaryn_publish::commit(&self.0.db, settings, who, release, &command, &files).await {
-                Err(RegistryError::Overloaded { .. }) if attempts < MAX_ATTEMPTS => {}
-                outcome => break outcome,
-            }
+        let waiter = self.0.outcomes.expect(Subject::Release(release));
+        let patience = patience.min(self.0.settings.publish_wait);
+        // Whoever does not wait for the verdict does not wait for a scan either.
+        let scanned = match self.0.scan_ahead.get() {
+            Some(scanner) if !patience.is_zero() => scanner.scan(&subject_of(&command), &files).await,
+            _ => None,
         };
+        let handed_over = std::time::Instant::now();
+        let turn = self.0.turns.take(command.ecosystem, command.name.canonical()).await?;
+        let upload = Arc::new(Upload { who: who.clone(), command, files, scanned });
+        let committed = self.committed(|| upload.clone().commit(self.clone(), release)).await;
         drop(turn);
         let committed = match committed {
             Ok(committed) => committed,
             Err(error) => {
-                publaryn_publish::count_outcome(command.ecosystem, "rejected");
+                publaryn_publish::count_outcome(upload.command.ecosystem, "rejected");
                 if error.is_final() {
-                    self.forget_bytes(files.into_iter().map(|file| file.location));
+                    self.forget_bytes(upload.files.iter().map(|file| file.location.clone()));
                 }
                 return Err(error);
             }
         };
         self.forget_bytes(committed.unused);
         crash::reached(CrashPoint::ReleaseCommitted);
-        metrics::histogram!("publaryn_publish_stage_seconds", "stage" => "queue").record(started.elapsed());
-        let outcome = waiter.outcome(patience.min(self.0.settings.publish_wait)).await?;
+        // A publish decided by its own commit never stood in a queue.
+        let stage = if committed.verdict == Verdict::Unchanged { "queue" } else { "finalize" };
+        stage_took(stage, handed_over);
+        for scanned in upload.scanned.iter().flatten() {
+            crash::reached(CrashPoint::ScanCommitted);
+            scanned.committed();
+        }
+        let outcome = match committed.verdict {
+            Verdict::Live => PublishOutcome::Live { release },
+            _ => waiter.outcome(release, patience).await?,
+        };
         crash::reached(CrashPoint::AnswerReady);
         Ok(Published { outcome, is_open: committed.visibility.is_open(), new_repository: committed.repository_slug })
+    }
+
+    /// Runs a publish transaction beside the database's writer. One that lost a deadlock left nothing behind, so
+    /// it may simply run again.
+    pub(crate) async fn committed<T, F>(&self, run: impl Fn() -> F) -> Result<T, RegistryError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, RegistryError>> + Send + 'static,
+    {
+        for _ in 1..MAX_ATTEMPTS {
+            match self.0.db.beside_writer(run()).await {
+                Err(RegistryError::Overloaded { .. }) => {}
+                outcome => return outcome,
+            }
+        }
+        self.0.db.beside_writer(run()).await
     }
 
     /// Deletes bytes that were promoted and that no row will ever name. In the background and as well as

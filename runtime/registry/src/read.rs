@@ -4,12 +4,16 @@ use std::{ops::Range, sync::Arc};
 
 use publaryn_blobs::{BlobBody, BlobError, BlobKey};
 use publaryn_core::{
-    BoxError, Decision, Ecosystem, Operation, PackageId, Principal, RegistryError, Version,
+    ArtifactId, BoxError, CompanionRole, Decision, Ecosystem, Operation, PackageId, Principal, RegistryError, Version,
     access::{Relation, Resource},
     decide,
     principal::Who,
 };
-use publaryn_metadata::{documents::PackageDocument, packages::PackageHead};
+use publaryn_metadata::{
+    DbResult,
+    documents::{ArtifactLocation, PackageDocument},
+    packages::PackageHead,
+};
 use smol_str::SmolStr;
 
 use crate::{
@@ -113,13 +117,72 @@ impl Registry {
     /// A file of a live release.
     pub async fn artifact(&self, view: &PackageView, filename: &str) -> Result<ServableArtifact, RegistryError> {
         let key = (view.id(), view.revision(), SmolStr::new(filename));
-        if let Some(known) = self.0.artifacts.get(&key) {
-            return Ok(ServableArtifact { location: known, package: view.head.clone() });
+        let find = self.0.db.live_artifact(view.id(), filename);
+        let location = self.located(key, find).await?.ok_or(RegistryError::NotFound)?;
+        Ok(ServableArtifact { location, package: view.head.clone(), counts: true })
+    }
+
+    /// A file of a live release by its id, with the package it belongs to being readable for `who`.
+    ///
+    /// # Errors
+    /// As [`Self::package`], whether there is no such file or it may not be seen.
+    pub async fn artifact_by_id(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        id: ArtifactId,
+    ) -> Result<ServableArtifact, RegistryError> {
+        let miss = || if who.is_invalid() { self.broken_credential(who) } else { RegistryError::NotFound };
+        let package = match self.0.packages_of_files.get(&id) {
+            Some(known) => known,
+            None => {
+                let (found_in, name) = self.0.db.package_of_artifact(id).await?.ok_or_else(miss)?;
+                let package = (found_in, SmolStr::new(name));
+                self.0.packages_of_files.insert(id, package.clone());
+                package
+            }
+        };
+        if package.0 != ecosystem {
+            return Err(miss());
         }
-        let location = self.0.db.live_artifact(view.id(), filename).await?.ok_or(RegistryError::NotFound)?;
-        let location = Arc::new(location);
-        self.0.artifacts.insert(key, location.clone());
-        Ok(ServableArtifact { location, package: view.head.clone() })
+        let view = self.package(who, ecosystem, &package.1).await?;
+        // No file name has a slash, so these keys meet no other.
+        let key = (view.id(), view.revision(), smol_str::format_smolstr!("/{id}"));
+        let find = self.0.db.live_artifact_by_id(view.id(), id);
+        let location = self.located(key, find).await?.ok_or_else(miss)?;
+        Ok(ServableArtifact { location, package: view.head.clone(), counts: true })
+    }
+
+    /// What is kept beside a file in that role.
+    ///
+    /// # Errors
+    /// `NotFound` when there is nothing.
+    pub async fn companion(
+        &self,
+        of: &ServableArtifact,
+        role: CompanionRole,
+    ) -> Result<ServableArtifact, RegistryError> {
+        let (package, id) = (of.package.id, of.location.id);
+        let key = (package, of.package.revision, smol_str::format_smolstr!("/{id}/{role}"));
+        let find = self.0.db.live_companion(package, id, role);
+        let location = self.located(key, find).await?.ok_or(RegistryError::NotFound)?;
+        Ok(ServableArtifact { location, package: of.package.clone(), counts: false })
+    }
+
+    /// Where something lies, remembered for as long as the package does not change.
+    async fn located(
+        &self,
+        key: (PackageId, i64, SmolStr),
+        find: impl Future<Output = DbResult<Option<ArtifactLocation>>>,
+    ) -> Result<Option<Arc<ArtifactLocation>>, RegistryError> {
+        if let Some(known) = self.0.artifacts.get(&key) {
+            return Ok(Some(known));
+        }
+        let found = find.await?.map(Arc::new);
+        if let Some(location) = &found {
+            self.0.artifacts.insert(key, location.clone());
+        }
+        Ok(found)
     }
 
     /// The bytes of an artifact, or a part of them.
@@ -165,7 +228,9 @@ impl Registry {
 
     /// Counts one complete download; summed in memory and written in batches.
     pub fn count_download(&self, artifact: &ServableArtifact) {
-        self.0.downloads.count(artifact.ecosystem(), artifact.package.id);
+        if artifact.counts {
+            self.0.downloads.count(artifact.ecosystem(), artifact.package.id);
+        }
     }
 
     /// The packages of a user that `who` may see, as heads.
@@ -196,7 +261,11 @@ impl Registry {
         self.visible(who, heads).await
     }
 
-    async fn visible(&self, who: &Principal, heads: Vec<PackageHead>) -> Result<Vec<PackageView>, RegistryError> {
+    pub(crate) async fn visible(
+        &self,
+        who: &Principal,
+        heads: Vec<PackageHead>,
+    ) -> Result<Vec<PackageView>, RegistryError> {
         let mut views = Vec::with_capacity(heads.len());
         for head in heads {
             let relation = self.relation(who, &head).await?;

@@ -28,7 +28,9 @@ const MIN_GZIP_BYTES: usize = 512;
 impl Rendered {
     /// Compresses `body` and derives its validators. CPU-bound: call it off the async threads.
     pub fn new(content_type: &'static str, body: Vec<u8>, revision: i64, changed: Timestamp) -> Self {
-        let hash = hex::encode(&Sha256::digest(&body)[..12]);
+        // The same bytes under another type are another representation (RFC 9110 §8.8.1).
+        let digest = Sha256::new().chain_update(content_type).chain_update(&body).finalize();
+        let hash = hex::encode(&digest[..12]);
         let gzip = (body.len() >= MIN_GZIP_BYTES).then(|| gzip(&body)).flatten();
         Self {
             content_type,

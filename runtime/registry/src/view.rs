@@ -43,6 +43,8 @@ impl PackageView {
 pub struct ServableArtifact {
     pub(crate) location: Arc<ArtifactLocation>,
     pub(crate) package: Arc<PackageHead>,
+    /// Sending it is a download of the package.
+    pub(crate) counts: bool,
 }
 
 impl ServableArtifact {
@@ -60,6 +62,10 @@ impl ServableArtifact {
     }
     pub fn ecosystem(&self) -> Ecosystem {
         self.package.ecosystem
+    }
+    /// Canonical.
+    pub fn package_name(&self) -> &str {
+        &self.package.normalized_name
     }
     pub fn is_open(&self) -> bool {
         self.package.effective.is_open()

@@ -16,7 +16,7 @@ use crate::{Db, DbError, DbResult, Sql, Tx};
 /// The one place to extend when a table gets a reference to `blobs`; a test compares it with the schema.
 macro_rules! elsewhere {
     () => {
-        ""
+        " OR EXISTS (SELECT 1 FROM artifact_companions m WHERE m.sha256 = b.digest)"
     };
 }
 

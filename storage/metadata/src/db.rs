@@ -13,7 +13,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{CommitNotice, DbError, DbResult, sqlite_writer::GroupWriter};
+use crate::{CommitNotice, DbError, DbResult, beside::Beside, sqlite_writer::GroupWriter};
 
 /// Which engine answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ struct Inner {
 type CommitHook = Arc<dyn Fn(&CommitNotice) + Send + Sync>;
 
 pub(crate) enum Backend {
-    Sqlite { reader: SqlitePool, writer: Arc<GroupWriter> },
+    Sqlite { reader: SqlitePool, writer: Arc<GroupWriter>, beside: Beside },
     Postgres(PgPool),
 }
 
@@ -88,7 +88,8 @@ impl Db {
             .test_before_acquire(false)
             .connect_with(base.read_only(true).create_if_missing(false))
             .await?;
-        Ok(Backend::Sqlite { reader, writer: Arc::new(writer) })
+        let beside = Beside::start().map_err(sqlx::Error::from)?;
+        Ok(Backend::Sqlite { reader, writer: Arc::new(writer), beside })
     }
 
     async fn connect_postgres(url: &str, options: &DbOptions) -> DbResult<PgPool> {
@@ -180,7 +181,7 @@ impl Db {
     /// Closes every connection after the statements in flight.
     pub async fn close(&self) {
         match self.backend() {
-            Backend::Sqlite { reader, writer } => {
+            Backend::Sqlite { reader, writer, .. } => {
                 reader.close().await;
                 writer.close().await;
             }

@@ -7,6 +7,7 @@ use sqlx::FromRow;
 
 use crate::{
     Db, DbResult,
+    artifacts::servable,
     packages::{OwnerRow, PackageRow},
 };
 
@@ -27,6 +28,7 @@ pub struct PackageDocument {
 #[derive(Debug, Clone)]
 pub struct LiveRelease {
     pub row: ReleaseRow,
+    /// Files that passed, too; one still in its own quarantine is never here.
     pub artifacts: Vec<ArtifactRow>,
 }
 
@@ -65,6 +67,8 @@ pub struct ArtifactRow {
     pub sha512: String,
     pub sha1: Option<String>,
     pub md5: Option<String>,
+    /// The adapter's own JSON document of the file, where it has one.
+    pub metadata: Option<String>,
     pub uploaded_at: Timestamp,
 }
 
@@ -89,9 +93,12 @@ impl Db {
              r.yank_reason, r.deprecation_message, r.metadata, r.sequence, r.published_by, u.username AS publisher, \
              u.email AS publisher_email, r.published_at, r.created_at FROM releases r LEFT JOIN users u ON u.id = r.published_by \
              WHERE r.package_id = $1 AND r.status IN ('published', 'deprecated', 'yanked') ORDER BY r.sequence";
-        const ARTIFACTS: &str = "SELECT a.id, a.release_id, a.kind, a.filename, a.content_type, a.size_bytes, a.sha256, \
-             a.sha512, a.sha1, a.md5, a.uploaded_at FROM artifacts a JOIN releases r ON r.id = a.release_id \
-             WHERE r.package_id = $1 AND r.status IN ('published', 'deprecated', 'yanked') ORDER BY a.uploaded_at, a.id";
+        const ARTIFACTS: &str = servable!(
+            "a.id, a.release_id, a.kind, a.filename, a.content_type, a.size_bytes, a.sha256, a.sha512, a.sha1, a.md5, \
+             a.metadata, a.uploaded_at",
+            "",
+            "r.package_id = $1 ORDER BY a.uploaded_at, a.id"
+        );
         const TAGS: &str = "SELECT t.tag, r.version FROM tags t JOIN releases r ON r.id = t.release_id \
              WHERE t.package_id = $1 AND r.status IN ('published', 'deprecated', 'yanked')";
         let Some(package) = self.package_row(id).await? else { return Ok(None) };
@@ -114,13 +121,5 @@ impl Db {
             owners: self.package_owners(id).await?,
             stargazers: self.stargazers(id).await?,
         }))
-    }
-
-    /// The live artifact of a package with that file name.
-    pub async fn live_artifact(&self, package: PackageId, filename: &str) -> DbResult<Option<ArtifactLocation>> {
-        const SQL: &str = "SELECT a.id, a.release_id, r.status, a.filename, a.content_type, a.size_bytes, a.sha256, b.location \
-             FROM artifacts a JOIN releases r ON r.id = a.release_id JOIN blobs b ON b.digest = a.sha256 \
-             WHERE r.package_id = $1 AND a.filename = $2 AND r.status IN ('published', 'deprecated', 'yanked')";
-        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(filename).fetch_optional(c).await)?)
     }
 }

@@ -1,8 +1,8 @@
 //! Findings of scanners, stored once per (release, artifact bytes, rule, location).
 
 use publaryn_core::{
-    ArtifactId, ArtifactKind, Digest, Ecosystem, FindingId, PackageId, ReleaseId, RepositoryKind, Timestamp,
-    Visibility,
+    ArtifactId, ArtifactKind, ArtifactState, Digest, Ecosystem, FindingId, PackageId, ReleaseId, RepositoryKind,
+    Timestamp, Visibility,
     finding::{Category, Finding, FindingKind, Severity},
 };
 use sha2::{Digest as _, Sha256};
@@ -24,7 +24,9 @@ pub struct ScanTarget {
     pub size_bytes: i64,
     pub sha256: Digest,
     pub location: String,
+    /// The adapter's document of the file, else of its release.
     pub metadata: String,
+    pub state: ArtifactState,
     pub scanned_with: Option<String>,
 }
 
@@ -77,9 +79,17 @@ macro_rules! finding_columns {
 }
 
 impl Db {
+    /// Unresolved findings by severity.
+    pub async fn unresolved_by_severity(&self) -> DbResult<Vec<(Severity, i64)>> {
+        const SQL: &str =
+            "SELECT severity, CAST(COUNT(*) AS BIGINT) FROM findings WHERE resolved_at IS NULL GROUP BY severity";
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).fetch_all(c).await)?)
+    }
+
     pub async fn scan_target(&self, artifact: ArtifactId) -> DbResult<Option<ScanTarget>> {
         const SQL: &str = "SELECT a.id AS artifact_id, a.release_id, r.package_id, p.ecosystem, p.name, r.version, a.kind, \
-             a.filename, a.size_bytes, a.sha256, b.location, r.metadata, a.scanned_with FROM artifacts a \
+             a.filename, a.size_bytes, a.sha256, b.location, COALESCE(a.metadata, r.metadata) AS metadata, a.state, \
+             a.scanned_with FROM artifacts a \
              JOIN releases r ON r.id = a.release_id JOIN packages p ON p.id = r.package_id \
              JOIN blobs b ON b.digest = a.sha256 WHERE a.id = $1";
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(artifact).fetch_optional(c).await)?)
@@ -90,9 +100,16 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(release).fetch_all(c).await)?)
     }
 
-    /// Artifacts of a release that no scan has finished yet.
+    /// Open findings about one file.
+    pub async fn findings_of_file(&self, artifact: ArtifactId) -> DbResult<Vec<FindingRow>> {
+        const SQL: &str = finding_columns!("WHERE artifact_id = $1 AND resolved_at IS NULL ORDER BY detected_at, id");
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(artifact).fetch_all(c).await)?)
+    }
+
+    /// Artifacts that are judged with their release and that no scan has finished yet.
     pub async fn unscanned_artifacts(&self, release: ReleaseId) -> DbResult<Vec<ArtifactId>> {
-        const SQL: &str = "SELECT id FROM artifacts WHERE release_id = $1 AND scanned_with IS NULL ORDER BY id";
+        const SQL: &str = "SELECT id FROM artifacts WHERE release_id = $1 AND scanned_with IS NULL \
+             AND state = 'joint' ORDER BY id";
         Ok(on_db!(self, |c| sqlx::query_scalar(SQL).bind(release).fetch_all(c).await)?)
     }
 }

@@ -31,6 +31,7 @@ macro_rules! dual {
 }
 
 mod admin;
+mod ahead;
 mod claim;
 mod counts;
 mod finish;
@@ -43,6 +44,7 @@ mod stats;
 mod wake;
 
 pub use admin::{CancelOutcome, Retried};
+pub use ahead::DoneAhead;
 pub use claim::{ClaimRequest, ClaimedJob};
 pub use counts::JobCounts;
 pub use finish::{Attempt, Finished, JobEnd, RunFacts, Transition};

@@ -8,8 +8,10 @@
 mod dispatch;
 
 pub mod advisories;
+pub mod artifacts;
 mod audit;
 pub mod audit_log;
+mod beside;
 pub mod blobs;
 pub mod claims;
 mod db;

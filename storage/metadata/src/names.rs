@@ -1,10 +1,11 @@
 //! Open packages of other owners whose names are easily mistaken for a new one (access.md §8).
 
 use publaryn_core::{
-    Ecosystem,
+    Ecosystem, PackageName,
     access::Owner,
     similar::{lookalike_key, one_typo_away},
 };
+use smol_str::SmolStr;
 use sqlx::FromRow;
 
 use crate::{DbResult, Sql, Tx};
@@ -15,6 +16,11 @@ pub struct SimilarName {
     pub name: String,
     /// Anybody may be told of it; unlisted packages are compared too, but not named.
     pub is_public: bool,
+}
+
+/// Equal for names that people take for each other: the adapter's rule where it has one, else access.md §8.
+pub(crate) fn lookalike_of(name: &PackageName) -> SmolStr {
+    name.lookalike_key().map_or_else(|| lookalike_key(name.canonical()), SmolStr::new)
 }
 
 macro_rules! open_packages {
@@ -37,7 +43,7 @@ impl Tx {
     pub async fn similar_open_package(
         &mut self,
         ecosystem: Ecosystem,
-        normalized: &str,
+        name: &PackageName,
         owner: Owner,
     ) -> DbResult<Option<SimilarName>> {
         const ALIKE: &str = open_packages!("p.lookalike_key = $4");
@@ -49,7 +55,7 @@ impl Tx {
             Owner::User(id) => (Some(id), None),
             Owner::Org(id) => (None, Some(id)),
         };
-        let key = lookalike_key(normalized);
+        let key = lookalike_of(name);
         let alike: Option<SimilarName> = on_tx!(self, |c| sqlx::query_as(ALIKE)
             .bind(ecosystem)
             .bind(user)
@@ -60,7 +66,7 @@ impl Tx {
         if alike.is_some() {
             return Ok(alike);
         }
-        let near = one_typo_away(normalized);
+        let near = one_typo_away(name.canonical());
         if near.is_empty() {
             return Ok(None);
         }

@@ -4,12 +4,11 @@ use publaryn_core::{
     Ecosystem, OrgId, PackageId, PackageName, RepositoryId, RepositoryKind, Timestamp, UserId, Visibility,
     access::{Owner, PackageAccess, Relation},
     publish::PackageFacts,
-    similar::lookalike_key,
 };
 use smol_str::SmolStr;
 use sqlx::FromRow;
 
-use crate::{Db, DbError, DbResult, PackageTouched, Sql, Tx, rows::owner_of};
+use crate::{Db, DbError, DbResult, PackageTouched, Sql, Tx, names::lookalike_of, rows::owner_of};
 
 /// The little of a package that a read needs before it can be decided and answered from a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +131,14 @@ impl PackageRow {
     pub fn keyword_list(&self) -> Vec<String> {
         serde_json::from_str(&self.keywords).unwrap_or_default()
     }
+}
+
+/// A package as a listing of the whole ecosystem shows it.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct ListedName {
+    /// As published.
+    pub name: String,
+    pub normalized_name: String,
 }
 
 /// A person with rights on a package, as ecosystems list them (npm maintainers, Cargo owners).
@@ -281,7 +288,7 @@ impl Tx {
             .bind(org)
             .bind(new.visibility)
             .bind(now)
-            .bind(lookalike_key(new.name.canonical()).as_str())
+            .bind(lookalike_of(new.name).as_str())
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;
@@ -414,6 +421,32 @@ impl Tx {
 }
 
 impl Db {
+    /// Names of the public packages of an ecosystem that have something live, in canonical order.
+    pub async fn public_names(&self, ecosystem: Ecosystem) -> DbResult<Vec<ListedName>> {
+        const SQL: &str = "SELECT p.name, p.normalized_name FROM packages p JOIN repositories r ON r.id = p.repository_id \
+             WHERE p.ecosystem = $1 AND p.deleted_at IS NULL AND NOT p.is_quarantined AND p.visibility = 'public' \
+             AND r.visibility = 'public' AND EXISTS (SELECT 1 FROM releases x WHERE x.package_id = p.id \
+             AND x.status IN ('published', 'deprecated', 'yanked')) ORDER BY p.normalized_name";
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).fetch_all(c).await)?)
+    }
+
+    pub async fn has_live_release(&self, package: PackageId) -> DbResult<bool> {
+        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM releases WHERE package_id = $1 \
+             AND status IN ('published', 'deprecated', 'yanked') LIMIT 1) live";
+        let count: i64 = on_db!(self, |c| sqlx::query_scalar(SQL).bind(package).fetch_one(c).await)?;
+        Ok(count > 0)
+    }
+
+    /// Whether the ecosystem has a package that not everybody may read.
+    pub async fn holds_hidden_package(&self, ecosystem: Ecosystem) -> DbResult<bool> {
+        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM packages p \
+             JOIN repositories r ON r.id = p.repository_id WHERE p.ecosystem = $1 AND p.deleted_at IS NULL \
+             AND (p.is_quarantined OR p.visibility NOT IN ('public', 'unlisted') \
+             OR r.visibility NOT IN ('public', 'unlisted')) LIMIT 1) hidden";
+        let count: i64 = on_db!(self, |c| sqlx::query_scalar(SQL).bind(ecosystem).fetch_one(c).await)?;
+        Ok(count > 0)
+    }
+
     /// Packages whose search document is older than their last change before `before`.
     pub async fn packages_behind_index(&self, before: Timestamp, limit: i64) -> DbResult<Vec<PackageHead>> {
         const SQL: &str =

@@ -410,13 +410,6 @@ impl Tx {
         Ok(())
     }
 
-    /// The adapter's document and facts of a staged release, as its files say.
-    pub async fn set_release_document(&mut self, id: ReleaseId, metadata: &str, facts: &str) -> DbResult<()> {
-        const SQL: &str = "UPDATE releases SET metadata = $2, facts = $3 WHERE id = $1";
-        on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(metadata).bind(facts).execute(c).await.map(drop))?;
-        Ok(())
-    }
-
     /// Sends a staged release to its scans: all of its artifacts are scanned (again).
     pub async fn begin_scanning(&mut self, id: ReleaseId, tags: &[String], scans: i64, now: Timestamp) -> DbResult<()> {
         const ARTIFACTS: &str = "UPDATE artifacts SET scanned_with = NULL WHERE release_id = $1";

@@ -1,8 +1,8 @@
 //! Releases: creation in a publish, the way to live, and what happens to them later.
 
 use publaryn_core::{
-    ArtifactId, PackageId, ReleaseId, ReleaseState, Timestamp, UserId, Version,
-    publish::{NewArtifact, PackageFacts},
+    PackageId, ReleaseId, ReleaseState, Timestamp, UserId, Version,
+    publish::{PackageFacts, ReleaseDocument},
 };
 use serde::de::DeserializeOwned;
 use sqlx::FromRow;
@@ -39,6 +39,7 @@ pub struct ReleaseProgress {
     pub sequence: i64,
     pub scans_total: i64,
     pub scans_done: i64,
+    pub required_files: String,
     pub published_at: Option<Timestamp>,
 }
 
@@ -49,17 +50,25 @@ impl ReleaseProgress {
     pub fn tags(&self) -> DbResult<Vec<String>> {
         parse("tag list", &self.requested_tags)
     }
+    /// Files that must be cleared before the release goes live; empty: any one will do.
+    pub fn required_files(&self) -> DbResult<Vec<String>> {
+        parse("file list", &self.required_files)
+    }
+    /// Whether every file has a quarantine of its own, so that no scan of the whole is waited for.
+    pub fn is_made_of_files(&self) -> bool {
+        self.scans_total == 0
+    }
 }
 
-fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> DbResult<T> {
+pub(crate) fn parse<T: DeserializeOwned>(what: &'static str, text: &str) -> DbResult<T> {
     serde_json::from_str(text).map_err(|source| DbError::Corrupt { what, source })
 }
 
 macro_rules! progress_columns {
     ($($rest:expr),+) => {
         concat!(
-            "SELECT id, package_id, version, status, is_yanked, deprecation_message, facts, ",
-            "requested_tags, sequence, scans_total, scans_done, published_at FROM releases ",
+            "SELECT id, package_id, version, status, is_yanked, deprecation_message, facts, requested_tags, ",
+            "sequence, scans_total, scans_done, required_files, published_at FROM releases ",
             $($rest),+
         )
     };
@@ -92,10 +101,11 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(version_key).fetch_optional(c).await)?)
     }
 
-    /// Releases in `scanning` whose last change is older than `before`, oldest first.
+    /// Releases in `scanning` that are judged as a whole and last changed before `before`, oldest first.
     pub async fn releases_scanning_since(&self, before: Timestamp, limit: i64) -> DbResult<Vec<ReleaseProgress>> {
-        const SQL: &str =
-            progress_columns!("WHERE status = 'scanning' AND updated_at < $1 ORDER BY updated_at LIMIT $2");
+        const SQL: &str = progress_columns!(
+            "WHERE status = 'scanning' AND scans_total > 0 AND updated_at < $1 ORDER BY updated_at LIMIT $2"
+        );
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(before).bind(limit).fetch_all(c).await)?)
     }
 
@@ -145,33 +155,6 @@ impl Tx {
         Ok(done == 1)
     }
 
-    pub async fn insert_artifact(
-        &mut self,
-        release: ReleaseId,
-        artifact: &NewArtifact,
-        now: Timestamp,
-    ) -> DbResult<ArtifactId> {
-        const SQL: &str = "INSERT INTO artifacts (id, release_id, kind, filename, content_type, size_bytes, sha256, sha512, \
-             sha1, md5, uploaded_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-        let id = ArtifactId::new();
-        on_tx!(self, |c| sqlx::query(SQL)
-            .bind(id)
-            .bind(release)
-            .bind(artifact.kind)
-            .bind(artifact.filename.as_str())
-            .bind(artifact.content_type.as_str())
-            .bind(i64::try_from(artifact.size_bytes).unwrap_or(i64::MAX))
-            .bind(artifact.digests.sha256)
-            .bind(artifact.digests.sha512.as_str())
-            .bind(artifact.digests.sha1.as_deref())
-            .bind(artifact.digests.md5.as_deref())
-            .bind(now)
-            .execute(c)
-            .await
-            .map(drop))?;
-        Ok(id)
-    }
-
     /// A release, locked until the end of the transaction.
     pub async fn lock_release(&mut self, id: ReleaseId) -> DbResult<Option<ReleaseProgress>> {
         let sql =
@@ -193,23 +176,11 @@ impl Tx {
         Ok(on_tx!(self, |c| sqlx::query_as(sql).bind(package).bind(version_key).fetch_optional(c).await)?)
     }
 
-    /// Marks one artifact scanned; `false` when an earlier run of the job already did.
-    pub async fn mark_artifact_scanned(&mut self, artifact: ArtifactId, ruleset: &str) -> DbResult<bool> {
-        const SQL: &str = "UPDATE artifacts SET scanned_with = $2 WHERE id = $1 AND scanned_with IS NULL";
-        let done = on_tx!(self, |c| sqlx::query(SQL)
-            .bind(artifact)
-            .bind(ruleset)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected()))?;
-        Ok(done == 1)
-    }
-
     /// Counts one more finished scan; returns the release as it now is.
     pub async fn count_scan_done(&mut self, release: ReleaseId, now: Timestamp) -> DbResult<ReleaseProgress> {
         const SQL: &str = "UPDATE releases SET scans_done = scans_done + 1, updated_at = $2 WHERE id = $1 \
-             RETURNING id, package_id, version, status, is_yanked, deprecation_message, facts, \
-             requested_tags, sequence, scans_total, scans_done, published_at";
+             RETURNING id, package_id, version, status, is_yanked, deprecation_message, facts, requested_tags, \
+             sequence, scans_total, scans_done, required_files, published_at";
         Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(release).bind(now).fetch_one(c).await)?)
     }
 
@@ -219,6 +190,28 @@ impl Tx {
              WHEN $2 IN ('published', 'deprecated', 'yanked') THEN COALESCE(published_at, $3) ELSE published_at END WHERE id = $1";
         on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(next).bind(now).execute(c).await.map(drop))?;
         self.notice().releases.push(id);
+        Ok(())
+    }
+
+    /// Replaces what a release that is not live yet says of itself.
+    pub async fn set_release_document(&mut self, id: ReleaseId, document: &ReleaseDocument) -> DbResult<()> {
+        const SQL: &str = "UPDATE releases SET metadata = $2, facts = $3 WHERE id = $1";
+        let facts = serde_json::to_string(&document.facts)
+            .map_err(|source| DbError::Corrupt { what: "package facts", source })?;
+        on_tx!(self, |c| sqlx::query(SQL)
+            .bind(id)
+            .bind(document.metadata.to_string())
+            .bind(facts)
+            .execute(c)
+            .await
+            .map(drop))?;
+        Ok(())
+    }
+
+    pub async fn set_required_files(&mut self, id: ReleaseId, files: &[String]) -> DbResult<()> {
+        const SQL: &str = "UPDATE releases SET required_files = $2 WHERE id = $1";
+        let files = serde_json::json!(files).to_string();
+        on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(files).execute(c).await.map(drop))?;
         Ok(())
     }
 

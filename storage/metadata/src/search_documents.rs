@@ -149,6 +149,33 @@ impl Db {
         rows.into_iter().map(FlatRow::into_row).collect()
     }
 
+    /// At most `limit` packages whose last change the index does not hold yet, oldest first.
+    pub async fn search_rows_behind(&self, limit: i64) -> DbResult<Vec<SearchRow>> {
+        let sql = self.sql(search_sql!("WHERE p.indexed_revision < p.revision ORDER BY p.updated_at LIMIT $1"));
+        let rows: Vec<FlatRow> = on_db!(self, |c| sqlx::query_as(sql).bind(limit).fetch_all(c).await)?;
+        rows.into_iter().map(FlatRow::into_row).collect()
+    }
+
+    /// Those of `packages` that exist, in no order.
+    pub async fn search_rows_of(&self, packages: &[PackageId]) -> DbResult<Vec<SearchRow>> {
+        const SQL: Sql = Sql {
+            sqlite: search_sql!("WHERE p.id IN (SELECT unhex(value) FROM json_each($1))").sqlite,
+            postgres: search_sql!("WHERE p.id IN (SELECT value::uuid FROM json_array_elements_text($1::json))")
+                .postgres,
+        };
+        let ids: Vec<String> = packages.iter().map(|id| id.0.simple().to_string()).collect();
+        let ids = serde_json::Value::from(ids).to_string();
+        let sql = self.sql(SQL);
+        let rows: Vec<FlatRow> = on_db!(self, |c| sqlx::query_as(sql).bind(ids).fetch_all(c).await)?;
+        rows.into_iter().map(FlatRow::into_row).collect()
+    }
+
+    /// Whether the index lacks the package's last change; `None` when there is no such package.
+    pub async fn is_behind_index(&self, package: PackageId) -> DbResult<Option<bool>> {
+        const SQL: &str = "SELECT indexed_revision < revision FROM packages WHERE id = $1";
+        Ok(on_db!(self, |c| sqlx::query_scalar(SQL).bind(package).fetch_optional(c).await)?)
+    }
+
     pub async fn count_packages(&self) -> DbResult<u64> {
         const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM packages";
         let count: i64 = on_db!(self, |c| sqlx::query_scalar(SQL).fetch_one(c).await)?;

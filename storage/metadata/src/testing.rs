@@ -141,7 +141,7 @@ impl SamplePackage {
         };
         assert!(tx.insert_release(&release, now).await?, "every release has a version of its own");
         tx.upsert_blob(artifact.digests.sha256, location, artifact.size_bytes, now).await?;
-        Ok((id, tx.insert_artifact(id, artifact, now).await?))
+        Ok((id, tx.insert_artifact(id, artifact, None, now).await?))
     }
 }
 
@@ -165,6 +165,12 @@ impl Db {
     pub async fn count_rows(&self, table: &str) -> crate::DbResult<i64> {
         let sql = format!("SELECT CAST(COUNT(*) AS BIGINT) FROM {table}");
         Ok(on_db!(self, |c| sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(c).await)?)
+    }
+
+    /// The ids of all artifacts of that name.
+    pub async fn artifact_ids(&self, filename: &str) -> crate::DbResult<Vec<publaryn_core::ArtifactId>> {
+        const SQL: &str = "SELECT id FROM artifacts WHERE filename = $1";
+        Ok(on_db!(self, |c| sqlx::query_scalar(SQL).bind(filename).fetch_all(c).await)?)
     }
 
     /// Runs a statement in its own transaction, as somebody with a database shell would.

@@ -1,7 +1,7 @@
 //! API tokens: stored as hashes, looked up in one indexed query together with their account.
 
 use publaryn_core::{
-    Ecosystem, OrgId, OrgRole, PackageId, RepositoryId, ScopeSet, Timestamp, TokenId, TokenKind, UserId,
+    Ecosystem, OrgId, OrgRole, PackageId, ReleaseId, RepositoryId, ScopeSet, Timestamp, TokenId, TokenKind, UserId,
     principal::Binding,
 };
 use sqlx::FromRow;
@@ -346,11 +346,27 @@ impl Tx {
         Ok(rows > 0)
     }
 
+    /// Uses a `publish` token for a file of a release: it is good for further files of that release only.
+    ///
+    /// `false` when it was used for something else before: then the file must not be stored.
+    pub async fn use_token_for(&mut self, id: TokenId, release: ReleaseId) -> DbResult<bool> {
+        const SQL: &str = "UPDATE tokens SET used_for = $2 WHERE id = $1 AND kind = 'publish' AND used_up_at IS NULL \
+             AND (used_for IS NULL OR used_for = $2)";
+        let rows = on_tx!(self, |c| sqlx::query(SQL)
+            .bind(id)
+            .bind(release)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(rows > 0)
+    }
+
     /// Uses up a `publish` token with the publication of this transaction; other kinds are left alone.
     ///
-    /// `false` when a `publish` token was used up before: then the publication must not happen.
+    /// `false` when a `publish` token was used before: then the publication must not happen.
     pub async fn use_up_token(&mut self, id: TokenId, now: Timestamp) -> DbResult<bool> {
-        const USE: &str = "UPDATE tokens SET used_up_at = $2 WHERE id = $1 AND kind = 'publish' AND used_up_at IS NULL";
+        const USE: &str = "UPDATE tokens SET used_up_at = $2 WHERE id = $1 AND kind = 'publish' AND used_up_at IS NULL \
+             AND used_for IS NULL";
         const SPENT: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM tokens WHERE id = $1 AND kind = 'publish'";
         let rows =
             on_tx!(self, |c| sqlx::query(USE).bind(id).bind(now).execute(c).await.map(|done| done.rows_affected()))?;

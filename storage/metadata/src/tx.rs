@@ -1,6 +1,6 @@
 //! Transactions: whatever must be true together.
 
-use publaryn_core::{Ecosystem, PackageId, ReleaseId, Timestamp, audit::AuditEntry};
+use publaryn_core::{ArtifactId, Ecosystem, PackageId, ReleaseId, Timestamp, audit::AuditEntry};
 use smol_str::SmolStr;
 use sqlx::{Postgres, Transaction};
 
@@ -27,6 +27,8 @@ pub struct CommitNotice {
     pub packages: Vec<PackageTouched>,
     /// Releases whose state changed; publishers may be waiting for them.
     pub releases: Vec<ReleaseId>,
+    /// Files with a quarantine of their own that left it.
+    pub artifacts: Vec<ArtifactId>,
     /// Kinds of which jobs became runnable.
     pub job_kinds: Vec<SmolStr>,
     /// Tokens, sessions or accounts whose validity changed.
@@ -43,7 +45,11 @@ pub struct PackageTouched {
 
 impl CommitNotice {
     pub fn is_empty(&self) -> bool {
-        self.packages.is_empty() && self.releases.is_empty() && self.job_kinds.is_empty() && !self.credentials
+        self.packages.is_empty()
+            && self.releases.is_empty()
+            && self.artifacts.is_empty()
+            && self.job_kinds.is_empty()
+            && !self.credentials
     }
 }
 
@@ -53,10 +59,12 @@ impl Db {
     /// # Errors
     /// `Unavailable` when no connection came free within the acquire timeout.
     pub async fn begin(&self) -> DbResult<Tx> {
+        let asked = std::time::Instant::now();
         let connection = match self.backend() {
             Backend::Sqlite { writer, .. } => Connection::Sqlite(writer.begin().await?),
             Backend::Postgres(pool) => Connection::Postgres(Box::new(pool.begin().await?)),
         };
+        metrics::histogram!("publaryn_db_acquire_seconds").record(asked.elapsed());
         Ok(Tx { db: self.clone(), connection, notice: CommitNotice::default() })
     }
 }

@@ -4,12 +4,12 @@
 use std::io::Read;
 
 use libfuzzer_sys::fuzz_target;
-use publaryn_scan::{EntryKind, RootRule, TarRules, corpus::gzip, walk_targz};
+use publaryn_scan::{EntryKind, RootRule, ArchiveRules, corpus::gzip, walk_targz};
 
 fuzz_target!(|tar: &[u8]| {
     let bytes = gzip(tar);
     let mut ours = Vec::new();
-    let accepted = walk_targz(&bytes[..], &TarRules::new(RootRule::Any), &mut |entry| {
+    let accepted = walk_targz(&bytes[..], &ArchiveRules::new(RootRule::Any), &mut |entry| {
         let mut data = Vec::new();
         entry.data.read_to_end(&mut data)?;
         ours.push((entry.path.as_bytes().to_vec(), entry.kind == EntryKind::File, data));

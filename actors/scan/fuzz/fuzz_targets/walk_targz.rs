@@ -2,15 +2,15 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use publaryn_scan::{RootRule, TarRules, walk_targz};
+use publaryn_scan::{RootRule, ArchiveRules, walk_targz};
 
 fuzz_target!(|bytes: &[u8]| {
-    let rules = TarRules {
+    let rules = ArchiveRules {
         max_entries: 100,
         max_unpacked_bytes: 8 << 20,
         max_entry_bytes: 1 << 20,
         visits_nested: true,
-        ..TarRules::new(RootRule::Single)
+        ..ArchiveRules::new(RootRule::Single)
     };
     let mut seen = 0;
     let result = walk_targz(bytes, &rules, &mut |entry| {

@@ -60,6 +60,11 @@ impl Header {
     }
 }
 
+/// Whether a reader that asks for no magic would take the block for a tar header.
+pub(super) fn has_valid_checksum(block: &[u8; BLOCK]) -> bool {
+    octal(&block[148..156]) == Some(checksum(block))
+}
+
 /// Bytes of padding behind data of this size.
 pub(super) fn padding_of(size: u64) -> u64 {
     size.wrapping_neg() % BLOCK as u64

@@ -1,6 +1,6 @@
 //! The shared budget of one archive and everything nested in it (scanning.md §3a B1).
 
-use super::{ArchiveError, TarRules};
+use super::{ArchiveError, ArchiveRules};
 
 /// The ratio rule starts here: below it, even a perfect bomb is harmless.
 pub(super) const RATIO_FROM_BYTES: u64 = 64 << 20;
@@ -17,7 +17,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new(rules: &TarRules) -> Self {
+    pub(super) fn new(rules: &ArchiveRules) -> Self {
         Self {
             max_entries: rules.max_entries,
             max_unpacked_bytes: rules.max_unpacked_bytes,

@@ -69,6 +69,7 @@ impl ZipTail {
 pub(super) enum Container {
     Gzip,
     Tar,
+    Zip,
     /// Recognised, but this walker cannot list it.
     Opaque(&'static str),
 }
@@ -79,8 +80,6 @@ pub(super) const MAGIC_BYTES: usize = 512;
 impl Container {
     pub(super) fn detect(head: &[u8]) -> Option<Self> {
         const OPAQUE: &[(&[u8], &str)] = &[
-            (b"PK\x03\x04", "zip"),
-            (b"PK\x05\x06", "zip"),
             (b"7z\xbc\xaf\x27\x1c", "7z"),
             (b"Rar!\x1a\x07", "rar"),
             (b"\xfd7zXZ\0", "xz"),
@@ -88,6 +87,9 @@ impl Container {
         ];
         if head.starts_with(&[0x1f, 0x8b, 8]) {
             return Some(Self::Gzip);
+        }
+        if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
+            return Some(Self::Zip);
         }
         // `BZh`, a level digit, then the block magic: three letters alone are an ordinary text.
         if head.len() > 10 && head.starts_with(b"BZh") && head[4..10] == *b"1AY&SY" {

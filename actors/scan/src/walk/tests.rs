@@ -5,20 +5,20 @@ use crate::corpus::{self, Case, TarBuilder, Verdict};
 
 const FILES: &[(&str, &[u8])] = &[("package/package.json", b"{}"), ("package/lib/index.js", b"module.exports = 1")];
 
-fn walk(bytes: &[u8], rules: &TarRules) -> Result<(Vec<String>, TarSummary), ArchiveError> {
+fn walk(bytes: &[u8], rules: &ArchiveRules) -> Result<(Vec<String>, ArchiveSummary), ArchiveError> {
     let mut paths = Vec::new();
     let summary = walk_targz(bytes, rules, &mut |entry| {
         paths.push(entry.path.to_owned());
         let mut data = Vec::new();
         entry.data.read_to_end(&mut data)?;
-        assert_eq!(data.len() as u64, entry.size);
+        assert_eq!(Some(data.len() as u64), entry.size);
         Ok(())
     })?;
     Ok((paths, summary))
 }
 
-fn single() -> TarRules {
-    TarRules::new(RootRule::Single)
+fn single() -> ArchiveRules {
+    ArchiveRules::new(RootRule::Single)
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn every_crafted_archive_meets_its_verdict() {
     assert!(cases.len() > 100, "{}", cases.len());
     for root in [RootRule::Single, RootRule::Exact("package/".into())] {
         for Case { name, bytes, verdict } in &cases {
-            let result = walk(bytes, &TarRules::new(root.clone()));
+            let result = walk(bytes, &ArchiveRules::new(root.clone()));
             match (verdict, result) {
                 (Verdict::Refused(rule), Err(error)) => assert_eq!(error.rule, *rule, "{name}: {error}"),
                 (Verdict::Noted(rule), Ok((_, summary))) => {
@@ -44,12 +44,105 @@ fn every_crafted_archive_meets_its_verdict() {
     }
 }
 
+fn list_zip(bytes: &[u8], rules: &ArchiveRules) -> Result<(Vec<String>, ArchiveSummary), ArchiveError> {
+    let mut paths = Vec::new();
+    let summary = walk_zip(bytes, rules, &mut |entry| {
+        paths.push(entry.path.to_owned());
+        let mut data = Vec::new();
+        entry.data.read_to_end(&mut data)?;
+        assert!(entry.size.is_none_or(|size| size == data.len() as u64));
+        Ok(())
+    })?;
+    Ok((paths, summary))
+}
+
+#[test]
+fn every_crafted_zip_meets_its_verdict() {
+    let cases = corpus::zip_cases(FILES);
+    assert!(cases.len() > 100, "{}", cases.len());
+    for Case { name, bytes, verdict } in &cases {
+        match (verdict, list_zip(bytes, &ArchiveRules::new(RootRule::Any))) {
+            (Verdict::Refused(rule), Err(error)) => assert_eq!(error.rule, *rule, "{name}: {error}"),
+            (Verdict::Noted(rule), Ok((_, summary))) => {
+                assert!(summary.notes.iter().any(|n| n.rule_id == *rule), "{name}: {:?}", summary.notes);
+                assert!(summary.notes.iter().all(|n| n.severity < Severity::High), "{name}");
+            }
+            (Verdict::Clean, Ok((paths, summary))) => {
+                assert_eq!(summary.notes, [], "{name}");
+                assert!(paths.len() >= FILES.len(), "{name}");
+            }
+            (_, other) => panic!("{name}: expected {verdict:?}, got {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn wheels_may_not_have_descriptors() {
+    let entry = corpus::RawZipEntry { has_descriptor: true, is_deflated: true, ..corpus::RawZipEntry::default() };
+    let bytes = corpus::ZipBuilder::new().entry(&entry).finish();
+    list_zip(&bytes, &ArchiveRules::new(RootRule::Any)).unwrap();
+    let strict = ArchiveRules { descriptors: DescriptorRule::Refuse, ..ArchiveRules::new(RootRule::Any) };
+    assert_eq!(list_zip(&bytes, &strict).unwrap_err().rule, "ARC-Z5");
+}
+
+#[test]
+fn zips_have_the_limits_of_tars() {
+    let zip = |data: &[u8]| corpus::ZipBuilder::new().file("p/a", data).file("p/b", b"x").finish();
+    let bytes = zip(&[1; 1000]);
+    let exact =
+        ArchiveRules { max_entries: 2, max_entry_bytes: 1000, max_unpacked_bytes: 1001, max_depth: 2, ..single() };
+    let (paths, summary) = list_zip(&bytes, &exact).unwrap();
+    assert_eq!(paths, ["p/a", "p/b"]);
+    assert_eq!((summary.files, summary.unpacked_bytes, summary.compressed_bytes), (2, 1001, bytes.len() as u64));
+    assert_eq!(summary.root.as_deref(), Some("p"));
+    for tight in [
+        ArchiveRules { max_entries: 1, ..exact.clone() },
+        ArchiveRules { max_entry_bytes: 999, ..exact.clone() },
+        ArchiveRules { max_unpacked_bytes: 1000, ..exact.clone() },
+        ArchiveRules { max_depth: 1, ..exact.clone() },
+    ] {
+        let error = list_zip(&bytes, &tight).unwrap_err();
+        assert_eq!((error.rule, error.kind), ("ARC-B1", ErrorKind::Limit), "{tight:?}");
+    }
+    let bomb = zip(&vec![0; 80 << 20]);
+    assert_eq!(list_zip(&bomb, &single()).unwrap_err().rule, "ARC-B1");
+    // A size told behind the data is counted as it comes.
+    let data = vec![7; 2000];
+    let entry = corpus::RawZipEntry {
+        name: b"p/a",
+        data: &data,
+        has_descriptor: true,
+        is_deflated: true,
+        ..corpus::RawZipEntry::default()
+    };
+    let bytes = corpus::ZipBuilder::new().entry(&entry).finish();
+    assert_eq!(list_zip(&bytes, &exact).unwrap_err().rule, "ARC-B1");
+}
+
+#[test]
+fn a_visitor_may_leave_the_data_of_a_zip_entry_unread() {
+    let bytes = corpus::ZipBuilder::new().file("p/a", &[3; 100_000]).stored("p/b", &[4; 100_000]).finish();
+    let mut heads = Vec::new();
+    walk_zip(&bytes[..], &single(), &mut |entry| {
+        let mut head = [0; 3];
+        entry.data.read_exact(&mut head)?;
+        heads.push(head);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(heads, [[3; 3], [4; 3]]);
+    let error =
+        walk_zip(&bytes[..], &single(), &mut |entry| Err(ArchiveError::refuse("META-X", Some(entry.path), "no")))
+            .unwrap_err();
+    assert_eq!(error.rule, "META-X");
+}
+
 #[test]
 fn the_summary_counts_what_is_there() {
     let bytes = corpus::tar(FILES).directory("package/empty/").targz();
     let (paths, summary) = walk(&bytes, &single()).unwrap();
     assert_eq!(paths, ["package/package.json", "package/lib/index.js", "package/empty/"]);
-    let expected = TarSummary {
+    let expected = ArchiveSummary {
         entries: 3,
         files: 2,
         unpacked_bytes: 20,
@@ -63,7 +156,7 @@ fn the_summary_counts_what_is_there() {
 #[test]
 fn messages_name_the_entry_as_cargo_would() {
     let bytes = corpus::tar(&[]).special(b'2', "x-1.0.0/y", "z").targz();
-    let error = walk(&bytes, &TarRules::new(RootRule::Exact("x-1.0.0/".into()))).unwrap_err();
+    let error = walk(&bytes, &ArchiveRules::new(RootRule::Exact("x-1.0.0/".into()))).unwrap_err();
     assert_eq!(error.to_string(), "unexpected tar entry type Symlink found: x-1.0.0/y");
     assert_eq!((error.rule, error.path.as_deref(), error.kind), ("ARC-L", Some("x-1.0.0/y"), ErrorKind::Unsafe));
     let finding = error.to_finding();
@@ -115,13 +208,14 @@ fn a_failing_input_is_not_the_archives_fault() {
 fn each_limit_refuses_just_above_it() {
     let bytes = corpus::targz(&[("p/a", &[1; 1000]), ("p/b", &[2; 1000])]);
     // Two headers, two files of two blocks each, and the end marker.
-    let exact = TarRules { max_entries: 2, max_entry_bytes: 1000, max_unpacked_bytes: 4096, max_depth: 2, ..single() };
+    let exact =
+        ArchiveRules { max_entries: 2, max_entry_bytes: 1000, max_unpacked_bytes: 4096, max_depth: 2, ..single() };
     walk(&bytes, &exact).unwrap();
     for tight in [
-        TarRules { max_entries: 1, ..exact.clone() },
-        TarRules { max_entry_bytes: 999, ..exact.clone() },
-        TarRules { max_unpacked_bytes: 4095, ..exact.clone() },
-        TarRules { max_depth: 1, ..exact.clone() },
+        ArchiveRules { max_entries: 1, ..exact.clone() },
+        ArchiveRules { max_entry_bytes: 999, ..exact.clone() },
+        ArchiveRules { max_unpacked_bytes: 4095, ..exact.clone() },
+        ArchiveRules { max_depth: 1, ..exact.clone() },
     ] {
         let error = walk(&bytes, &tight).unwrap_err();
         assert_eq!((error.rule, error.kind), ("ARC-B1", ErrorKind::Limit), "{tight:?}");
@@ -134,14 +228,14 @@ fn the_ratio_rule_stops_a_bomb_early_and_spares_small_archives() {
     let bomb = corpus::targz(&[("p/zeros", &zeros)]);
     let error = walk(&bomb, &single()).unwrap_err();
     assert_eq!((error.rule, error.kind), ("ARC-B1", ErrorKind::Limit));
-    walk(&bomb, &TarRules { max_ratio: 2000, ..single() }).unwrap();
+    walk(&bomb, &ArchiveRules { max_ratio: 2000, ..single() }).unwrap();
     walk(&corpus::targz(&[("p/zeros", &zeros[..60 << 20])]), &single()).unwrap();
 }
 
 #[test]
 fn zeros_after_the_end_marker_count_as_unpacked() {
     let bytes = corpus::gzip(&[corpus::tar(FILES).finish(), vec![0; 100_000]].concat());
-    let error = walk(&bytes, &TarRules { max_unpacked_bytes: 50_000, ..single() }).unwrap_err();
+    let error = walk(&bytes, &ArchiveRules { max_unpacked_bytes: 50_000, ..single() }).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Limit);
 }
 
@@ -149,7 +243,7 @@ fn zeros_after_the_end_marker_count_as_unpacked() {
 fn nested_entries_are_visited_on_request_and_share_the_budget() {
     let inner = corpus::targz(&[("in/secret", b"s"), ("in/more", &[5; 5000])]);
     let bytes = corpus::targz(&[("p/x.tgz", &inner), ("p/y", b"z")]);
-    let rules = TarRules { visits_nested: true, ..single() };
+    let rules = ArchiveRules { visits_nested: true, ..single() };
     let mut seen = Vec::new();
     let summary = walk_targz(&bytes[..], &rules, &mut |entry| {
         seen.push((entry.path.to_owned(), entry.within.map(str::to_owned)));
@@ -165,7 +259,7 @@ fn nested_entries_are_visited_on_request_and_share_the_budget() {
     ];
     assert_eq!(seen, expected);
     assert_eq!(summary.entries, 2);
-    let error = walk(&bytes, &TarRules { max_entries: 3, ..single() }).unwrap_err();
+    let error = walk(&bytes, &ArchiveRules { max_entries: 3, ..single() }).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Limit);
     let error = walk_targz(&bytes[..], &rules, &mut |entry| match entry.within {
         Some(_) => Err(ArchiveError::refuse("META-X", None, "no")),
@@ -179,7 +273,7 @@ fn nested_entries_are_visited_on_request_and_share_the_budget() {
 fn case_insensitive_rules_refuse_what_is_otherwise_noted() {
     let bytes = corpus::targz(&[("p/Cargo.toml", b""), ("p/cargo.toml", b"")]);
     assert_eq!(walk(&bytes, &single()).unwrap().1.notes.len(), 1);
-    let strict = TarRules { duplicates: DuplicateRule::CaseInsensitive, ..single() };
+    let strict = ArchiveRules { duplicates: DuplicateRule::CaseInsensitive, ..single() };
     assert_eq!(walk(&bytes, &strict).unwrap_err().rule, "ARC-Z3");
 }
 

@@ -82,6 +82,7 @@ fn release(request: &str, yanked: bool) -> LiveRelease {
             sha512: String::new(),
             sha1: None,
             md5: None,
+            metadata: None,
             uploaded_at: at,
         }],
     }

@@ -54,6 +54,7 @@ fn release(name: &str, version: &str, extra: Value) -> LiveRelease {
             sha512: "00".repeat(64),
             sha1: Some("ab".repeat(20)),
             md5: None,
+            metadata: None,
             uploaded_at: Timestamp::from_micros(0),
         }],
     }

@@ -17,7 +17,7 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version, header
 use hyper::body::Incoming;
 use metrics::{Counter, Gauge, Histogram};
 use publaryn_core::RegistryError;
-use publaryn_protocol::{PROXY_HEADERS, Reason, RequestFacts};
+use publaryn_protocol::{PROXY_HEADERS, Reason, RequestFacts, RouteTemplate};
 use tower::Service;
 use tower_http::timeout::TimeoutBody;
 
@@ -155,20 +155,29 @@ impl Service<Request<Incoming>> for Edge {
                 response.extensions_mut().insert(phrase);
             }
             let elapsed = started.elapsed();
-            shared.counters.count(label, &facts.method, response.status(), elapsed);
+            let route = response.extensions_mut().remove::<RouteTemplate>().unwrap_or(RouteTemplate::None);
             if shared.log_access {
-                log_access(&id, &facts, response.status(), elapsed, client);
+                log_access(&id, &facts, &route, response.status(), elapsed, client);
             }
+            shared.counters.count(label, &facts.method, route, response.status(), elapsed);
             Ok(response)
         })
     }
 }
 
-fn log_access(id: &str, facts: &RequestFacts, status: StatusCode, elapsed: Duration, client: IpAddr) {
+fn log_access(
+    id: &str,
+    facts: &RequestFacts,
+    route: &RouteTemplate,
+    status: StatusCode,
+    elapsed: Duration,
+    client: IpAddr,
+) {
     tracing::info!(
         target: "publaryn::access",
         request_id = id,
         method = facts.method.as_str(),
+        route = route.as_str(),
         path = redact(&facts.path),
         status = status.as_u16(),
         duration_ms = elapsed.as_secs_f64() * 1000.0,
@@ -190,7 +199,7 @@ fn redact(path: &str) -> &str {
 /// Metric handles by their few labels, so that counting a request costs one lookup.
 #[derive(Default)]
 struct Counters {
-    requests: DashMap<(&'static str, Method, u16), (Counter, Histogram)>,
+    requests: DashMap<(&'static str, Method, RouteTemplate, u16), (Counter, Histogram)>,
     in_flight: DashMap<&'static str, Gauge>,
 }
 
@@ -205,8 +214,15 @@ impl Counters {
             .clone()
     }
 
-    fn count(&self, surface: &'static str, method: &Method, status: StatusCode, elapsed: Duration) {
-        let key = (surface, method.clone(), status.as_u16());
+    fn count(
+        &self,
+        surface: &'static str,
+        method: &Method,
+        route: RouteTemplate,
+        status: StatusCode,
+        elapsed: Duration,
+    ) {
+        let key = (surface, method.clone(), route, status.as_u16());
         if let Some(handles) = self.requests.get(&key) {
             handles.0.increment(1);
             handles.1.record(elapsed);
@@ -215,9 +231,10 @@ impl Counters {
         // Unknown methods fold into one label value: whatever a client invents must not grow the metrics.
         let method = if KNOWN_METHODS.contains(method) { method.as_str().to_owned() } else { "OTHER".to_owned() };
         let counter = metrics::counter!("publaryn_http_requests_total",
-            "surface" => surface, "method" => method.clone(), "status" => status.as_str().to_owned());
+            "surface" => surface, "method" => method.clone(), "route" => key.2.as_str().to_owned(),
+            "status" => status.as_str().to_owned());
         let histogram = metrics::histogram!("publaryn_http_request_duration_seconds",
-            "surface" => surface, "method" => method.clone());
+            "surface" => surface, "method" => method.clone(), "route" => key.2.as_str().to_owned());
         counter.increment(1);
         histogram.record(elapsed);
         if method != "OTHER" {

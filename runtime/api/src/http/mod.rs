@@ -12,3 +12,4 @@ pub use metrics_page::{MetricsPage, fold_samples};
 pub use probes::{Probes, ReadinessState, probe_routes};
 pub use serve::{HttpLimits, Listening, bind, serve};
 pub use surface::Surfaces;
+pub(crate) use surface::with_templates;

@@ -15,7 +15,7 @@ use axum::{
     routing::get,
 };
 use http::{HeaderValue, Method, StatusCode, header};
-use publaryn_actors::Tree;
+use publaryn_actors::{ChildSpec, Tree};
 use publaryn_auth::Presented;
 use publaryn_core::{Decision, Operation, access::Resource, decide};
 use publaryn_registry::{Registry, identity::Surface};
@@ -113,12 +113,26 @@ impl Probes {
         self.0.draining.store(true, Ordering::Release);
     }
 
-    pub fn router(&self) -> Router {
-        Router::new()
-            .route("/health", get(health))
-            .route("/readiness", get(readiness))
-            .route("/metrics", get(metrics_page))
-            .with_state(self.clone())
+    /// The probes, with `/metrics` unless it has an address of its own.
+    pub fn router(&self, has_metrics: bool) -> Router {
+        let router = Router::new().route("/health", get(health)).route("/readiness", get(readiness));
+        let router = if has_metrics { router.route("/metrics", get(metrics_page)) } else { router };
+        router.with_state(self.clone())
+    }
+
+    /// Serves `/metrics`, and nothing else, on the address of `metrics.listen`: whoever reaches it may read it.
+    pub fn metrics_listener(&self, listener: tokio::net::TcpListener) -> ChildSpec {
+        let (probes, listener) = (self.clone(), Arc::new(listener.into_std()));
+        ChildSpec::service("metrics_listener", move |context| {
+            let (probes, listener) = (probes.clone(), listener.clone());
+            async move {
+                let listener = listener.as_ref().as_ref().map_err(|error| error.to_string())?.try_clone()?;
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                let router = Router::new().route("/metrics", get(open_page)).with_state(probes);
+                let stopping = async move { context.stopping().await };
+                Ok(axum::serve(listener, router).with_graceful_shutdown(stopping).await?)
+            }
+        })
     }
 
     async fn look(&self) -> ReadinessState {
@@ -204,6 +218,17 @@ async fn metrics_page(State(probes): State<Probes>, request: Request) -> Respons
     if !allowed {
         return Problem::from(publaryn_core::RegistryError::Unauthenticated).into_response();
     }
+    page_of(&probes, page)
+}
+
+async fn open_page(State(probes): State<Probes>) -> Response {
+    match &probes.0.metrics {
+        Some(page) => page_of(&probes, page),
+        None => Problem::not_found().into_response(),
+    }
+}
+
+fn page_of(probes: &Probes, page: &MetricsPage) -> Response {
     if let Some(tree) = probes.0.tree.get() {
         tree.export_metrics();
     }

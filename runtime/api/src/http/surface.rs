@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{Uri, uri::PathAndQuery};
 use publaryn_core::RegistryError;
-use publaryn_protocol::{Adapter, RequestFacts};
+use publaryn_protocol::{Adapter, RequestFacts, note_route};
 use publaryn_registry::Registry;
 
 use crate::v1::problem::Problem;
@@ -32,7 +32,7 @@ impl Surfaces {
             all.extend(adapter.mounts().into_iter().map(|mount| Surface {
                 mount: mount.path,
                 label,
-                router: mount.router.with_state(registry.clone()),
+                router: with_templates(mount.router).with_state(registry.clone()),
                 adapter: adapter.clone(),
             }));
         }
@@ -59,6 +59,11 @@ impl Surfaces {
             None => Problem::from(error).into_response(),
         }
     }
+}
+
+/// An adapter without routes of its own reads paths itself, and says what they were.
+pub(crate) fn with_templates<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    if router.has_routes() { router.layer(axum::middleware::from_fn(note_route)) } else { router }
 }
 
 impl Surface {

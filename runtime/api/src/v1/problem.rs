@@ -175,6 +175,7 @@ impl From<&RegistryError> for Problem {
             }
             RegistryError::NotFound | RegistryError::VersionNotFound(_) => at(StatusCode::NOT_FOUND, "not_found"),
             RegistryError::VersionExists(_) => at(StatusCode::CONFLICT, "already_exists").with("field", "version"),
+            RegistryError::FileExists { .. } => at(StatusCode::CONFLICT, "artifact_content_mismatch"),
             RegistryError::NameTaken { existing } => {
                 at(StatusCode::UNPROCESSABLE_ENTITY, "name_too_similar").with("similar_to", existing.clone())
             }

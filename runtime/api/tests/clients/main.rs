@@ -6,12 +6,14 @@
 mod cargo;
 mod collecting;
 mod faults;
+mod metrics;
 mod npm;
 mod npm_upload;
 mod process;
+mod pypi;
 mod server;
 
-pub use server::{Backend, Server, User};
+pub use server::{Backend, Server, User, bulk};
 
 /// No test needs longer, even on a busy machine: one that hangs must not keep the others from being reported.
 pub const TEST_WITHIN: std::time::Duration = std::time::Duration::from_secs(480);

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use publaryn_core::{ReleaseState, Timestamp};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -70,6 +71,18 @@ pub fn program() -> PathBuf {
     let program = test.ancestors().nth(2).expect("target/debug/deps/test").join("publaryn");
     assert!(program.exists(), "{} is missing: run `cargo build -p publaryn` first", program.display());
     program
+}
+
+/// Bytes that keep an archive from being scanned before its commit (512 KiB): they do not compress.
+pub fn bulk() -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..600_000).map(|_| next()).collect()
 }
 
 impl Server {
@@ -253,6 +266,7 @@ impl Server {
     }
 
     /// Stops the scanner processes where they are, so that releases stay unjudged until the answer is dropped.
+    /// Only archives with [`bulk`] in them wait for that: smaller ones get a fresh process.
     pub fn pause_scanners(&self) -> Paused {
         let children = format!("/proc/{0}/task", self.pid());
         let mut pids = Vec::new();
@@ -308,6 +322,75 @@ impl Server {
         }
         let response = request.send().await.expect("the server answers");
         (response.status().as_u16(), response.text().await.expect("a body"))
+    }
+}
+
+/// What has no route yet, done to the database as another process would do it.
+impl Server {
+    /// Waits until a page looks as it should: an embedded server notices other writers within a second.
+    pub async fn until(&self, is_right: impl Fn(&str) -> bool, path: &str) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        loop {
+            let (_, page) = self.get(path, None).await;
+            if is_right(&page) {
+                return;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{path} stays: {page}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Changes who may see a package, and waits until anonymous callers notice.
+    pub async fn set_visibility(&self, ecosystem: &str, name: &str, visibility: &str) {
+        let update = format!(
+            "UPDATE packages SET visibility = '{visibility}', revision = revision + 1 \
+             WHERE ecosystem = '{ecosystem}' AND normalized_name = '{name}'"
+        );
+        self.database().await.execute_raw(&update).await.expect("the package is there");
+        tokio::time::sleep(Duration::from_millis(if self.is_embedded() { 2500 } else { 0 })).await;
+    }
+
+    /// Yanks a release with a reason, or brings it back.
+    pub async fn yank(&self, ecosystem: &str, name: &str, version_key: &str, reason: Option<&str>) {
+        let db = self.database().await;
+        let now = Timestamp::now();
+        let mut tx = db.begin().await.expect("a transaction");
+        let ecosystem = ecosystem.parse().expect("an ecosystem");
+        let head = tx.lock_package(ecosystem, name).await.expect("an answer").expect("the package");
+        let release = tx.lock_release_by_version(head.id, version_key).await.expect("an answer").expect("the release");
+        tx.set_yanked(release.id, reason.is_some(), reason).await.expect("done");
+        let state = if reason.is_some() { ReleaseState::Yanked } else { ReleaseState::Published };
+        tx.set_release_state(release.id, state, now).await.expect("done");
+        tx.bump_revision(&head, now).await.expect("done");
+        tx.commit().await.expect("committed");
+    }
+
+    /// The id of the one artifact of that name.
+    pub async fn artifact_id(&self, filename: &str) -> String {
+        let ids = self.database().await.artifact_ids(filename).await.expect("an answer");
+        let [id] = ids.as_slice() else { panic!("{filename}: {ids:?}") };
+        id.to_string()
+    }
+
+    /// Ends the life of a token.
+    pub async fn revoke(&self, token: &str) {
+        let response = self
+            .http
+            .delete(format!("{}/v1/tokens/current", self.base_url()))
+            .bearer_auth(token)
+            .send()
+            .await
+            .expect("the server answers");
+        assert!(response.status().is_success(), "{}", response.status());
+    }
+
+    /// A token that is good for one publication.
+    pub async fn publish_token(&self, user: &User) -> String {
+        let login = json!({ "username_or_email": user.name, "password": user.password });
+        let session = self.post("/v1/auth/login", None, &login).await;
+        let wanted = json!({ "name": "once", "kind": "publish", "scopes": ["packages:publish"] });
+        let made = self.post("/v1/tokens", session["token"].as_str(), &wanted).await;
+        made["token"].as_str().expect("a new token is shown once").to_owned()
     }
 }
 

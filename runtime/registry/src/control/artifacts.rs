@@ -7,6 +7,7 @@ use publaryn_core::{
     ArtifactKind, Digest, Ecosystem, Operation, Principal, RegistryError, ReleaseState,
     access::{Denial, Permission},
     audit::{AuditAction, ClientOrigin},
+    publish::{PackageFacts, ReleaseDocument},
 };
 use publaryn_metadata::release_views::ArtifactViewRow;
 
@@ -27,21 +28,13 @@ pub struct ArtifactUpload {
 }
 
 /// What a file says about its release: the adapter's document and the facts about the package, as JSON.
-pub type Described = Option<(serde_json::Value, publaryn_core::publish::PackageFacts)>;
+pub type Described = Option<(serde_json::Value, PackageFacts)>;
 
 /// A stored file.
 #[derive(Debug, Clone)]
 pub struct Uploaded {
     pub artifact: ArtifactViewRow,
     pub is_new: bool,
-}
-
-/// A file the caller may have the bytes of.
-#[derive(Debug, Clone)]
-pub struct OpenedArtifact {
-    pub servable: ServableArtifact,
-    /// Of a live release: the download counts.
-    pub is_live: bool,
 }
 
 impl Registry {
@@ -64,7 +57,7 @@ impl Registry {
         normalized: &str,
         version_key: &str,
         filename: &str,
-    ) -> Result<OpenedArtifact, RegistryError> {
+    ) -> Result<ServableArtifact, RegistryError> {
         let package = self.package_for(who, ecosystem, normalized, Operation::Read).await?;
         let release = self.release(who, &package, version_key).await?;
         let location = self.0.db.artifact_location(release.details.summary.id, filename).await?;
@@ -74,9 +67,9 @@ impl Registry {
             return Err(RegistryError::Denied(Denial::InsufficientPermission(Permission::ManageView)));
         }
         let head = self.0.db.package_head_by_id(package.id()).await?.ok_or(RegistryError::NotFound)?;
-        let is_live = location.status.is_live();
-        let servable = ServableArtifact { location: Arc::new(location), package: Arc::new(head) };
-        Ok(OpenedArtifact { servable, is_live })
+        // Looking at staged bytes is no download.
+        let counts = location.status.is_live();
+        Ok(ServableArtifact { location: Arc::new(location), package: Arc::new(head), counts })
     }
 
     /// Whether a release takes files from the caller, before a body is read.
@@ -155,13 +148,12 @@ impl Registry {
         }
         let digest = file.artifact.digests.sha256;
         let kept = change.tx.upsert_blob(digest, file.location.as_str(), file.artifact.size_bytes, now).await?;
-        let artifact = change.tx.insert_artifact(id, &file.artifact, now).await?;
+        let artifact = change.tx.insert_artifact(id, &file.artifact, None, now).await?;
         if upload.is_signed {
             change.tx.mark_artifact_signed(artifact, upload.signature_key_id.as_deref()).await?;
         }
-        if let Some((document, facts)) = described {
-            let facts = serde_json::to_string(&facts).map_err(RegistryError::internal)?;
-            change.tx.set_release_document(id, &document.to_string(), &facts).await?;
+        if let Some((metadata, facts)) = described {
+            change.tx.set_release_document(id, &ReleaseDocument { metadata, facts }).await?;
         }
         let row = change.tx.artifact_of(id, &upload.filename).await?.ok_or(RegistryError::NotFound)?;
         let entry = change
@@ -195,7 +187,8 @@ impl Registry {
         let id = release.summary.id;
         let artifact = change.tx.artifact_of(id, filename).await?.ok_or(RegistryError::NotFound)?;
         change.tx.delete_artifact(artifact.id).await?;
-        change.tx.set_release_document(id, "{}", "{}").await?;
+        let nothing = ReleaseDocument { metadata: serde_json::json!({}), facts: PackageFacts::default() };
+        change.tx.set_release_document(id, &nothing).await?;
         let entry = change
             .audit(AuditAction::ReleaseUpdate)
             .release(id)

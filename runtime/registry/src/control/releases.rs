@@ -18,7 +18,7 @@ use publaryn_metadata::{
     package_views::PackageDetails,
     release_views::{PipelineJob, ReleaseDetails, ReleaseFilter, ReleaseSummaryRow, ReleaseTexts},
 };
-use publaryn_publish::{ScanArtifact, settle_tags};
+use publaryn_publish::{ScanArtifact, Subject, settle_tags};
 use serde_json::json;
 
 use super::{PackageAccessed, PackageChange};
@@ -422,7 +422,7 @@ impl Registry {
         let mut change = self.change_package(who, ecosystem, normalized, Operation::Publish, origin).await?;
         let release = change.release(version_key).await?;
         let (id, package) = (release.summary.id, change.head.id);
-        let waiter = self.0.outcomes.expect(id);
+        let waiter = self.0.outcomes.expect(Subject::Release(id));
         let mut scans_started = 0;
         if release.summary.status == ReleaseState::Quarantine {
             change.require_no_quarantine()?;
@@ -455,7 +455,7 @@ impl Registry {
             drop(change);
         }
         if !wait.is_zero() && (scans_started > 0 || release.summary.status == ReleaseState::Scanning) {
-            match waiter.outcome(wait.min(MAX_WAIT)).await? {
+            match waiter.outcome(id, wait.min(MAX_WAIT)).await? {
                 PublishOutcome::Live { .. } | PublishOutcome::Pending { .. } | PublishOutcome::Blocked { .. } => {}
             }
         }

@@ -4,60 +4,23 @@
 
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{Machine, fetch, upload::Upload, versions};
 use crate::{
-    Server,
+    Server, bulk,
     faults::state::{eventually, settled},
     on_backends,
 };
-
-/// The scanner processes of a server, stopped until dropped.
-struct StoppedScanners(Vec<Pid>);
-
-impl StoppedScanners {
-    fn of(server: &Server) -> Self {
-        let scanners = scanners(server.pid());
-        assert!(!scanners.is_empty(), "the server has no scanner processes");
-        for scanner in &scanners {
-            kill_process(*scanner, Signal::STOP).expect("a scanner runs");
-        }
-        Self(scanners)
-    }
-}
-
-impl Drop for StoppedScanners {
-    fn drop(&mut self) {
-        for scanner in &self.0 {
-            // It may have ended meanwhile.
-            let _ = kill_process(*scanner, Signal::CONT);
-        }
-    }
-}
-
-/// Children of a process that are scanners.
-fn scanners(parent: u32) -> Vec<Pid> {
-    let processes = std::fs::read_dir("/proc").expect("/proc is there").flatten();
-    let scanner = |entry: std::fs::DirEntry| {
-        let id: i32 = entry.file_name().to_str()?.parse().ok()?;
-        let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
-        let is_child =
-            status.lines().any(|line| line.strip_prefix("PPid:").is_some_and(|p| p.trim() == parent.to_string()));
-        let line = std::fs::read(entry.path().join("cmdline")).ok()?;
-        let is_scanner = line.split(|byte| *byte == 0).any(|word| word == b"scan-worker");
-        (is_child && is_scanner).then(|| Pid::from_raw(id)).flatten()
-    };
-    processes.filter_map(scanner).collect()
-}
 
 const EXPOSED_WITHIN: Duration = Duration::from_secs(30);
 
 on_backends!(a_slow_scan_still_ends_in_a_clean_publish, async |server: Server| {
     let user = server.new_user("ada").await;
     let machine = Machine::new(&server, "m").logged_in(&user.token);
-    let stopped = StoppedScanners::of(&server);
+    let dir = machine.library("slow-one", "1.0.0", "");
+    std::fs::write(dir.join("bulk.bin"), bulk()).unwrap();
+    let stopped = server.pause_scanners();
     let release = async {
         // The clock starts when the upload is there.
         eventually("the scan starts", EXPOSED_WITHIN, async || server.log().contains("/cargo/index/sl/ow/slow-one"))
@@ -65,7 +28,7 @@ on_backends!(a_slow_scan_still_ends_in_a_clean_publish, async |server: Server| {
         tokio::time::sleep(Duration::from_secs(3)).await;
         drop(stopped);
     };
-    let (said, ()) = tokio::join!(machine.publish("pub", "slow-one", "1.0.0", ""), release);
+    let (said, ()) = tokio::join!(machine.cargo(&dir, "publish --no-verify --registry pub"), release);
     said.succeeds().says("Published slow-one v1.0.0").never_says("held for review").never_says("timed out");
 });
 
@@ -73,8 +36,9 @@ on_backends!(a_held_release_is_nowhere_until_it_is_let_go, async |mut server: Se
     server.restart_with(&[("publish.wait_seconds", "1")]).await;
     let user = server.new_user("ada").await;
     let machine = Machine::new(&server, "m").logged_in(&user.token);
-    let stopped = StoppedScanners::of(&server);
+    let stopped = server.pause_scanners();
     let dir = machine.library("held-one", "1.0.0", "");
+    std::fs::write(dir.join("bulk.bin"), bulk()).unwrap();
     let said = machine.publish_patiently_for(2, &dir, "pub").await.succeeds();
     let review = format!("{}/packages/cargo/held-one/-/v/1.0.0", server.base_url());
     said.says("release is held for review").says(&review).says("timed out waiting");
@@ -121,7 +85,8 @@ on_backends!(a_workspace_waits_for_its_held_member, async |mut server: Server| {
             ),
         ],
     );
-    let stopped = StoppedScanners::of(&server);
+    std::fs::write(dir.join("base-one/bulk.bin"), bulk()).unwrap();
+    let stopped = server.pause_scanners();
     let mut command = machine.command("cargo", &dir);
     command.env("RUSTC_BOOTSTRAP", "1").env("CARGO_PUBLISH_TIMEOUT", "2");
     let line = "-Zpublish-timeout publish --workspace --no-verify --registry pub";

@@ -14,7 +14,7 @@ use super::{
     proxy::{Mode, Proxy},
     state::{database, eventually, publish_jobs, readiness, settled, stored},
 };
-use crate::{Backend, Server, cargo::Machine};
+use crate::{Backend, Server, bulk, cargo::Machine};
 
 /// The store's own time limit for a request with its retries is 10 s.
 const GIVES_UP_WITHIN: Duration = Duration::from_secs(20);
@@ -90,7 +90,7 @@ on_external!(a_scan_waits_for_a_lost_blob_store, async |backend: Backend| {
     let user = server.new_user("ada").await;
     // The release is committed and unscanned when the store goes.
     server.restart_with(&[("debug.crash_at", CrashPoint::ReleaseCommitted.as_str())]).await;
-    let upload = Client::Cargo.upload("patient", "1.0.0", ARCHIVE_BYTES, 1);
+    let upload = Client::Cargo.upload("patient", "1.0.0", bulk().len(), 1);
     let answer = Client::Cargo.try_publish(&server, &user.token, &upload).await;
     assert!(answer.is_err(), "{answer:?}");
     server.ended(RECOVERED_WITHIN).await;

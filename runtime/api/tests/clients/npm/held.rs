@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Client, Desk, packument, publish};
 use crate::{
-    Server,
+    Server, bulk,
     npm_upload::{document, put, tarball},
     on_backends,
 };
@@ -34,6 +34,7 @@ on_backends!(a_held_release_is_nowhere_until_it_is_judged, async |mut server: Se
         [("slow", "1.1.0", Client::Npm10), ("slow", "1.2.0", Client::Npm11), ("@slow/new", "1.0.0", Client::Npm11)]
     {
         let dir = desk.package(&json!({ "name": name, "version": version }));
+        std::fs::write(dir.join("bulk.bin"), bulk()).unwrap();
         let told = desk.run(client, &dir, &["publish"]).await.ok();
         told.says("held for review").says(&format!("/packages/npm/{name}"));
     }

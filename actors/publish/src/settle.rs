@@ -1,0 +1,124 @@
+//! The end of a file's own quarantine: served or held, decided from stored findings inside one transaction.
+
+use publaryn_core::{
+    ArtifactId, ArtifactState, RegistryError, ReleaseState, Timestamp,
+    audit::{AuditAction, AuditEntry},
+};
+use publaryn_metadata::{Tx, artifacts::FileProgress, packages::PackageHead, releases::ReleaseProgress};
+use publaryn_scan::policy::blocks;
+
+use crate::{
+    finalize::{Verdict, go_live, policy_level},
+    scan_job::{index_job, scan_failed},
+};
+
+/// Decides a file whose scan has ended. The caller has locked the package, so of any number of callers one acts.
+///
+/// A cleared file is served with its release. If the release consists of such files and is not live yet, it goes
+/// live once every file it requires (else any one) is cleared. A blocked file changes nothing for the others.
+pub async fn settle_file(
+    tx: &mut Tx,
+    head: &PackageHead,
+    id: ArtifactId,
+    now: Timestamp,
+) -> Result<Verdict, RegistryError> {
+    let Some((release, files)) = standing(tx, id).await? else { return Ok(Verdict::Unchanged) };
+    let Some(file) = files.iter().find(|f| f.id == id && f.state == ArtifactState::Scanning) else {
+        return Ok(Verdict::Unchanged);
+    };
+    let level = policy_level(tx, release.package_id).await?;
+    let findings = tx.unresolved_findings(release.id).await?;
+    let own = findings.iter().filter(|f| f.artifact_id == Some(id));
+    let blocking: Vec<String> = own.filter(|f| blocks(&f.as_finding(), level)).map(|f| f.id.to_string()).collect();
+    if blocking.is_empty() {
+        clear(tx, head, &release, file, &files, now).await?;
+        return Ok(Verdict::Live);
+    }
+    hold(tx, &release, file, &files, &blocking, now).await?;
+    Ok(Verdict::Blocked)
+}
+
+/// The release of a file with all its files.
+async fn standing(tx: &mut Tx, id: ArtifactId) -> Result<Option<(ReleaseProgress, Vec<FileProgress>)>, RegistryError> {
+    let Some(release) = tx.release_of_artifact(id).await? else { return Ok(None) };
+    let Some(release) = tx.lock_release(release).await? else { return Ok(None) };
+    let files = tx.files_of(release.id).await?;
+    Ok(Some((release, files)))
+}
+
+async fn clear(
+    tx: &mut Tx,
+    head: &PackageHead,
+    release: &ReleaseProgress,
+    file: &FileProgress,
+    files: &[FileProgress],
+    now: Timestamp,
+) -> Result<(), RegistryError> {
+    tx.set_artifact_state(file.id, ArtifactState::Live).await?;
+    metrics::counter!("publaryn_files_total", "outcome" => "live").increment(1);
+    if !release.status.is_live()
+        && let Some(document) = file.pending()?
+    {
+        tx.set_release_document(release.id, &document).await?;
+    }
+    let entry = AuditEntry::system(AuditAction::ReleaseScanPass)
+        .package(release.package_id)
+        .release(release.id)
+        .with("version", release.version.as_str())
+        .with("filename", file.filename.as_str());
+    if release.status.is_live() {
+        tx.bump_revision(head, now).await?;
+        tx.enqueue(&index_job(head.id, head.owner)).await?;
+        return Ok(tx.append_audit(&entry, now).await?);
+    }
+    tx.append_audit(&entry, now).await?;
+    let is_cleared =
+        |name: &str| files.iter().any(|f| f.filename == name && (f.id == file.id || f.state == ArtifactState::Live));
+    let exposes = release.is_made_of_files()
+        && release.status == ReleaseState::Scanning
+        && release.required_files()?.iter().all(|name| is_cleared(name));
+    if exposes {
+        // What it says of itself may have changed just now.
+        let current = tx.lock_release(release.id).await?;
+        go_live(tx, head, &current.ok_or_else(|| RegistryError::internal("a locked release is gone"))?, now).await?;
+    }
+    Ok(())
+}
+
+async fn hold(
+    tx: &mut Tx,
+    release: &ReleaseProgress,
+    file: &FileProgress,
+    files: &[FileProgress],
+    blocking: &[String],
+    now: Timestamp,
+) -> Result<(), RegistryError> {
+    tx.set_artifact_state(file.id, ArtifactState::Held).await?;
+    metrics::counter!("publaryn_files_total", "outcome" => "blocked").increment(1);
+    let entry = AuditEntry::system(AuditAction::ReleaseScanBlock)
+        .package(release.package_id)
+        .release(release.id)
+        .with("version", release.version.as_str())
+        .with("filename", file.filename.as_str());
+    tx.append_audit(&entry, now).await?;
+    let is_hopeless = files.iter().all(|f| f.id == file.id || f.state == ArtifactState::Held);
+    if release.is_made_of_files() && release.status == ReleaseState::Scanning && is_hopeless {
+        tx.set_release_state(release.id, ReleaseState::Quarantine, now).await?;
+        let blocked_by = serde_json::Value::from(blocking.to_vec()).to_string();
+        tx.set_blocked_by(release.id, &blocked_by).await?;
+    }
+    Ok(())
+}
+
+/// Holds a file whose scan could not be made, for good (fail closed). The caller holds the package's lock.
+pub(crate) async fn hold_unscanned(
+    tx: &mut Tx,
+    id: ArtifactId,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), RegistryError> {
+    let Some((release, files)) = standing(tx, id).await? else { return Ok(()) };
+    let Some(file) = files.iter().find(|f| f.id == id && f.state == ArtifactState::Scanning) else { return Ok(()) };
+    tx.upsert_finding(release.id, Some((id, file.sha256)), &scan_failed(reason), now).await?;
+    hold(tx, &release, file, &files, &[], now).await
+}

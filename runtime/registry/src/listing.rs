@@ -1,0 +1,60 @@
+//! What a whole ecosystem looks like to a caller: its list of names, and how misses are answered.
+
+use std::time::Duration;
+
+use publaryn_core::{Ecosystem, Principal, RegistryError, Scope};
+use publaryn_metadata::packages::ListedName;
+
+use crate::{AnonymousMiss, Registry};
+
+/// How old the knowledge may be that an ecosystem holds hidden packages (access.md §11).
+pub(crate) const HIDES_TTL: Duration = Duration::from_secs(60);
+
+impl Registry {
+    /// Every package of an ecosystem that is listed for `who`, in canonical order: public ones, and what the
+    /// caller is entitled to. Unlisted packages and those without anything live are left out.
+    pub async fn listed_names(&self, who: &Principal, ecosystem: Ecosystem) -> Result<Vec<ListedName>, RegistryError> {
+        let mut names = self.0.db.public_names(ecosystem).await?;
+        let Some(user) = who.user().filter(|_| who.allows(Scope::PackagesRead)) else { return Ok(names) };
+        let own = self.0.db.packages_of_user(ecosystem, user.id).await?;
+        let hidden = own.into_iter().filter(|head| !head.effective.is_open()).collect();
+        for view in self.visible(who, hidden).await? {
+            if self.0.db.has_live_release(view.id()).await? {
+                let normalized_name = view.head.normalized_name.to_string();
+                names.push(ListedName { name: view.name().to_owned(), normalized_name });
+            }
+        }
+        names.sort_by(|a, b| a.normalized_name.cmp(&b.normalized_name));
+        Ok(names)
+    }
+
+    /// The answer to a read of something that is missing or hidden, which must not tell which of the two.
+    ///
+    /// `challenges`: clients of this ecosystem send what credentials they have only when asked, so anonymous
+    /// callers are asked wherever the instance holds anything that a credential could show (access.md §11).
+    pub async fn miss(&self, who: &Principal, ecosystem: Ecosystem, challenges: bool) -> RegistryError {
+        if who.is_invalid() || !who.is_anonymous() {
+            return if who.is_invalid() { self.broken_credential(who) } else { RegistryError::NotFound };
+        }
+        let asks = match self.0.settings.anonymous_miss {
+            AnonymousMiss::Challenge => true,
+            AnonymousMiss::NotFound => false,
+            AnonymousMiss::Auto if !challenges => false,
+            AnonymousMiss::Auto => match self.hides_something(ecosystem).await {
+                Ok(hides) => hides,
+                Err(error) => return error,
+            },
+        };
+        if asks { RegistryError::Unauthenticated } else { RegistryError::NotFound }
+    }
+
+    /// Whether the ecosystem holds packages that not everybody may see; at most [`HIDES_TTL`] old.
+    async fn hides_something(&self, ecosystem: Ecosystem) -> Result<bool, RegistryError> {
+        if let Some(known) = self.0.hides.get(&ecosystem) {
+            return Ok(known);
+        }
+        let hides = self.0.db.holds_hidden_package(ecosystem).await?;
+        self.0.hides.insert(ecosystem, hides);
+        Ok(hides)
+    }
+}
