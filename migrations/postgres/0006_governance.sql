@@ -124,13 +124,13 @@ CREATE INDEX tokens_repository ON tokens (repository_id) WHERE repository_id IS 
 CREATE INDEX tokens_package ON tokens (package_id) WHERE package_id IS NOT NULL;
 
 ALTER TABLE packages ADD COLUMN display_name TEXT;
--- Names that look the same share it in every ecosystem (access.md §8), not only where the adapter says how;
--- computed by `publaryn_core::similar::lookalike_key`.
+-- Names that look the same share it (access.md §8); computed by `publaryn_core::similar::lookalike_key`.
+ALTER TABLE packages ADD COLUMN lookalike_key TEXT NOT NULL DEFAULT '';
 UPDATE packages SET lookalike_key = substr(normalized_name, 1, strpos(normalized_name, '/')) ||
     replace(replace(replace(replace(replace(replace(replace(replace(
         substr(normalized_name, strpos(normalized_name, '/') + 1),
-        '-', ''), '_', ''), '.', ''), '0', 'o'), '1', 'l'), '5', 's'), 'rn', 'm'), 'vv', 'w')
-    WHERE lookalike_key IS NULL;
+        '-', ''), '_', ''), '.', ''), '0', 'o'), '1', 'l'), '5', 's'), 'rn', 'm'), 'vv', 'w');
+CREATE INDEX packages_lookalike ON packages (ecosystem, lookalike_key);
 -- Prefixes of names: what a namespace covers.
 CREATE INDEX packages_name_prefix ON packages (ecosystem, normalized_name COLLATE "C");
 ALTER TABLE packages ADD COLUMN quarantined_at BIGINT;

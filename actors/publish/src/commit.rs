@@ -27,12 +27,12 @@ pub struct PublishSettings {
     pub reserved_names: HashSet<String>,
     /// Live and staged releases a package may have.
     pub releases_per_package: i64,
+    /// Files a release may have.
+    pub artifacts_per_release: usize,
     /// What happens to new open packages whose names look like existing ones.
     pub name_similarity: NameSimilarity,
     /// Ecosystems in which names must lie in a claimed namespace.
     pub require_claim: HashSet<Ecosystem>,
-    /// Files a release may have.
-    pub artifacts_per_release: usize,
 }
 
 /// `policy.name_similarity`.

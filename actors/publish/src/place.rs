@@ -37,7 +37,7 @@ pub(crate) struct Place {
     /// This publication created the package.
     pub is_first: bool,
     pub new_repository: Option<RepositoryRow>,
-    /// What to say about the name of a new package with its first release.
+    /// What to say about the name of a new package.
     pub similar: Option<Finding>,
 }
 

@@ -303,13 +303,13 @@ fn settings(config: &Config) -> Settings {
             },
             reserved_names: reserved.chain(extra).collect::<HashSet<_>>(),
             releases_per_package: i64::from(config.limits.releases_per_package.as_u32()),
+            artifacts_per_release: config.limits.artifacts_per_release.as_usize(),
             name_similarity: match config.policy.name_similarity {
                 publaryn_config::NameSimilarity::Enforce => NameSimilarity::Enforce,
                 publaryn_config::NameSimilarity::Warn => NameSimilarity::Warn,
                 publaryn_config::NameSimilarity::Off => NameSimilarity::Off,
             },
             require_claim: config.namespaces.require_claim.iter().copied().collect(),
-            artifacts_per_release: config.limits.artifacts_per_release.as_usize(),
         },
         delete_window: match config.packages.delete_window_hours {
             DeleteWindow::Always => None,
@@ -330,14 +330,14 @@ fn settings(config: &Config) -> Settings {
         },
         cargo_auth_required: config.cargo.auth_required,
         require_login: config.access.require_login,
-        node_timeout: config.jobs.node_timeout_seconds.duration(),
-        oidc_issuers: config.oidc.issuers.iter().map(|issuer| issuer.issuer.as_str().to_owned()).collect(),
-        claims_by_admins_only: config.namespaces.claim_policy == publaryn_config::ClaimPolicy::Admin,
         anonymous_miss: match config.access.anonymous_miss {
             AnonymousMiss::Auto => publaryn_registry::AnonymousMiss::Auto,
             AnonymousMiss::Challenge => publaryn_registry::AnonymousMiss::Challenge,
             AnonymousMiss::NotFound => publaryn_registry::AnonymousMiss::NotFound,
         },
+        node_timeout: config.jobs.node_timeout_seconds.duration(),
+        oidc_issuers: config.oidc.issuers.iter().map(|issuer| issuer.issuer.as_str().to_owned()).collect(),
+        claims_by_admins_only: config.namespaces.claim_policy == publaryn_config::ClaimPolicy::Admin,
     }
 }
 
@@ -366,5 +366,6 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
                 .collect(),
         }),
     };
-    with_templates(v1::router(state).merge(probes.router(has_metrics))).fallback(async || Problem::route_not_found())
+    let router = v1::router(state).merge(probes.router(has_metrics));
+    with_templates(router).fallback(async || Problem::route_not_found())
 }

@@ -76,9 +76,9 @@ struct Inner {
     /// Whether an ecosystem holds packages that not everybody may see.
     hides: moka::sync::Cache<Ecosystem, bool>,
     downloads: Downloads,
-    numbers: operations::LastNumbers,
     /// Set where this process scans.
     scan_ahead: OnceLock<ScanAhead>,
+    numbers: operations::LastNumbers,
     settings: Settings,
 }
 
@@ -102,14 +102,14 @@ pub struct Settings {
     pub cargo_auth_required: bool,
     /// `access.require_login`: anonymous native reads are refused.
     pub require_login: bool,
+    /// What an anonymous caller gets for what it may not see.
+    pub anonymous_miss: AnonymousMiss,
     /// `jobs.node_timeout_seconds`: a node that is silent for longer is dead.
     pub node_timeout: Duration,
     /// `oidc.issuers`, matched exactly.
     pub oidc_issuers: Vec<String>,
     /// `namespaces.claim_policy = admin`.
     pub claims_by_admins_only: bool,
-    /// What an anonymous caller gets for what it may not see.
-    pub anonymous_miss: AnonymousMiss,
 }
 
 /// `access.anonymous_miss` (access.md §11).
@@ -176,8 +176,8 @@ impl Registry {
             search,
             cluster,
             identity,
-            numbers: operations::LastNumbers::default(),
             scan_ahead: OnceLock::new(),
+            numbers: operations::LastNumbers::default(),
             settings,
         }))
     }

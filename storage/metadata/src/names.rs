@@ -1,11 +1,6 @@
 //! Open packages of other owners whose names are easily mistaken for a new one (access.md §8).
 
-use publaryn_core::{
-    Ecosystem, PackageName,
-    access::Owner,
-    similar::{lookalike_key, one_typo_away},
-};
-use smol_str::SmolStr;
+use publaryn_core::{Ecosystem, PackageName, access::Owner, similar::one_typo_away};
 use sqlx::FromRow;
 
 use crate::{DbResult, Sql, Tx};
@@ -16,11 +11,6 @@ pub struct SimilarName {
     pub name: String,
     /// Anybody may be told of it; unlisted packages are compared too, but not named.
     pub is_public: bool,
-}
-
-/// Equal for names that people take for each other: the adapter's rule where it has one, else access.md §8.
-pub(crate) fn lookalike_of(name: &PackageName) -> SmolStr {
-    name.lookalike_key().map_or_else(|| lookalike_key(name.canonical()), SmolStr::new)
 }
 
 macro_rules! open_packages {
@@ -55,7 +45,7 @@ impl Tx {
             Owner::User(id) => (Some(id), None),
             Owner::Org(id) => (None, Some(id)),
         };
-        let key = lookalike_of(name);
+        let key = name.lookalike_key();
         let alike: Option<SimilarName> = on_tx!(self, |c| sqlx::query_as(ALIKE)
             .bind(ecosystem)
             .bind(user)

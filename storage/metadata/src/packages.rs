@@ -8,7 +8,7 @@ use publaryn_core::{
 use smol_str::SmolStr;
 use sqlx::FromRow;
 
-use crate::{Db, DbError, DbResult, PackageTouched, Sql, Tx, names::lookalike_of, rows::owner_of};
+use crate::{Db, DbError, DbResult, PackageTouched, Sql, Tx, rows::owner_of};
 
 /// The little of a package that a read needs before it can be decided and answered from a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -288,7 +288,7 @@ impl Tx {
             .bind(org)
             .bind(new.visibility)
             .bind(now)
-            .bind(lookalike_of(new.name).as_str())
+            .bind(new.name.lookalike_key().as_str())
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;

@@ -4,10 +4,10 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use publaryn_blobs::{DiskConfig, StoreConfig};
 use publaryn_cluster::InProcess;
-use publaryn_core::Visibility;
+use publaryn_core::{ArtifactKind, Visibility};
 use publaryn_metadata::Db;
 use publaryn_publish::{NameSimilarity, PublishSettings};
-use publaryn_registry::{Identity, Limits, Registry, Services, Settings, package_turns};
+use publaryn_registry::{AnonymousMiss, Identity, Limits, Registry, Services, Settings, package_turns};
 use publaryn_search::EmbeddedIndex;
 
 pub async fn over(db: &Db, identity: Identity) -> (Registry, tempfile::TempDir) {
@@ -36,14 +36,14 @@ fn settings() -> Settings {
             personal_repository_visibility: Visibility::Private,
             reserved_names: HashSet::new(),
             releases_per_package: 100,
+            artifacts_per_release: 100,
             name_similarity: NameSimilarity::Enforce,
             require_claim: HashSet::new(),
         },
         delete_window: None,
         redirect_downloads: None,
         limits: Limits {
-            tarball: 1 << 20,
-            krate: 1 << 20,
+            artifacts: ArtifactKind::ALL.iter().map(|kind| (*kind, 1 << 20)).collect(),
             json_body: 1 << 20,
             max_entries: 1_000,
             max_unpacked: 1 << 20,
@@ -51,6 +51,8 @@ fn settings() -> Settings {
         },
         cargo_auth_required: false,
         require_login: false,
+        anonymous_miss: AnonymousMiss::Auto,
+        node_timeout: Duration::from_secs(15),
         oidc_issuers: Vec::new(),
         claims_by_admins_only: false,
     }
