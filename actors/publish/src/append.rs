@@ -58,6 +58,7 @@ pub struct Appended {
 /// As [`crate::commit`]; `FileExists`; `Conflict` with `filename_spent` for names of files that were blocked or
 /// deleted, `kind_taken` for a second file of a kind that may occur once, `too_many_files`; `VersionNotFound`
 /// where the release had to exist. Nothing is stored on any error.
+#[allow(clippy::too_many_arguments, reason = "who, where, what, with what: each is one thing")]
 pub async fn append(
     db: &Db,
     settings: &PublishSettings,
