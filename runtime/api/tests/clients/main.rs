@@ -10,6 +10,7 @@ mod npm;
 mod npm_upload;
 mod process;
 mod pypi;
+mod rubygems;
 mod server;
 
 pub use server::{Backend, Server, User, bulk};
