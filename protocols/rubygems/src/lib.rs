@@ -31,7 +31,7 @@ use axum::{
 };
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, Mount, RequestFacts};
+use publaryn_protocol::{Adapter, Mount, RequestFacts, RouteTemplate};
 use publaryn_registry::Registry;
 use publaryn_scan::Scanner;
 
@@ -86,19 +86,21 @@ impl Adapter for Rubygems {
 
 async fn door(registry: Registry, catalogs: Catalogs, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
-    match Call::new(registry, catalogs, parts).await {
-        Ok(call) => answer(&call, body).await.unwrap_or_else(GemError::into_response),
+    let route = Route::of(parts.uri.path());
+    let mut response = match Call::new(registry, catalogs, parts).await {
+        Ok(call) => answer(&call, &route, body).await.unwrap_or_else(GemError::into_response),
         Err(error) => error.into_response(),
-    }
+    };
+    response.extensions_mut().insert(RouteTemplate::Own(route.template()));
+    response
 }
 
-async fn answer(call: &Call, body: Body) -> Answer {
-    let route = Route::of(call.uri().path());
+async fn answer(call: &Call, route: &Route, body: Body) -> Answer {
     let method = call.method();
     if matches!(*method, Method::GET | Method::HEAD) {
-        return read(call, &route).await;
+        return read(call, route).await;
     }
-    match (&route, method) {
+    match (route, method) {
         (Route::Push, &Method::POST) => push::push(call, body).await,
         (Route::Yank, &Method::DELETE) => change::set_yanked(call, body, true).await,
         (Route::Unyank, &Method::PUT) => change::set_yanked(call, body, false).await,
@@ -107,7 +109,7 @@ async fn answer(call: &Call, body: Body) -> Answer {
         }
         (Route::ApiKey { format: None }, &Method::POST) => account::sign_in(call, body).await,
         (Route::Unknown, _) => Err(GemError::not_found()),
-        _ => Ok(wrong_method(&route)),
+        _ => Ok(wrong_method(route)),
     }
 }
 

@@ -61,6 +61,33 @@ pub enum Format {
 const MAX_SEGMENTS: usize = 6;
 
 impl Route {
+    /// What metrics and logs may say of the path.
+    pub const fn template(&self) -> &'static str {
+        match self {
+            Self::Root => "/",
+            Self::Versions => "/versions",
+            Self::Names => "/names",
+            Self::Info(_) => "/info/{gem}",
+            Self::Gem(_) => "/gems/{file}",
+            Self::Specs { .. } => "/{list}.4.8",
+            Self::Quick(_) => "/quick/Marshal.4.8/{file}",
+            Self::Push => "/api/v1/gems",
+            Self::Yank => "/api/v1/gems/yank",
+            Self::Unyank => "/api/v1/gems/unyank",
+            Self::ApiKey { .. } => "/api/v1/api_key",
+            Self::Profile(_) => "/api/v1/profile/me",
+            Self::OwnGems => "/api/v1/gems.json",
+            Self::About(..) => "/api/v1/gems/{gem}.json",
+            Self::Owners { .. } => "/api/v1/gems/{gem}/owners",
+            Self::GemsOf(_) => "/api/v1/owners/{handle}/gems.json",
+            Self::ListOf(_) => "/api/v1/versions/{gem}.json",
+            Self::LatestOf(_) => "/api/v1/versions/{gem}/latest.json",
+            Self::Version { .. } => "/api/v2/rubygems/{gem}/versions/{version}.json",
+            Self::Search => "/api/v1/search.json",
+            Self::Unknown => "unmatched",
+        }
+    }
+
     /// Reads an undecoded path, which is empty or starts with a slash.
     pub fn of(path: &str) -> Self {
         let path = path.strip_prefix('/').unwrap_or(path);
