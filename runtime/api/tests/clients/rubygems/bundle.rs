@@ -37,15 +37,20 @@ on_backends!(bundler_follows_the_index_as_it_grows, async |server: Server| {
     // A yank adds a line to the log and takes one out of the gem's own text.
     desk.gem(&project, &["yank", "acme", "-v", "1.1.0", "--host", &desk.source()]).await.ok();
     let start = lines();
-    desk.bundle(&project, &["update"]).await.ok().says("Using acme 1.0.0");
+    desk.bundle(&project, &["update"]).await.ok();
     assert_eq!(statuses(&server, start, "/rubygems/versions"), [206]);
+
+    // What is installed already is kept; who starts afresh gets what is left.
+    let fresh = Desk::new(&server, "fresh");
+    let afresh = fresh.project("app", &fresh.source(), "gem 'acme'");
+    fresh.bundle(&afresh, &["install"]).await.ok().says("Installing acme 1.0.0");
 
     // Bringing it back rewrites the log: what Bundler has does not fit, so it fetches the whole.
     let unyank = format!("{}/rubygems/api/v1/gems/unyank", server.base_url());
     let form = "gem_name=acme&version=1.1.0";
     let response = server.http.put(unyank).header("authorization", &user.token).body(form).send().await.unwrap();
     assert_eq!(response.status().as_u16(), 200);
-    desk.bundle(&project, &["update"]).await.ok().says("acme 1.1.0");
+    fresh.bundle(&afresh, &["update"]).await.ok().says("Installing acme 1.1.0");
 });
 
 on_backends!(platforms_are_chosen_by_bundler, async |server: Server| {
