@@ -9,6 +9,7 @@ mod ahead;
 mod append;
 mod commit;
 mod finalize;
+mod landing;
 mod outcome;
 mod place;
 mod reconcile;
@@ -17,8 +18,9 @@ mod settle;
 
 pub use ahead::{ScanAhead, ScanSubject, Scanned};
 pub use append::{Appended, StagedCompanion, append};
-pub use commit::{Committed, PublishSettings, StagedFile, commit, fold_name};
+pub use commit::{Committed, NameSimilarity, PublishSettings, StagedFile, commit, fold_name};
 pub use finalize::{Verdict, count_outcome, finalize, settle_tags, stage_took};
+pub use landing::{Created, Creation, Wish, check_visibility, create_package, visibility_in};
 pub use outcome::{Outcomes, Subject};
 pub use reconcile::{FinalizeRelease, ReconcileReleases};
 pub use scan_job::{ScanArtifact, index_job};

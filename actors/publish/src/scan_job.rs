@@ -57,7 +57,8 @@ pub fn index_job(package: PackageId, owner: Owner) -> NewJob {
 }
 
 impl ScanArtifact {
-    pub(crate) fn job(artifact: ArtifactId, owner: Owner) -> NewJob {
+    /// The job that scans one artifact.
+    pub fn job(artifact: ArtifactId, owner: Owner) -> NewJob {
         NewJob::new(JobKind::ScanArtifact, &serde_json::json!({ "artifact_id": artifact }))
             .unique(artifact.to_string())
             .partition(partition(owner))

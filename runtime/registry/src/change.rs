@@ -13,7 +13,7 @@ use publaryn_core::{
 };
 use publaryn_gc::CleanupBlobs;
 use publaryn_metadata::{Engine, Tx, packages::PackageHead, releases::ReleaseProgress};
-use publaryn_publish::settle_tags;
+use publaryn_publish::{check_visibility, settle_tags};
 use serde_json::json;
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
@@ -161,11 +161,7 @@ impl Registry {
 
     /// How the caller stands to a package, for writes.
     pub(crate) async fn full_relation(&self, who: &Principal, head: &PackageHead) -> Result<Relation, RegistryError> {
-        match &who.who {
-            // The owner has every right there is; being a co-owner beside adds nothing.
-            Who::User(user) if head.owner != Owner::User(user.id) => Ok(self.0.db.relation(head.id, user.id).await?),
-            _ => Ok(Relation::default()),
-        }
+        Ok(self.0.db.relation(head, who).await?)
     }
 
     async fn change<'a>(
@@ -182,10 +178,7 @@ impl Registry {
         let mut tx = self.0.db.begin().await?;
         let head = tx.lock_package(ecosystem, normalized).await?.filter(|h| !h.is_deleted);
         let head = head.ok_or(RegistryError::NotFound)?;
-        let relation = match &who.who {
-            Who::User(user) => tx.relation(head.id, user.id).await?,
-            _ => Relation::default(),
-        };
+        let relation = tx.relation(&head, who).await?;
         self.allow(who, decide(who, operation, Resource::Package(&head.access(relation))))?;
         if operation == Operation::ManageTags && head.effective == Visibility::Quarantined {
             return Err(RegistryError::conflict("state_conflict", "the package is quarantined"));
@@ -453,12 +446,7 @@ impl Registry {
         if facts.visibility == visibility {
             return Ok(());
         }
-        if visibility.is_open() && !facts.repository_visibility.is_open() {
-            return Err(RegistryError::invalid(
-                "visibility_too_broad",
-                format!("the package lies in a {} repository and cannot be wider", facts.repository_visibility),
-            ));
-        }
+        check_visibility(visibility, facts.repository_visibility, change.head.owner)?;
         change.tx.set_package_visibility(change.head.id, visibility).await?;
         let entry = change
             .audit(AuditAction::PackageVisibilityChange)

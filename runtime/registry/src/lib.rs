@@ -24,13 +24,16 @@ use smol_str::SmolStr;
 mod advisories;
 mod appending;
 mod change;
+pub mod control;
 mod downloads;
+pub mod governance;
 mod heads;
 pub mod identity;
 mod instance;
 mod listing;
 mod lookup;
 mod meters;
+mod operations;
 mod publishing;
 mod read;
 mod rendered;
@@ -43,6 +46,7 @@ pub use change::{OwnerChange, Turns, Unpublished, package_turns};
 pub use downloads::Downloads;
 pub use identity::Identity;
 pub use lookup::{SearchHit, SearchResults};
+pub use operations::{AuditSlice, AuditStart, AuditStep, JobQuestion, Retry};
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
 pub use publaryn_metadata::packages::{ListedName, OwnerRow, PackageRow};
@@ -74,6 +78,7 @@ struct Inner {
     downloads: Downloads,
     /// Set where this process scans.
     scan_ahead: OnceLock<ScanAhead>,
+    numbers: operations::LastNumbers,
     settings: Settings,
 }
 
@@ -99,6 +104,12 @@ pub struct Settings {
     pub require_login: bool,
     /// What an anonymous caller gets for what it may not see.
     pub anonymous_miss: AnonymousMiss,
+    /// `jobs.node_timeout_seconds`: a node that is silent for longer is dead.
+    pub node_timeout: Duration,
+    /// `oidc.issuers`, matched exactly.
+    pub oidc_issuers: Vec<String>,
+    /// `namespaces.claim_policy = admin`.
+    pub claims_by_admins_only: bool,
 }
 
 /// `access.anonymous_miss` (access.md §11).
@@ -166,6 +177,7 @@ impl Registry {
             cluster,
             identity,
             scan_ahead: OnceLock::new(),
+            numbers: operations::LastNumbers::default(),
             settings,
         }))
     }

@@ -6,6 +6,7 @@
 mod cargo;
 mod collecting;
 mod faults;
+mod metrics;
 mod npm;
 mod npm_upload;
 mod process;
