@@ -24,7 +24,7 @@ on_backends!(broken_gems_are_refused_with_the_reason, async |server: Server| {
         ("cut off", good.bytes()[..1000].to_vec(), "The gem could not be processed: "),
         ("climbing", with_file("../evil.rb"), "The gem could not be processed: "),
         ("absolute", with_file("/etc/evil"), "The gem could not be processed: "),
-        ("link", Packed { link: Some(("l".into(), "/etc/passwd".into())), ..good.clone() }.bytes(), "symbolic link"),
+        ("link", Packed { link: Some(("l".into(), "/etc/passwd".into())), ..good.clone() }.bytes(), "Symlink"),
         ("two gzip members", Packed { data: Some(two_members), ..good.clone() }.bytes(), "more than one gzip member"),
         ("no metadata", Packed { has_metadata: false, ..good.clone() }.bytes(), "has no metadata.gz"),
         ("checksum", Packed { checksum: Some("0".repeat(64)), ..good.clone() }.bytes(), "the SHA256 of data.tar.gz"),
