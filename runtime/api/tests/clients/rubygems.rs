@@ -12,5 +12,5 @@ mod push;
 mod refused;
 mod yank;
 
-pub use desk::{Desk, Gem, Ran};
+pub use desk::{Desk, Gem};
 pub use packed::Packed;

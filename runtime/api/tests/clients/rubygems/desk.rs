@@ -71,7 +71,6 @@ pub struct Ran {
     pub code: Option<i32>,
     /// Standard output and standard error.
     pub text: String,
-    pub stdout: String,
     command: String,
 }
 
@@ -231,6 +230,6 @@ impl Desk {
         let shown = format!("{program} {}", args.join(" "));
         let ended = process::run(command, &shown, "", LONGEST).await;
         let text = format!("{}\n{}", ended.out, ended.err);
-        Ran { code: ended.status.code(), text, stdout: ended.out, command: shown }
+        Ran { code: ended.status.code(), text, command: shown }
     }
 }
