@@ -11,7 +11,7 @@ use publaryn_core::{
     finding::Finding,
     principal::Credential,
 };
-use publaryn_metadata::{Tx, packages::PackageHead, repositories::RepositoryRow};
+use publaryn_metadata::{Db, Tx, packages::PackageHead, repositories::RepositoryRow};
 
 use crate::{
     commit::PublishSettings,
@@ -29,6 +29,17 @@ pub(crate) struct Wanted<'a> {
     pub access_hint: Option<Visibility>,
     /// The repository that the client named.
     pub repository: Option<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    fn creation(&self) -> Creation<'a> {
+        Creation {
+            ecosystem: self.ecosystem,
+            name: self.name,
+            repository: self.repository,
+            visibility: self.access_hint.map_or(Wish::AsRepository, Wish::AtMost),
+        }
+    }
 }
 
 /// Where a release is going to live; its package is locked.
@@ -142,16 +153,29 @@ async fn create(
     wanted: &Wanted<'_>,
     now: Timestamp,
 ) -> Result<Place, RegistryError> {
-    let creation = Creation {
-        ecosystem: wanted.ecosystem,
-        name: wanted.name,
-        repository: wanted.repository,
-        visibility: wanted.access_hint.map_or(Wish::AsRepository, Wish::AtMost),
-    };
-    match create_package(tx, settings, who, &creation, now).await? {
+    match create_package(tx, settings, who, &wanted.creation(), now).await? {
         Some(Created { head, new_repository, similar }) => Ok(Place { head, is_first: true, new_repository, similar }),
         None => created_meanwhile(tx, who, wanted, now).await,
     }
+}
+
+/// Whether a first publish under a name would be let in, for protocols whose uploads come before it.
+/// Changes nothing; the publish itself decides again.
+///
+/// # Errors
+/// Those of [`crate::commit`] for a name without a package.
+pub async fn may_create(
+    db: &Db,
+    settings: &PublishSettings,
+    who: &Principal,
+    ecosystem: Ecosystem,
+    name: &PackageName,
+) -> Result<(), RegistryError> {
+    let wanted = Wanted { ecosystem, name, access_hint: None, repository: None };
+    let mut tx = db.begin().await?;
+    let outcome = create_package(&mut tx, settings, who, &wanted.creation(), Timestamp::now()).await;
+    tx.rollback().await?;
+    outcome.map(drop)
 }
 
 /// Another replica created the package since we looked; its row decides.

@@ -16,6 +16,7 @@ use publaryn_publish::{NameSimilarity, PublishSettings, fold_name};
 use publaryn_registry::{
     Identity, Limits, Registry, Services, Settings,
     identity::{IdentityKeys, IdentitySettings, NewAccount},
+    oci::OciSettings,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -329,6 +330,12 @@ fn settings(config: &Config) -> Settings {
             max_ratio: u64::from(config.scan.max_ratio.as_u32()),
         },
         cargo_auth_required: config.cargo.auth_required,
+        oci: OciSettings {
+            layer_limit_bytes: config.limits.artifact.of(ArtifactKind::OciLayer).bytes(),
+            manifest_limit_bytes: config.limits.artifact.of(ArtifactKind::OciManifest).bytes(),
+            identity_tokens: config.oci.identity_tokens,
+            token_ttl: config.oci.token_ttl_seconds.duration(),
+        },
         require_login: config.access.require_login,
         anonymous_miss: match config.access.anonymous_miss {
             AnonymousMiss::Auto => publaryn_registry::AnonymousMiss::Auto,

@@ -93,16 +93,16 @@ pub(crate) struct Turn {
 }
 
 /// An allowed change in progress: only [`Change::commit`], with an audit entry, makes it last.
-struct Change<'a> {
-    who: &'a Principal,
-    tx: Tx,
-    head: PackageHead,
-    now: Timestamp,
+pub(crate) struct Change<'a> {
+    pub who: &'a Principal,
+    pub tx: Tx,
+    pub head: PackageHead,
+    pub now: Timestamp,
     _turn: Turn,
 }
 
 impl Change<'_> {
-    fn audit(&self, action: AuditAction) -> AuditEntry {
+    pub(crate) fn audit(&self, action: AuditAction) -> AuditEntry {
         let source = self.head.ecosystem.as_str();
         AuditEntry::by(self.who, action).package(self.head.id).with("source", source)
     }
@@ -121,7 +121,7 @@ impl Change<'_> {
     }
 
     /// Makes the change visible and lasting.
-    async fn commit(mut self, entry: AuditEntry) -> Result<(), RegistryError> {
+    pub(crate) async fn commit(mut self, entry: AuditEntry) -> Result<(), RegistryError> {
         self.tx.bump_revision(&self.head, self.now).await?;
         self.tx.enqueue(&publaryn_publish::index_job(self.head.id, self.head.owner)).await?;
         Ok(self.tx.commit_audited(&entry, self.now).await?)
@@ -164,7 +164,7 @@ impl Registry {
         Ok(self.0.db.relation(head, who).await?)
     }
 
-    async fn change<'a>(
+    pub(crate) async fn change<'a>(
         &'a self,
         who: &'a Principal,
         ecosystem: Ecosystem,
@@ -332,6 +332,7 @@ impl Registry {
         for release in &going {
             change.tx.set_release_state(release.id, ReleaseState::Deleted, change.now).await?;
             settle_tags(&mut change.tx, &change.head, release.id, change.now).await?;
+            change.tx.forget_manifest(release.id).await?;
             let entry = change.audit(AuditAction::ReleaseDelete).release(release.id);
             entries.push(entry.with("version", release.version.as_str()));
         }

@@ -33,6 +33,7 @@ mod instance;
 mod listing;
 mod lookup;
 mod meters;
+pub mod oci;
 mod operations;
 mod publishing;
 mod read;
@@ -76,6 +77,7 @@ struct Inner {
     /// Whether an ecosystem holds packages that not everybody may see.
     hides: moka::sync::Cache<Ecosystem, bool>,
     downloads: Downloads,
+    oci: oci::OciCaches,
     /// Set where this process scans.
     scan_ahead: OnceLock<ScanAhead>,
     numbers: operations::LastNumbers,
@@ -100,6 +102,7 @@ pub struct Settings {
     pub limits: Limits,
     /// Cargo's plain index entry point demands a token, too.
     pub cargo_auth_required: bool,
+    pub oci: oci::OciSettings,
     /// `access.require_login`: anonymous native reads are refused.
     pub require_login: bool,
     /// What an anonymous caller gets for what it may not see.
@@ -171,6 +174,7 @@ impl Registry {
             packages_of_files: moka::sync::Cache::new(KEPT_LOCATIONS),
             hides: moka::sync::Cache::builder().time_to_live(listing::HIDES_TTL).max_capacity(64).build(),
             downloads: Downloads::default(),
+            oci: oci::OciCaches::default(),
             db,
             blobs,
             search,

@@ -45,7 +45,7 @@ impl PackageHead {
 }
 
 #[derive(FromRow)]
-struct HeadRow {
+pub(crate) struct HeadRow {
     id: PackageId,
     ecosystem: Ecosystem,
     name: String,
@@ -63,7 +63,7 @@ struct HeadRow {
 }
 
 impl HeadRow {
-    fn into_head(self) -> PackageHead {
+    pub(crate) fn into_head(self) -> PackageHead {
         PackageHead {
             id: self.id,
             ecosystem: self.ecosystem,

@@ -191,6 +191,22 @@ macro_rules! token_columns {
     };
 }
 
+macro_rules! identity_columns {
+    ($rest:literal) => {
+        concat!(
+            token_columns!(
+                ", u.id AS u_id, u.number AS u_number, u.username AS u_username, u.email AS u_email, \
+                 u.display_name AS u_display_name, u.bio AS u_bio, u.website AS u_website, u.avatar_url AS u_avatar_url, \
+                 u.is_admin AS u_is_admin, u.is_active AS u_is_active, u.email_verified AS u_email_verified, \
+                 u.totp_enabled_at AS u_totp_enabled_at, u.last_login_at AS u_last_login_at, \
+                 u.created_at AS u_created_at, u.updated_at AS u_updated_at",
+                "LEFT JOIN users u ON u.id = t.user_id "
+            ),
+            $rest
+        )
+    };
+}
+
 macro_rules! listed_columns {
     ($rest:literal) => {
         concat!(
@@ -213,16 +229,16 @@ pub struct TokenPage {
 }
 
 impl Db {
+    /// The token and its account, for who proved to hold it before.
+    pub async fn token_identity_by_id(&self, id: TokenId) -> DbResult<Option<TokenIdentity>> {
+        const SQL: &str = identity_columns!("WHERE t.id = $1");
+        let row: Option<IdentityRow> = on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?;
+        row.map(|row| Ok(TokenIdentity { token: row.token.into_row()?, user: row.user.into_row() })).transpose()
+    }
+
     /// The token with this SHA-256 and its account, in one query.
     pub async fn token_identity(&self, hash: &[u8; 32]) -> DbResult<Option<TokenIdentity>> {
-        const SQL: &str = token_columns!(
-            ", u.id AS u_id, u.number AS u_number, u.username AS u_username, u.email AS u_email, \
-             u.display_name AS u_display_name, u.bio AS u_bio, u.website AS u_website, u.avatar_url AS u_avatar_url, \
-             u.is_admin AS u_is_admin, u.is_active AS u_is_active, u.email_verified AS u_email_verified, \
-             u.totp_enabled_at AS u_totp_enabled_at, u.last_login_at AS u_last_login_at, \
-             u.created_at AS u_created_at, u.updated_at AS u_updated_at",
-            "LEFT JOIN users u ON u.id = t.user_id WHERE t.token_hash = $1"
-        );
+        const SQL: &str = identity_columns!("WHERE t.token_hash = $1");
         let row: Option<IdentityRow> =
             on_db!(self, |c| sqlx::query_as(SQL).bind(hash.as_slice()).fetch_optional(c).await)?;
         row.map(|row| Ok(TokenIdentity { token: row.token.into_row()?, user: row.user.into_row() })).transpose()

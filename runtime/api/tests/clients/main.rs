@@ -9,6 +9,7 @@ mod faults;
 mod metrics;
 mod npm;
 mod npm_upload;
+mod oci;
 mod process;
 mod pypi;
 mod rubygems;

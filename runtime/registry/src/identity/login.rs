@@ -312,7 +312,7 @@ impl Identity {
 /// An account whose password was just proven.
 pub(super) struct VerifiedLogin {
     pub user: UserRow,
-    stored: LoginRow,
+    pub(super) stored: LoginRow,
     needs_rehash: bool,
 }
 

@@ -12,6 +12,7 @@ mod issue;
 mod last_use;
 mod login;
 mod mfa;
+mod oci;
 mod sessions;
 mod tokens;
 mod web_login;
@@ -19,8 +20,8 @@ mod web_login;
 use std::{sync::Arc, time::Duration};
 
 use publaryn_auth::{
-    AccountRules, HashCost, LoginThrottle, PasswordError, PasswordHasher, RefreshKeys, SessionKeys, SigningSecret,
-    ThrottleLimits,
+    AccountRules, HashCost, LoginThrottle, PasswordError, PasswordHasher, RefreshKeys, RegistryTokenKeys, SessionKeys,
+    SigningSecret, ThrottleLimits,
 };
 use publaryn_core::{
     Principal, RegistryError, Scope, SessionId, Timestamp,
@@ -39,6 +40,7 @@ pub use issue::{
 };
 pub use login::{LoginOutcome, PasswordProof, PendingLogin, SessionGrant};
 pub use mfa::{MfaOffer, MfaStatus};
+pub use oci::{OciCaller, OciTokenGrant};
 pub use tokens::CurrentCredential;
 pub use web_login::WebLoginProgress;
 
@@ -57,6 +59,8 @@ struct Inner {
     recovery_keys: Vec<[u8; 32]>,
     /// What authenticator apps show as the origin of a code.
     issuer: String,
+    registry_keys: RegistryTokenKeys,
+    passwords: oci::KnownPasswords,
     throttle: LoginThrottle,
     last_use: last_use::LastUse,
 }
@@ -127,6 +131,8 @@ impl Identity {
                 .map(|key| key.derive("recovery codes"))
                 .collect(),
             issuer: keys.issuer.clone(),
+            registry_keys: RegistryTokenKeys::new(keys.issuer.as_str(), &keys.current, keys.previous.as_ref()),
+            passwords: oci::KnownPasswords::default(),
             throttle: LoginThrottle::new(settings.throttle),
             last_use: last_use::LastUse::default(),
             db,
