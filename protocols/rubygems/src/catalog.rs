@@ -100,7 +100,7 @@ fn latest(gem: &GemIndex) -> Vec<&Row> {
 
 impl Specs {
     fn of(rows: &[(&str, &Row)]) -> std::io::Result<Self> {
-        let mut writer = Writer::new();
+        let mut writer = Writer::begin();
         writer.array(rows.len());
         for (name, row) in rows {
             writer.array(3);

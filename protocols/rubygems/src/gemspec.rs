@@ -330,7 +330,7 @@ impl Gemspec {
 
     /// `quick/Marshal.4.8/….gemspec.rz` before compression: an object whose dump is a stream of its own.
     pub fn to_marshal(&self) -> Vec<u8> {
-        let mut inner = Writer::new();
+        let mut inner = Writer::begin();
         let w = &mut inner;
         w.array(19);
         w.string(&self.rubygems_version);
@@ -358,7 +358,7 @@ impl Gemspec {
             w.string(key);
             w.string(value);
         }
-        let mut outer = Writer::new();
+        let mut outer = Writer::begin();
         outer.user_defined("Gem::Specification", &inner.finish());
         outer.finish()
     }

@@ -23,12 +23,7 @@ mod serve;
 pub mod version;
 pub mod yaml;
 
-use axum::{
-    Router,
-    body::Body,
-    extract::State,
-    response::{IntoResponse, Response},
-};
+use axum::{Router, body::Body, extract::State, response::Response};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
 use publaryn_protocol::{Adapter, Mount, RequestFacts, RouteTemplate};
@@ -150,7 +145,7 @@ fn wrong_method(route: &Route) -> Response {
         _ => "GET, HEAD",
     };
     let error = GemError::refused(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed here.");
-    let mut response = error.into_response().into_response();
+    let mut response = error.into_response();
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     response
 }

@@ -5,7 +5,7 @@
 pub struct Writer(Vec<u8>);
 
 impl Writer {
-    pub fn new() -> Self {
+    pub fn begin() -> Self {
         Self(vec![4, 8])
     }
     pub fn finish(self) -> Vec<u8> {
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn written(write: impl FnOnce(&mut Writer)) -> Vec<u8> {
-        let mut writer = Writer::new();
+        let mut writer = Writer::begin();
         write(&mut writer);
         writer.finish()[2..].to_vec()
     }
@@ -125,7 +125,7 @@ mod tests {
     /// What `ruby -e 'p Marshal.dump(x)'` prints.
     #[test]
     fn bytes_are_those_of_ruby() {
-        assert_eq!(Writer::new().finish(), [4, 8]);
+        assert_eq!(Writer::begin().finish(), [4, 8]);
         assert_eq!(written(|w| w.string("a")), b"I\"\x06a\x06:\x06ET");
         assert_eq!(written(|w| w.array(0)), b"[\0");
         assert_eq!(written(|w| w.version("1.0")), b"U:\x11Gem::Version[\x06I\"\x081.0\x06:\x06ET");

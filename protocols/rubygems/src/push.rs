@@ -212,8 +212,8 @@ async fn refuse_equal_number(
     let document = call.registry.document(view).await?;
     let key = |number: &str| version::version_of(number, version::RUBY).map(|version| version.unique_key().to_owned());
     let wanted = key(&spec.version);
-    let numbers = document.releases.iter().map(|release| version::split(&release.row.version).0);
-    match numbers.into_iter().find(|number| *number != spec.version && key(number) == wanted) {
+    let mut numbers = document.releases.iter().map(|release| version::split(&release.row.version).0);
+    match numbers.find(|number| *number != spec.version && key(number) == wanted) {
         Some(other) => Err(RegistryError::VersionExists(other.to_owned()).into()),
         None => Ok(()),
     }
