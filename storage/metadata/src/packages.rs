@@ -430,6 +430,17 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).fetch_all(c).await)?)
     }
 
+    /// The same packages as heads.
+    pub async fn public_heads(&self, ecosystem: Ecosystem) -> DbResult<Vec<PackageHead>> {
+        const SQL: &str = head_columns!(
+            "WHERE p.ecosystem = $1 AND p.deleted_at IS NULL AND NOT p.is_quarantined AND p.visibility = 'public' \
+             AND r.visibility = 'public' AND EXISTS (SELECT 1 FROM releases x WHERE x.package_id = p.id \
+             AND x.status IN ('published', 'deprecated', 'yanked')) ORDER BY p.normalized_name"
+        );
+        let rows: Vec<HeadRow> = on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(HeadRow::into_head).collect())
+    }
+
     pub async fn has_live_release(&self, package: PackageId) -> DbResult<bool> {
         const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM releases WHERE package_id = $1 \
              AND status IN ('published', 'deprecated', 'yanked') LIMIT 1) live";

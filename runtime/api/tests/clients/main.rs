@@ -12,6 +12,7 @@ mod npm_upload;
 mod oci;
 mod process;
 mod pypi;
+mod rubygems;
 mod server;
 
 pub use server::{Backend, Server, User, bulk};
