@@ -5,7 +5,12 @@ use publaryn_scan::Scanner;
 
 /// Every adapter, in the order they are mounted.
 pub fn all() -> Vec<Box<dyn Adapter>> {
-    vec![Box::new(publaryn_npm::Npm), Box::new(publaryn_cargo::Cargo), Box::new(publaryn_pypi::Pypi)]
+    vec![
+        Box::new(publaryn_npm::Npm),
+        Box::new(publaryn_cargo::Cargo),
+        Box::new(publaryn_pypi::Pypi),
+        Box::new(publaryn_composer::Composer),
+    ]
 }
 
 /// Every adapter's scanners, for the scanner processes.

@@ -31,6 +31,7 @@ mod instance;
 mod listing;
 mod lookup;
 mod meters;
+mod namespace;
 mod publishing;
 mod read;
 mod rendered;
