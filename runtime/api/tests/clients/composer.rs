@@ -11,5 +11,5 @@ mod install;
 mod lib;
 mod publish;
 
-pub use desk::{Desk, Ran, requests};
-pub use lib::{Lib, Said};
+pub use desk::{Desk, requests};
+pub use lib::Lib;

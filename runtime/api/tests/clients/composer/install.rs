@@ -35,7 +35,7 @@ on_backends!(a_project_installs_what_it_requires, async |server: Server| {
     // From the cache; the install is reported all the same.
     std::fs::remove_dir_all(dir.join("vendor")).unwrap();
     let seen = server.log().lines().count();
-    desk.run(&dir, &["install"]).await.ok().says("Loading from cache");
+    desk.run(&dir, &["install"]).await.ok().says("Installing acme/lib (1.0.0)").never_says("Downloading");
     let asked = requests(&server, seen);
     assert!(!asked.iter().any(|(_, path, _)| path.contains("/dist/")), "{asked:?}");
     assert!(asked.contains(&("POST".into(), "/composer/downloads".into(), 201)), "{asked:?}");
@@ -109,7 +109,7 @@ on_backends!(a_yanked_version_stays_for_lock_files, async |server: Server| {
     desk.run(&dir, &["install"]).await.ok().says("Installing acme/lib (1.1.0)");
     let yank = async |method: http::Method, version: &str, token: Option<&str>| {
         let path = format!("/composer/packages/acme/lib/versions/{version}");
-        super::lib::send(&server, method, &path, token, "text/plain", Vec::new()).await.status
+        crate::composer::lib::send(&server, method, &path, token, "text/plain", Vec::new()).await.status
     };
     let (delete, post) = (http::Method::DELETE, http::Method::POST);
     let stranger = server.new_user("mallory").await;

@@ -9,7 +9,6 @@ use crate::{Server, User};
 #[derive(Debug, Clone)]
 pub struct Lib {
     pub name: String,
-    pub version: String,
     /// The content of its `composer.json`.
     pub manifest: Value,
     files: Vec<(String, Vec<u8>)>,
@@ -49,7 +48,7 @@ impl Lib {
             "autoload": { "psr-4": { format!("{space}\\"): "src/" } },
         });
         let files = vec![("src/Hello.php".to_owned(), class.into_bytes())];
-        Self { name: name.to_owned(), version: version.to_owned(), manifest, files, root: String::new() }
+        Self { name: name.to_owned(), manifest, files, root: String::new() }
     }
 
     /// Sets a member of its `composer.json`; null takes it out.
