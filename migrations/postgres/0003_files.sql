@@ -21,9 +21,5 @@ CREATE INDEX artifact_companions_sha256 ON artifact_companions (sha256);
 -- Names of files that must be cleared before the release goes live; JSON.
 ALTER TABLE releases ADD COLUMN required_files TEXT NOT NULL DEFAULT '[]';
 
--- Equal for names that people take for each other, where the ecosystem minds.
-ALTER TABLE packages ADD COLUMN lookalike_key TEXT;
-CREATE INDEX packages_lookalike ON packages (ecosystem, lookalike_key) WHERE lookalike_key IS NOT NULL;
-
 -- The release whose files a `publish` token may still add to.
 ALTER TABLE tokens ADD COLUMN used_for UUID;

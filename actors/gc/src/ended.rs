@@ -10,8 +10,11 @@ use publaryn_metadata::{Db, DbResult};
 /// Rows per transaction: short enough that nobody waits for it.
 const BATCH: i64 = 1_000;
 
+/// A day, after which a key may mean another request (control-plane.md §1.5).
+const IDEMPOTENCY_KEYS_LIVE: Duration = Duration::from_secs(24 * 3600);
+
 /// Deletes tokens and sessions that ended `keep` ago, so that their owners still see for a while what
-/// there was, and browser logins that nobody finished at once. Nothing here is still accepted anywhere.
+/// there was; browser logins and second factors that nobody finished at once; and idempotency keys of yesterday. Nothing here is still accepted anywhere.
 pub struct CleanupExpiredTokens {
     pub db: Db,
     /// `retention.sessions_days`.
@@ -44,6 +47,8 @@ impl CleanupExpiredTokens {
         let tokens = tx.delete_ended_tokens(now - self.keep, BATCH).await?;
         let sessions = tx.delete_ended_sessions(now - self.keep, BATCH).await?;
         tx.delete_expired_web_logins(now).await?;
+        tx.delete_expired_mfa(now).await?;
+        tx.delete_old_idempotency_keys(now - IDEMPOTENCY_KEYS_LIVE, BATCH).await?;
         tx.commit().await?;
         Ok((tokens, sessions))
     }

@@ -22,12 +22,21 @@ struct Payload {
     /// Only the database changed: the store need not be looked through.
     #[serde(default)]
     rows_only: bool,
+    /// Nothing is deleted; how many objects would be is the progress of the job.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 impl CleanupBlobs {
     /// What a change enqueues that let go of blobs.
     pub fn job() -> NewJob {
         NewJob::new(JobKind::CleanupBlobs, &serde_json::json!({ "rows_only": true })).unique("all".to_owned())
+    }
+
+    /// What an operator enqueues.
+    pub fn asked_for(dry_run: bool) -> NewJob {
+        let key = if dry_run { "dry run" } else { "all" };
+        NewJob::new(JobKind::CleanupBlobs, &serde_json::json!({ "dry_run": dry_run })).unique(key.to_owned())
     }
 }
 
@@ -38,12 +47,12 @@ impl Handler for CleanupBlobs {
     }
 
     async fn run(&self, job: &JobContext) -> Result<Outcome, JobError> {
-        let Payload { rows_only } = job.payload()?;
+        let Payload { rows_only, dry_run } = job.payload()?;
         let options = GcOptions {
             grace: self.grace,
             upload_ttl: self.upload_ttl,
             extent: if rows_only { Extent::Rows } else { Extent::Everything },
-            is_dry_run: false,
+            is_dry_run: dry_run,
         };
         let report = match self.collector.run(&options, &ByJob(job)).await {
             Ok(report) => report,
@@ -53,7 +62,7 @@ impl Handler for CleanupBlobs {
         };
         let total = report.total();
         if total.objects > 0 {
-            tracing::info!(objects = total.objects, size_bytes = total.bytes, ?report, "collected blobs");
+            tracing::info!(objects = total.objects, size_bytes = total.bytes, dry_run, ?report, "collected blobs");
         }
         Ok(Outcome::Done)
     }

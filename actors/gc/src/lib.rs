@@ -8,10 +8,12 @@ mod collect;
 mod downloads;
 mod ended;
 mod jobs;
+mod oci;
 mod verify;
 
 pub use collect::{Collector, Extent, GcError, GcOptions, GcReport, Tally, Unwatched, Watch};
 pub use downloads::FlushDownloads;
 pub use ended::CleanupExpiredTokens;
 pub use jobs::{CleanupBlobs, CleanupOciBlobs, LetGo};
+pub use oci::OciLetGo;
 pub use verify::VerifyBlobs;

@@ -12,7 +12,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use publaryn_blobs::{BlobBody, BlobError, BlobKey, BlobMeta, BlobStore, ByteStream, StagePlan, Staged, StaleUpload};
+use publaryn_blobs::{
+    AbandonedUpload, AppendPlan, Appended, BlobBody, BlobError, BlobKey, BlobMeta, BlobStore, ByteStream, Checkpoint,
+    StagePlan, Staged, StaleUpload, UploadState,
+};
 use publaryn_core::{ArtifactId, ReleaseState, Timestamp, job::JobKind};
 use publaryn_gc::{CleanupBlobs, CleanupOciBlobs, Collector, Extent, GcError, GcOptions, LetGo, Tally, Unwatched};
 use publaryn_jobs::{JobContext, JobError, testing::run_to_end};
@@ -154,6 +157,27 @@ impl BlobStore for Unwilling {
     }
     async fn remove_stale(&self, upload: &StaleUpload) -> Result<(), BlobError> {
         self.inner.remove_stale(upload).await
+    }
+    async fn append(
+        &self,
+        upload: UploadState,
+        body: ByteStream,
+        plan: AppendPlan,
+        checkpoint: &dyn Checkpoint,
+    ) -> Result<Appended, BlobError> {
+        self.inner.append(upload, body, plan, checkpoint).await
+    }
+    async fn complete(&self, upload: &UploadState) -> Result<BlobKey, BlobError> {
+        self.inner.complete(upload).await
+    }
+    async fn abandon(&self, upload: &UploadState) -> Result<(), BlobError> {
+        self.inner.abandon(upload).await
+    }
+    fn abandoned(&self, before: Timestamp) -> futures::stream::BoxStream<'static, Result<AbandonedUpload, BlobError>> {
+        self.inner.abandoned(before)
+    }
+    async fn remove_abandoned(&self, upload: &AbandonedUpload) -> Result<(), BlobError> {
+        self.inner.remove_abandoned(upload).await
     }
     async fn probe(&self) -> Result<(), BlobError> {
         self.inner.probe().await

@@ -64,8 +64,10 @@ impl std::fmt::Display for Cadence {
     }
 }
 
+/// In whole seconds, as cron counts: the parser carries a fraction over to the tick, which would then be
+/// another one at every look.
 fn datetime(at: Timestamp) -> Option<DateTime<Utc>> {
-    DateTime::from_timestamp_micros(at.as_micros())
+    DateTime::from_timestamp(at.as_micros().div_euclid(1_000_000), 0)
 }
 
 fn timestamp(at: DateTime<Utc>) -> Timestamp {

@@ -1,4 +1,4 @@
-//! Scanning small uploads before they are committed (ADR 0021).
+//! Scanning small uploads before they are committed (ADR 0024).
 //!
 //! The scan is the same, by the same pool, and its outcome is stored by the same code; what is saved are the
 //! transactions that hand the job over, and with them two thirds of a small publish.

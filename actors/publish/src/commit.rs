@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use publaryn_blobs::BlobKey;
 use publaryn_core::{
-    ArtifactState, PackageId, Principal, RegistryError, ReleaseId, ReleaseState, Timestamp, Visibility,
+    ArtifactState, Ecosystem, PackageId, Principal, RegistryError, ReleaseId, ReleaseState, Timestamp, Visibility,
     audit::{AuditAction, AuditEntry},
     crash::{self, CrashPoint},
     publish::{NewArtifact, PublishCommand},
@@ -29,6 +29,19 @@ pub struct PublishSettings {
     pub releases_per_package: i64,
     /// Files a release may have.
     pub artifacts_per_release: usize,
+    /// What happens to new open packages whose names look like existing ones.
+    pub name_similarity: NameSimilarity,
+    /// Ecosystems in which names must lie in a claimed namespace.
+    pub require_claim: HashSet<Ecosystem>,
+}
+
+/// `policy.name_similarity`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameSimilarity {
+    Enforce,
+    /// A finding on the first release.
+    Warn,
+    Off,
 }
 
 /// A file whose bytes are durable in the blob store but which no release refers to yet.
@@ -111,6 +124,9 @@ pub async fn commit(
             unused.push(file.location.clone());
         }
         artifacts.push((tx.insert_artifact(id, &file.artifact, None, now).await?, digests.sha256));
+    }
+    if let Some(similar) = &place.similar {
+        tx.upsert_finding(id, None, similar, now).await?;
     }
     let dependencies: Vec<&str> = command.dependencies().take(MAX_DEPENDENCIES).collect();
     tx.record_dependencies(package, &dependencies).await?;

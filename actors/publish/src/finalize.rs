@@ -7,7 +7,7 @@ use publaryn_core::{
 use publaryn_metadata::{Tx, packages::PackageHead, releases::ReleaseProgress};
 use publaryn_scan::policy::{PolicyLevel, blocks};
 
-use crate::scan_job::index_job;
+use crate::{graph, scan_job::index_job};
 
 /// What became of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,9 @@ pub(crate) async fn finalize_in(
     if !is_due || release.is_made_of_files() {
         return Ok(Verdict::Unchanged);
     }
+    if head.ecosystem == Ecosystem::Oci && !graph::settle_content(tx, release, now).await? {
+        return Ok(Verdict::Unchanged);
+    }
     let level = policy_level(tx, release.package_id).await?;
     let findings = tx.unresolved_findings(release.id).await?;
     // What was found in a file with a quarantine of its own is that file's matter.
@@ -50,6 +53,9 @@ pub(crate) async fn finalize_in(
         .collect();
     if blocking.is_empty() {
         go_live(tx, head, release, now).await?;
+        if head.ecosystem == Ecosystem::Oci {
+            graph::wake_parents(tx, release, now).await?;
+        }
         return Ok(Verdict::Live);
     }
     tx.set_release_state(release.id, ReleaseState::Quarantine, now).await?;
@@ -58,6 +64,9 @@ pub(crate) async fn finalize_in(
     let entry = AuditEntry::system(AuditAction::ReleaseScanBlock).package(release.package_id).release(release.id);
     tx.append_audit(&entry.with("version", release.version.as_str()), now).await?;
     count_outcome(head.ecosystem, "blocked");
+    if head.ecosystem == Ecosystem::Oci {
+        graph::wake_parents(tx, release, now).await?;
+    }
     Ok(Verdict::Blocked)
 }
 
@@ -97,7 +106,13 @@ pub(crate) async fn go_live(
     if let Some(default) = default_tag(head.ecosystem).filter(|default| !tags.iter().any(|tag| tag == default)) {
         tx.set_tag_if_absent(head.id, default, release.id, release.sequence, now).await?;
     }
-    tx.set_package_facts(head.id, release.sequence, &release.facts()?).await?;
+    let speaks_for_package = match head.ecosystem {
+        Ecosystem::Oci => graph::set_staged_tags(tx, head, release, now).await?,
+        _ => true,
+    };
+    if speaks_for_package {
+        tx.set_package_facts(head.id, release.sequence, &release.facts()?).await?;
+    }
     tx.bump_revision(head, now).await?;
     tx.enqueue(&index_job(head.id, head.owner)).await?;
     let entry = AuditEntry::system(AuditAction::ReleaseScanPass).package(head.id).release(release.id);

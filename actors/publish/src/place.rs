@@ -3,21 +3,20 @@
 use std::time::Duration;
 
 use publaryn_core::{
-    Decision, Ecosystem, Operation, PackageId, PackageName, Principal, RegistryError, ReleaseId, RepositoryId,
-    RepositoryKind, Timestamp, TokenKind, UserId, Visibility,
-    access::{Denial, Owner, Relation, Resource},
+    Decision, Ecosystem, Operation, PackageName, Principal, RegistryError, ReleaseId, Timestamp, TokenKind, Visibility,
+    access::{Denial, Resource},
     audit::{AuditAction, AuditEntry},
     decide,
     error::CredentialProblem,
-    principal::{Binding, Credential, Who},
+    finding::Finding,
+    principal::Credential,
 };
-use publaryn_metadata::{
-    Tx,
-    packages::{NewPackage, PackageHead},
-    repositories::RepositoryRow,
-};
+use publaryn_metadata::{Db, Tx, packages::PackageHead, repositories::RepositoryRow};
 
-use crate::commit::{PublishSettings, fold_name};
+use crate::{
+    commit::PublishSettings,
+    landing::{Created, Creation, Wish, create_package},
+};
 
 /// How long the name of an unpublished package stays closed even to its owner.
 const RECREATE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -32,12 +31,25 @@ pub(crate) struct Wanted<'a> {
     pub repository: Option<&'a str>,
 }
 
+impl<'a> Wanted<'a> {
+    fn creation(&self) -> Creation<'a> {
+        Creation {
+            ecosystem: self.ecosystem,
+            name: self.name,
+            repository: self.repository,
+            visibility: self.access_hint.map_or(Wish::AsRepository, Wish::AtMost),
+        }
+    }
+}
+
 /// Where a release is going to live; its package is locked.
 pub(crate) struct Place {
     pub head: PackageHead,
     /// This publication created the package.
     pub is_first: bool,
     pub new_repository: Option<RepositoryRow>,
+    /// What to say about the name of a new package.
+    pub similar: Option<Finding>,
 }
 
 impl Place {
@@ -113,11 +125,7 @@ pub(crate) async fn use_token(
 }
 
 async fn existing(tx: &mut Tx, who: &Principal, head: PackageHead, now: Timestamp) -> Result<Place, RegistryError> {
-    let relation = match &who.who {
-        // The owner has every right there is; being a co-owner beside adds nothing.
-        Who::User(user) if head.owner != Owner::User(user.id) => tx.relation(head.id, user.id).await?,
-        _ => Relation::default(),
-    };
+    let relation = tx.relation(&head, who).await?;
     allow(decide(who, Operation::Publish, Resource::Package(&head.access(relation))))?;
     if head.effective == Visibility::Quarantined {
         return Err(RegistryError::conflict("state_conflict", "the package is quarantined"));
@@ -135,7 +143,7 @@ async fn existing(tx: &mut Tx, who: &Principal, head: PackageHead, now: Timestam
         }
         tx.set_package_deleted(head.id, None).await?;
     }
-    Ok(Place { head, is_first: false, new_repository: None })
+    Ok(Place { head, is_first: false, new_repository: None, similar: None })
 }
 
 async fn create(
@@ -145,45 +153,29 @@ async fn create(
     wanted: &Wanted<'_>,
     now: Timestamp,
 ) -> Result<Place, RegistryError> {
-    let (ecosystem, name) = (wanted.ecosystem, wanted.name);
-    if let Some(holder) = tx.package_with_collision_key(ecosystem, name.collision_key()).await? {
-        if holder.normalized_name == name.canonical() {
-            return created_meanwhile(tx, who, wanted, now).await;
-        }
-        let visible = holder.effective.is_open();
-        return Err(RegistryError::NameTaken { existing: visible.then(|| holder.name.to_string()) });
+    match create_package(tx, settings, who, &wanted.creation(), now).await? {
+        Some(Created { head, new_repository, similar }) => Ok(Place { head, is_first: true, new_repository, similar }),
+        None => created_meanwhile(tx, who, wanted, now).await,
     }
-    let is_scoped = name.canonical().contains('/');
-    if !is_scoped && settings.reserved_names.contains(&fold_name(name.canonical())) {
-        return Err(RegistryError::invalid("reserved_name", format!("the name `{name}` is reserved")));
-    }
-    let (repository, is_new) = landing(tx, settings, who, wanted.repository, now).await?;
-    if !is_new {
-        let access = repository.access(Relation::default());
-        allow(decide(who, Operation::CreatePackage, Resource::Repository(&access)))?;
-    }
-    // A client's wish may narrow, never widen.
-    let visibility = wanted.access_hint.map_or(repository.visibility, |hint| hint.max(repository.visibility));
-    if visibility.is_open()
-        && let Some(key) = name.lookalike_key()
-        && let Some(other) = tx.open_lookalike(ecosystem, key, repository.owner()).await?
-    {
-        return Err(RegistryError::NameTaken { existing: Some(other.name.to_string()) });
-    }
-    let new = NewPackage {
-        id: PackageId::new(),
-        ecosystem,
-        name,
-        repository: repository.id,
-        owner: repository.owner(),
-        visibility,
-    };
-    if !tx.insert_package(&new, now).await? {
-        return created_meanwhile(tx, who, wanted, now).await;
-    }
-    let head =
-        tx.lock_package_by_id(new.id).await?.ok_or_else(|| RegistryError::internal("a package just inserted"))?;
-    Ok(Place { head, is_first: true, new_repository: is_new.then_some(repository) })
+}
+
+/// Whether a first publish under a name would be let in, for protocols whose uploads come before it.
+/// Changes nothing; the publish itself decides again.
+///
+/// # Errors
+/// Those of [`crate::commit`] for a name without a package.
+pub async fn may_create(
+    db: &Db,
+    settings: &PublishSettings,
+    who: &Principal,
+    ecosystem: Ecosystem,
+    name: &PackageName,
+) -> Result<(), RegistryError> {
+    let wanted = Wanted { ecosystem, name, access_hint: None, repository: None };
+    let mut tx = db.begin().await?;
+    let outcome = create_package(&mut tx, settings, who, &wanted.creation(), Timestamp::now()).await;
+    tx.rollback().await?;
+    outcome.map(drop)
 }
 
 /// Another replica created the package since we looked; its row decides.
@@ -199,67 +191,7 @@ async fn created_meanwhile(
     }
 }
 
-/// The repository in which a first publish lands (access.md §6), and whether it was made just now.
-async fn landing(
-    tx: &mut Tx,
-    settings: &PublishSettings,
-    who: &Principal,
-    named: Option<&str>,
-    now: Timestamp,
-) -> Result<(RepositoryRow, bool), RegistryError> {
-    if let Some(slug) = named {
-        return tx.repository_by_slug(slug).await?.map(|r| (r, false)).ok_or(RegistryError::NotFound);
-    }
-    match who.binding {
-        Some(Binding::Repository(id)) => {
-            return tx.repository(id).await?.map(|r| (r, false)).ok_or(RegistryError::NotFound);
-        }
-        Some(Binding::Package(_)) => return Err(RegistryError::Denied(Denial::TokenNotBound)),
-        None => {}
-    }
-    let Some(user) = who.user() else {
-        return Err(RegistryError::Denied(Denial::CredentialNotAccepted));
-    };
-    if let Some(oldest) = tx.oldest_repository_of(user.id).await? {
-        return Ok((oldest, false));
-    }
-    if let Some(refusal) = publaryn_core::access::refuse_before_lookup(who, Operation::CreatePackage, true) {
-        allow(refusal)?;
-    }
-    Ok((personal_repository(tx, settings, user.id, &user.username, now).await?, true))
-}
-
-/// Makes a personal repository named after the user, or `-2`, `-3`… if the slug is taken.
-async fn personal_repository(
-    tx: &mut Tx,
-    settings: &PublishSettings,
-    owner: UserId,
-    username: &str,
-    now: Timestamp,
-) -> Result<RepositoryRow, RegistryError> {
-    let base = username.to_lowercase();
-    for n in 1..100 {
-        let slug = if n == 1 { base.clone() } else { format!("{base}-{n}") };
-        let row = RepositoryRow {
-            id: RepositoryId::new(),
-            name: slug.clone(),
-            slug,
-            description: None,
-            kind: RepositoryKind::Public,
-            visibility: settings.personal_repository_visibility,
-            owner_user_id: Some(owner),
-            owner_org_id: None,
-            created_at: now,
-            updated_at: now,
-        };
-        if tx.insert_repository(&row).await? {
-            return Ok(row);
-        }
-    }
-    Err(RegistryError::conflict("already_exists", "no free slug for a personal repository"))
-}
-
-fn allow(decision: Decision) -> Result<(), RegistryError> {
+pub(crate) fn allow(decision: Decision) -> Result<(), RegistryError> {
     match decision {
         Decision::Allow => Ok(()),
         Decision::Unauthenticated => Err(RegistryError::Unauthenticated),

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     finalize::finalize,
+    scan_content::content_failure,
     scan_job::{index_job, scan_failed},
     settle::hold_unscanned,
 };
@@ -29,7 +30,7 @@ struct Payload {
 }
 
 impl FinalizeRelease {
-    fn job(release: ReleaseId) -> NewJob {
+    pub(crate) fn job(release: ReleaseId) -> NewJob {
         NewJob::new(JobKind::FinalizeRelease, &serde_json::json!({ "release_id": release })).unique(release.to_string())
     }
 }
@@ -136,11 +137,11 @@ impl ReconcileReleases {
 
     async fn release(&self, release: &ReleaseProgress) -> Result<(), RegistryError> {
         let mut tx = self.db.begin().await?;
-        if release.scans_done >= release.scans_total {
+        let mut failure = content_failure(&mut tx, release).await?;
+        if release.scans_done >= release.scans_total && failure.is_none() {
             tx.enqueue(&FinalizeRelease::job(release.id)).await?;
             return Ok(tx.commit().await?);
         }
-        let mut failure = None;
         for artifact in self.db.unscanned_artifacts(release.id).await? {
             failure = scan_failure(&mut tx, artifact).await?.or(failure);
         }

@@ -32,8 +32,15 @@ pub struct ScanArtifact {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Payload {
-    artifact_id: ArtifactId,
+#[serde(untagged)]
+enum Payload {
+    Artifact {
+        artifact_id: ArtifactId,
+    },
+    /// Content that several releases share (see [`crate::scan_content`]).
+    Content {
+        content: Digest,
+    },
 }
 
 /// The partition of a job: one owner's backlog never starves another's.
@@ -57,7 +64,8 @@ pub fn index_job(package: PackageId, owner: Owner) -> NewJob {
 }
 
 impl ScanArtifact {
-    pub(crate) fn job(artifact: ArtifactId, owner: Owner) -> NewJob {
+    /// The job that scans one artifact.
+    pub fn job(artifact: ArtifactId, owner: Owner) -> NewJob {
         NewJob::new(JobKind::ScanArtifact, &serde_json::json!({ "artifact_id": artifact }))
             .unique(artifact.to_string())
             .partition(partition(owner))
@@ -151,7 +159,10 @@ impl Handler for ScanArtifact {
 
     async fn run(&self, job: &JobContext) -> Result<Outcome, JobError> {
         crash::reached(CrashPoint::ScanStarted);
-        let Payload { artifact_id } = job.payload()?;
+        let artifact_id = match job.payload()? {
+            Payload::Artifact { artifact_id } => artifact_id,
+            Payload::Content { content } => return self.scan_content(job, content).await,
+        };
         let Some(target) = self.db.scan_target(artifact_id).await.map_err(JobError::retry)? else {
             // The release was deleted meanwhile; there is nothing left to judge.
             return Ok(Outcome::Done);

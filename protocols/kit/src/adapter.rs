@@ -2,8 +2,8 @@
 
 use axum::{Router, response::Response};
 use http::Method;
-use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
-use publaryn_registry::Registry;
+use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
+use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
 /// One ecosystem: its routes, its names, its errors, its scanners.
@@ -27,6 +27,17 @@ pub trait Adapter: Send + Sync + 'static {
 
     /// What looks at this ecosystem's artifacts; runs in the scanner processes.
     fn scanners(&self) -> Vec<Box<dyn Scanner>>;
+
+    /// Reads the release document out of a file that came in through the management API. `None` for kinds
+    /// of files that say nothing; a release of which no file says anything cannot be published there.
+    fn describe(&self, _name: &PackageName, _version: &Version, _kind: ArtifactKind) -> Option<Inspector<Described>> {
+        None
+    }
+
+    /// What this ecosystem has against a tag that is legal elsewhere.
+    fn tag_problem(&self, _tag: &str) -> Option<&'static str> {
+        None
+    }
 }
 
 /// Routes under one path prefix of the server.

@@ -169,6 +169,7 @@ pub(crate) async fn create_token(call: &Call) -> Answer {
                 scopes: wish.scopes,
                 lifetime: wish.lifetime,
                 binding: RequestedBinding::Package(Ecosystem::Npm, package),
+                organization: None,
             };
             identity.create_token(&call.who, request, &origin).await.map_err(identity_error)?
         }

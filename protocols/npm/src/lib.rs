@@ -26,10 +26,10 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, response::Response};
 use http::{Method, Request, StatusCode, header};
-use publaryn_core::{Ecosystem, PackageName, Principal, RegistryError, Version};
+use publaryn_core::{ArtifactKind, Ecosystem, PackageName, Principal, RegistryError, Version};
 use publaryn_protocol::{Adapter, Mount, RequestFacts, RouteTemplate};
-use publaryn_registry::Registry;
-use publaryn_scan::Scanner;
+use publaryn_registry::{Inspector, Registry, control::Described};
+use publaryn_scan::{ArchiveError, Scanner};
 use serde_json::json;
 
 use crate::{
@@ -72,6 +72,29 @@ impl Adapter for Npm {
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {
         vec![Box::new(scanner::NpmScanner)]
+    }
+
+    fn describe(&self, name: &PackageName, version: &Version, kind: ArtifactKind) -> Option<Inspector<Described>> {
+        let (name, version) = (name.display().to_owned(), version.as_str().to_owned());
+        let read = move |input: &mut dyn std::io::Read| {
+            let inspection = archive::inspect(input, archive::ArchiveLimits::default(), 0)?;
+            let says =
+                |member: &str, wanted: &str| inspection.manifest.get(member).is_some_and(|value| value == wanted);
+            if !says("name", &name) || !says("version", &version) {
+                return Err(ArchiveError::refuse(
+                    "META-NAME",
+                    Some("package.json"),
+                    format!("package.json is not that of {name}@{version}"),
+                ));
+            }
+            let document = release::document(&inspection.manifest, inspection.facts, None, &[], None);
+            Ok(Some((document, release::package_facts(&inspection.manifest, None))))
+        };
+        (kind == ArtifactKind::Tarball).then(|| Box::new(read) as Inspector<Described>)
+    }
+
+    fn tag_problem(&self, tag: &str) -> Option<&'static str> {
+        version::check_tag(tag).is_err().then_some("must not be a version range")
     }
 }
 

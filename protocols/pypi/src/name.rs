@@ -2,7 +2,7 @@
 //!
 //! Source: <https://packaging.python.org/en/latest/specifications/name-normalization/>
 
-use publaryn_core::{PackageName, RegistryError};
+use publaryn_core::{PackageName, RegistryError, similar};
 
 /// Longest project name, in characters (access.md §7).
 pub const MAX_NAME_CHARS: usize = 200;
@@ -42,14 +42,9 @@ pub fn normalize(raw: &str) -> Option<String> {
     Some(normal)
 }
 
-/// Equal for names that look alike: without separators, `0` read as `o`, `1` and `l` as `i` (pypi.md §5).
+/// Here `l` and `1` also look like `i` (pypi.md §5).
 fn lookalike_key(canonical: &str) -> String {
-    let fold = |c| match c {
-        '0' => 'o',
-        '1' | 'l' => 'i',
-        other => other,
-    };
-    canonical.chars().filter(|c| *c != '-').map(fold).collect()
+    similar::lookalike_key(canonical).replace('l', "i")
 }
 
 #[cfg(test)]
@@ -79,7 +74,7 @@ mod tests {
 
     #[test]
     fn names_that_look_alike_share_a_key() {
-        let key = |name: &str| parse_name(name).unwrap().lookalike_key().map(str::to_owned);
+        let key = |name: &str| parse_name(name).unwrap().lookalike_key();
         for (a, b) in [("demo-pkg", "demopkg"), ("dem0", "demo"), ("lib1", "iibl"), ("Py_Lib", "pylib")] {
             assert_eq!(key(a), key(b), "{a} {b}");
         }

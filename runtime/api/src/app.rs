@@ -12,10 +12,11 @@ use publaryn_config::{
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_jobs::Jobs;
 use publaryn_protocol::Adapter;
-use publaryn_publish::{PublishSettings, fold_name};
+use publaryn_publish::{NameSimilarity, PublishSettings, fold_name};
 use publaryn_registry::{
     Identity, Limits, Registry, Services, Settings,
     identity::{IdentityKeys, IdentitySettings, NewAccount},
+    oci::OciSettings,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -304,6 +305,12 @@ fn settings(config: &Config) -> Settings {
             reserved_names: reserved.chain(extra).collect::<HashSet<_>>(),
             releases_per_package: i64::from(config.limits.releases_per_package.as_u32()),
             artifacts_per_release: config.limits.artifacts_per_release.as_usize(),
+            name_similarity: match config.policy.name_similarity {
+                publaryn_config::NameSimilarity::Enforce => NameSimilarity::Enforce,
+                publaryn_config::NameSimilarity::Warn => NameSimilarity::Warn,
+                publaryn_config::NameSimilarity::Off => NameSimilarity::Off,
+            },
+            require_claim: config.namespaces.require_claim.iter().copied().collect(),
         },
         delete_window: match config.packages.delete_window_hours {
             DeleteWindow::Always => None,
@@ -323,12 +330,21 @@ fn settings(config: &Config) -> Settings {
             max_ratio: u64::from(config.scan.max_ratio.as_u32()),
         },
         cargo_auth_required: config.cargo.auth_required,
+        oci: OciSettings {
+            layer_limit_bytes: config.limits.artifact.of(ArtifactKind::OciLayer).bytes(),
+            manifest_limit_bytes: config.limits.artifact.of(ArtifactKind::OciManifest).bytes(),
+            identity_tokens: config.oci.identity_tokens,
+            token_ttl: config.oci.token_ttl_seconds.duration(),
+        },
         require_login: config.access.require_login,
         anonymous_miss: match config.access.anonymous_miss {
             AnonymousMiss::Auto => publaryn_registry::AnonymousMiss::Auto,
             AnonymousMiss::Challenge => publaryn_registry::AnonymousMiss::Challenge,
             AnonymousMiss::NotFound => publaryn_registry::AnonymousMiss::NotFound,
         },
+        node_timeout: config.jobs.node_timeout_seconds.duration(),
+        oidc_issuers: config.oidc.issuers.iter().map(|issuer| issuer.issuer.as_str().to_owned()).collect(),
+        claims_by_admins_only: config.namespaces.claim_policy == publaryn_config::ClaimPolicy::Admin,
     }
 }
 
@@ -341,6 +357,8 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
     let names: Arc<[Arc<dyn Adapter>]> = adapters.into();
     let state = ApiState {
         identity: registry.identity().clone(),
+        registry: registry.clone(),
+        adapters: adapters.into(),
         parse_name: Arc::new(move |ecosystem, raw| match names.iter().find(|a| a.ecosystem() == ecosystem) {
             Some(adapter) => adapter.parse_name(raw),
             None => Err(publaryn_core::RegistryError::Unsupported(format!("the ecosystem {ecosystem}"))),
@@ -348,8 +366,13 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
         settings: Arc::new(ApiSettings {
             base_url: config.server.base_url.as_str().to_owned(),
             json_body_bytes: config.limits.json_body_bytes.as_usize(),
+            require_login: config.access.require_login,
+            artifact_bytes: ArtifactKind::ALL
+                .iter()
+                .map(|kind| (*kind, config.limits.artifact.of(*kind).bytes()))
+                .collect(),
         }),
     };
-    let router = Router::new().nest("/v1", v1::router().with_state(state)).merge(probes.router(has_metrics));
+    let router = v1::router(state).merge(probes.router(has_metrics));
     with_templates(router).fallback(async || Problem::route_not_found())
 }

@@ -10,5 +10,10 @@ mod protocols;
 mod supervision;
 pub mod v1;
 
+/// The OpenAPI 3.1 document, as `/api-docs/openapi.json` serves it and `publaryn openapi` prints it.
+pub fn openapi() -> &'static str {
+    v1::openapi::text()
+}
+
 pub use app::{App, AppOptions, StartError, account_rules, identity};
 pub use protocols::scanners;

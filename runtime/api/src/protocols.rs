@@ -10,6 +10,7 @@ pub fn all() -> Vec<Box<dyn Adapter>> {
         Box::new(publaryn_cargo::Cargo),
         Box::new(publaryn_pypi::Pypi),
         Box::new(publaryn_composer::Composer),
+        Box::new(publaryn_oci::Oci),
     ]
 }
 

@@ -6,7 +6,9 @@ use publaryn_actors::{ChildSpec, Context, Strategy, SupervisorSpec, Tree, TreeOp
 use publaryn_blobs::BlobStore;
 use publaryn_config::{Config, Role};
 use publaryn_core::{BoxError, finding::Severity, job::JobKind};
-use publaryn_gc::{CleanupBlobs, CleanupExpiredTokens, CleanupOciBlobs, Collector, FlushDownloads, VerifyBlobs};
+use publaryn_gc::{
+    CleanupBlobs, CleanupExpiredTokens, CleanupOciBlobs, Collector, FlushDownloads, OciLetGo, VerifyBlobs,
+};
 use publaryn_jobs::{Handler, Jobs, JobsOptions, KindOverride, PruneJobs, default_schedules};
 use publaryn_publish::{FinalizeRelease, ReconcileReleases, ScanAhead, ScanArtifact};
 use publaryn_registry::Registry;
@@ -130,7 +132,11 @@ fn handlers(parts: &Parts<'_>, scanners: ScannerPool) -> Vec<Arc<dyn Handler>> {
             keep_dead: config.retention.jobs_dead_days.duration(),
         }),
         Arc::new(CleanupBlobs { collector: Collector { db: db.clone(), blobs: blobs.clone() }, grace, upload_ttl }),
-        Arc::new(CleanupOciBlobs { db: db.clone(), grace, parts: Vec::new() }),
+        Arc::new(CleanupOciBlobs {
+            db: db.clone(),
+            grace,
+            parts: vec![Arc::new(OciLetGo { db: db.clone(), blobs: blobs.clone(), upload_ttl })],
+        }),
         Arc::new(VerifyBlobs { db: db.clone(), blobs: parts.stored.clone(), read_for: VERIFY_FOR }),
         Arc::new(CleanupExpiredTokens { db: db.clone(), keep: config.retention.sessions_days.duration() }),
         Arc::new(FlushDownloads { db: db.clone() }),

@@ -292,6 +292,8 @@ settings! {
     Oci {
         /// Hand out identity tokens (refresh tokens); podman and skopeo refuse logins that carry one.
         identity_tokens: bool = "false";
+        /// Life of a registry token; rights are asked again at each use.
+        token_ttl_seconds: Seconds<60, 3600> = "900";
     }
 
     /// Cargo protocol.

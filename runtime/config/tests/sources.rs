@@ -271,6 +271,7 @@ fn defaults_are_those_of_the_contract() {
         ("scan.max_depth", "3"),
         ("scan.advisories", "false"),
         ("oci.identity_tokens", "false"),
+        ("oci.token_ttl_seconds", "900"),
         ("cargo.auth_required", "false"),
         ("limits.json_body_bytes", "1MiB"),
         ("limits.artifact.jar", "512MiB"),

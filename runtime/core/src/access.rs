@@ -1,29 +1,42 @@
 //! `decide(actor, operation, resource)`: the only place where access is decided.
 //!
 //! Depends on nothing but its arguments. The storage layer loads the facts about a resource and the caller's relation to it
-//! ([`PackageAccess`], [`RepositoryAccess`]); this module turns them into a decision by the tables
+//! ([`PackageAccess`], [`RepositoryAccess`], …); this module turns them into a decision by the tables
 //! of access.md §2–§5. Every surface calls it, none decides by itself.
 
-use std::{fmt, sync::LazyLock};
+mod denial;
+mod organization;
+mod permission;
+
+use std::sync::LazyLock;
 
 use metrics::Counter;
+use smol_str::SmolStr;
 
 use crate::{
-    OrgId, OrgRole, PackageId, Principal, RepositoryId, Scope, TeamPermission, TokenKind, UserId, Visibility,
+    ClaimId, OrgId, OrgRole, PackageId, Principal, RepositoryId, Scope, TeamPermission, TokenKind, UserId, Visibility,
     principal::{Binding, Credential, Who},
 };
+
+pub use denial::Denial;
+pub use organization::{OrganizationAccess, owner_protected};
+pub use permission::{Permission, Permissions};
 
 /// What somebody wants to do with a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
-    /// Metadata and bytes of live releases through the control plane.
+    /// Metadata of live releases through the control plane.
     Read,
+    /// Be told of it by a list or a search.
+    Discover,
+    /// Bytes of live releases through the control plane.
+    Download,
     /// Metadata and bytes of live releases through a native protocol.
     NativeRead,
     /// Staged releases, their artifacts and findings (control plane only).
     ReadStaged,
     EditMetadata,
-    /// Visibility, archive, delete, owners, trusted publishers.
+    /// Packages: visibility, archive, delete, owners, trusted publishers. Repositories: change, delete. Claims: delete.
     Administer,
     Publish,
     /// Yank, unyank, deprecate, undeprecate.
@@ -36,29 +49,72 @@ pub enum Operation {
     Transfer,
     /// Create a package in a repository; only on [`Resource::Repository`].
     CreatePackage,
+    /// Create a repository for an account or organization.
+    CreateRepository,
+    /// Claim a namespace for an account or organization.
+    CreateClaim,
+    /// Members and teams of an organization.
+    ReadDirectory,
+    /// Grants of an organization's teams.
+    ReadGrants,
+    /// Audit log and access history of an organization.
+    ReadOrgAudit,
+    /// Open invitations of an organization.
+    ReadInvitations,
+    /// Profile, members, invitations, teams and grants of an organization.
+    Govern,
+    /// Leave an organization.
+    Leave,
+    /// List, create and revoke the organization's automation tokens.
+    ManageOrgTokens,
+    TransferOrganization,
+    DeleteOrganization,
+    /// Take over something that somebody transfers; the scope is asked for at its source.
+    Receive,
     /// Operator views; only on [`Resource::Platform`].
     PlatformRead,
     /// Operator actions; only on [`Resource::Platform`].
     PlatformWrite,
 }
 
+/// What kind of thing an operation is aimed at: it decides the scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResourceKind {
+    Package,
+    Repository,
+    Claim,
+    Organization,
+}
+
 impl Operation {
     const fn is_read(self) -> bool {
-        matches!(self, Self::Read | Self::NativeRead | Self::ReadStaged)
+        matches!(self, Self::Read | Self::Discover | Self::Download | Self::NativeRead | Self::ReadStaged)
     }
 
-    /// The scope a credential needs, in a repository's case the repository scope (access.md §10).
-    const fn scope(self, on_repository: bool) -> Scope {
-        match self {
-            Self::Read | Self::NativeRead | Self::ReadStaged => Scope::PackagesRead,
-            Self::Administer if on_repository => Scope::RepositoriesWrite,
-            Self::Transfer if on_repository => Scope::RepositoriesTransfer,
-            Self::EditMetadata | Self::Administer | Self::ManageReleases | Self::DeleteLive => Scope::PackagesWrite,
-            Self::Publish | Self::ManageTags | Self::DeleteStaged | Self::CreatePackage => Scope::PackagesPublish,
-            Self::Triage | Self::Quarantine => Scope::SecurityWrite,
-            Self::Transfer => Scope::PackagesTransfer,
-            Self::PlatformRead => Scope::AuditRead,
-            Self::PlatformWrite => Scope::AdminWrite,
+    /// The scope a credential needs (access.md §4, §10).
+    pub const fn scope(self, on: ResourceKind) -> Scope {
+        use ResourceKind::{Claim, Repository};
+        match (self, on) {
+            (Self::Read | Self::Discover | Self::Download | Self::NativeRead | Self::ReadStaged, _) => {
+                Scope::PackagesRead
+            }
+            (Self::Administer, Repository) | (Self::CreateRepository, _) => Scope::RepositoriesWrite,
+            (Self::Administer, Claim) | (Self::CreateClaim, _) => Scope::NamespacesWrite,
+            (Self::Transfer, Repository) => Scope::RepositoriesTransfer,
+            (Self::Transfer, Claim) => Scope::NamespacesTransfer,
+            (Self::Transfer, _) => Scope::PackagesTransfer,
+            (Self::EditMetadata | Self::Administer | Self::ManageReleases | Self::DeleteLive, _) => {
+                Scope::PackagesWrite
+            }
+            (Self::Publish | Self::ManageTags | Self::DeleteStaged | Self::CreatePackage, _) => Scope::PackagesPublish,
+            (Self::Triage | Self::Quarantine, _) => Scope::SecurityWrite,
+            (Self::ReadDirectory | Self::ReadGrants | Self::ReadOrgAudit | Self::ReadInvitations, _) => Scope::OrgsRead,
+            (Self::Govern | Self::DeleteOrganization | Self::Receive, _) => Scope::OrgsWrite,
+            (Self::Leave, _) => Scope::OrgsJoin,
+            (Self::ManageOrgTokens, _) => Scope::TokensWrite,
+            (Self::TransferOrganization, _) => Scope::OrgsTransfer,
+            (Self::PlatformRead, _) => Scope::AuditRead,
+            (Self::PlatformWrite, _) => Scope::AdminWrite,
         }
     }
 
@@ -67,100 +123,19 @@ impl Operation {
         matches!(self, Self::Quarantine | Self::DeleteStaged | Self::DeleteLive)
     }
 
-    const fn permission(self) -> Permission {
+    /// What a caller must hold on an owned resource. Never asked for operations on organizations.
+    const fn permission(self, on: ResourceKind) -> Permission {
         match self {
-            Self::Read | Self::NativeRead => Permission::Read,
+            Self::Read | Self::Discover | Self::Download | Self::NativeRead => Permission::Read,
             Self::ReadStaged => Permission::ManageView,
             Self::EditMetadata => Permission::Metadata,
             Self::Publish | Self::ManageReleases | Self::ManageTags | Self::DeleteStaged => Permission::Publish,
-            Self::Administer | Self::DeleteLive | Self::PlatformRead | Self::PlatformWrite => Permission::Admin,
+            Self::Administer if !matches!(on, ResourceKind::Package) => Permission::Own,
             Self::Triage => Permission::Triage,
             Self::Quarantine => Permission::Quarantine,
             Self::Transfer => Permission::Transfer,
             Self::CreatePackage => Permission::CreatePackage,
-        }
-    }
-}
-
-/// The permissions of access.md §3, as bits of a [`Permissions`] set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u16)]
-pub enum Permission {
-    Read = 1,
-    ManageView = 2,
-    Metadata = 4,
-    Publish = 8,
-    Admin = 16,
-    Triage = 32,
-    Quarantine = 64,
-    Transfer = 128,
-    CreatePackage = 256,
-}
-
-impl Permission {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::ManageView => "manage_view",
-            Self::Metadata => "metadata",
-            Self::Publish => "publish",
-            Self::Admin => "admin",
-            Self::Triage => "triage",
-            Self::Quarantine => "quarantine",
-            Self::Transfer => "transfer",
-            Self::CreatePackage => "create_package",
-        }
-    }
-}
-
-/// A set of [`Permission`]s.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Permissions(u16);
-
-impl Permissions {
-    pub const NONE: Self = Self(0);
-    pub const ALL: Self = Self(0x1ff);
-
-    const fn of(list: &[Permission]) -> Self {
-        let (mut bits, mut i) = (0, 0);
-        while i < list.len() {
-            bits |= list[i] as u16;
-            i += 1;
-        }
-        Self(bits)
-    }
-    pub const fn has(self, permission: Permission) -> bool {
-        self.0 & permission as u16 != 0
-    }
-    pub const fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The row of a role in access.md §3.1 (packages) joined with §3.2 (repositories).
-    pub const fn of_role(role: OrgRole) -> Self {
-        use Permission::*;
-        match role {
-            OrgRole::Owner | OrgRole::Admin => Self::ALL,
-            OrgRole::Maintainer => Self::of(&[Read, ManageView, Metadata, Publish, CreatePackage]),
-            OrgRole::Publisher => Self::of(&[Read, ManageView, Publish]),
-            OrgRole::SecurityManager => Self::of(&[Read, ManageView, Triage, Quarantine]),
-            OrgRole::Auditor | OrgRole::BillingManager | OrgRole::Viewer => Self::of(&[Read]),
-        }
-    }
-
-    /// The row of a team grant in access.md §3.1 joined with §3.2.
-    pub const fn of_grant(grant: TeamPermission) -> Self {
-        use Permission::*;
-        match grant {
-            TeamPermission::Admin => Self::ALL,
-            TeamPermission::Publish => Self::of(&[Read, ManageView, Publish, CreatePackage]),
-            TeamPermission::WriteMetadata => Self::of(&[Read, ManageView, Metadata, CreatePackage]),
-            TeamPermission::ReadPrivate => Self::of(&[Read]),
-            TeamPermission::SecurityReview => Self::of(&[Read, ManageView, Triage, Quarantine]),
-            TeamPermission::TransferOwnership => Self::of(&[Read, ManageView, Transfer]),
+            _ => Permission::Admin,
         }
     }
 }
@@ -173,8 +148,10 @@ pub enum Owner {
 }
 
 /// Settings of the owning organization that change decisions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OrgRules {
+    /// Names the organization where its rules refuse.
+    pub slug: SmolStr,
     pub restrict_private_reads: bool,
     pub mfa_required: bool,
 }
@@ -182,6 +159,8 @@ pub struct OrgRules {
 /// How the caller stands to a resource, as the database says now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Relation {
+    /// Of the owning organization, if one owns it.
+    pub org: OrgRules,
     /// Role in the owning organization.
     pub role: Option<OrgRole>,
     /// Counting team grants (access.md §1, grant).
@@ -197,7 +176,6 @@ pub struct PackageAccess {
     pub repository: RepositoryId,
     pub owner: Owner,
     pub effective: Visibility,
-    pub org: OrgRules,
     pub relation: Relation,
 }
 
@@ -207,7 +185,14 @@ pub struct RepositoryAccess {
     pub id: RepositoryId,
     pub owner: Owner,
     pub visibility: Visibility,
-    pub org: OrgRules,
+    pub relation: Relation,
+}
+
+/// The facts about a namespace claim that a decision needs. Claims are public.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimAccess {
+    pub id: ClaimId,
+    pub owner: Owner,
     pub relation: Relation,
 }
 
@@ -216,6 +201,10 @@ pub struct RepositoryAccess {
 pub enum Resource<'a> {
     Package(&'a PackageAccess),
     Repository(&'a RepositoryAccess),
+    Claim(&'a ClaimAccess),
+    Organization(&'a OrganizationAccess),
+    /// A person's account, as the owner of what is to be created.
+    Account(UserId),
     Platform,
 }
 
@@ -247,59 +236,6 @@ impl Decision {
     }
 }
 
-/// Why an authenticated caller was refused (control-plane.md §1.3, 403 codes).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Denial {
-    InsufficientScope(Scope),
-    InsufficientPermission(Permission),
-    TokenNotBound,
-    CredentialNotAccepted,
-    SessionRequired,
-    MfaRequiredByOrganization,
-    ScopeNotGrantable,
-    PlatformAdminRequired,
-    RegistrationClosed,
-    /// A rule with its own words: the reason, a stable code and the text.
-    Rule {
-        code: &'static str,
-        message: String,
-    },
-}
-
-impl Denial {
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::InsufficientScope(_) => "insufficient_scope",
-            Self::InsufficientPermission(_) => "insufficient_permission",
-            Self::TokenNotBound => "token_not_bound",
-            Self::CredentialNotAccepted => "credential_not_accepted",
-            Self::SessionRequired => "session_required",
-            Self::MfaRequiredByOrganization => "mfa_required_by_organization",
-            Self::ScopeNotGrantable => "scope_not_grantable",
-            Self::PlatformAdminRequired => "platform_admin_required",
-            Self::RegistrationClosed => "registration_closed",
-            Self::Rule { code, .. } => code,
-        }
-    }
-}
-
-impl fmt::Display for Denial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InsufficientScope(scope) => write!(f, "this credential lacks the scope `{scope}`"),
-            Self::InsufficientPermission(p) => write!(f, "you lack the permission `{}` here", p.as_str()),
-            Self::TokenNotBound => f.write_str("this token is bound to another resource"),
-            Self::CredentialNotAccepted => f.write_str("this credential is not accepted here"),
-            Self::SessionRequired => f.write_str("this needs a signed-in session, not an API token"),
-            Self::MfaRequiredByOrganization => f.write_str("the organization requires a second factor for this"),
-            Self::ScopeNotGrantable => f.write_str("a requested scope may not be granted with this credential"),
-            Self::PlatformAdminRequired => f.write_str("this needs a platform administrator"),
-            Self::RegistrationClosed => f.write_str("registration is closed on this server"),
-            Self::Rule { message, .. } => f.write_str(message),
-        }
-    }
-}
-
 /// Decides whether `actor` may do `operation` on `resource`, and counts the outcome
 /// (`publaryn_authz_decisions_total`).
 pub fn decide(actor: &Principal, operation: Operation, resource: Resource<'_>) -> Decision {
@@ -308,42 +244,51 @@ pub fn decide(actor: &Principal, operation: Operation, resource: Resource<'_>) -
     decision
 }
 
+/// Whether `actor` may, for telling what could be done; nothing is counted and nothing done on its word.
+pub fn permits(actor: &Principal, operation: Operation, resource: Resource<'_>) -> bool {
+    judge(actor, operation, resource) == Decision::Allow
+}
+
 fn judge(actor: &Principal, operation: Operation, resource: Resource<'_>) -> Decision {
     match resource {
         Resource::Platform => decide_platform(actor, operation),
+        Resource::Organization(organization) => organization::decide_organization(actor, operation, organization),
+        Resource::Account(account) => organization::decide_account(actor, operation, account),
         Resource::Package(package) => {
             let bound = match actor.binding {
                 None => true,
                 Some(Binding::Package(id)) => id == package.id,
                 Some(Binding::Repository(id)) => id == package.repository,
             };
-            decide_owned(
-                actor,
-                operation,
-                bound,
-                &Facts {
-                    owner: package.owner,
-                    visibility: package.effective,
-                    org: package.org,
-                    relation: &package.relation,
-                    package: Some(package.id),
-                },
-            )
+            let facts = Facts {
+                kind: ResourceKind::Package,
+                owner: package.owner,
+                visibility: package.effective,
+                relation: &package.relation,
+                package: Some(package.id),
+            };
+            decide_owned(actor, operation, bound, &facts)
         }
         Resource::Repository(repository) => {
             let bound = actor.binding.is_none_or(|b| b == Binding::Repository(repository.id));
-            decide_owned(
-                actor,
-                operation,
-                bound,
-                &Facts {
-                    owner: repository.owner,
-                    visibility: repository.visibility,
-                    org: repository.org,
-                    relation: &repository.relation,
-                    package: None,
-                },
-            )
+            let facts = Facts {
+                kind: ResourceKind::Repository,
+                owner: repository.owner,
+                visibility: repository.visibility,
+                relation: &repository.relation,
+                package: None,
+            };
+            decide_owned(actor, operation, bound, &facts)
+        }
+        Resource::Claim(claim) => {
+            let facts = Facts {
+                kind: ResourceKind::Claim,
+                owner: claim.owner,
+                visibility: Visibility::Public,
+                relation: &claim.relation,
+                package: None,
+            };
+            decide_owned(actor, operation, actor.binding.is_none(), &facts)
         }
     }
 }
@@ -351,28 +296,36 @@ fn judge(actor: &Principal, operation: Operation, resource: Resource<'_>) -> Dec
 /// Refuses early, before the resource is looked up: no credential, or one without the scope
 /// (access.md §10 R6). `None` means the resource decides.
 pub fn refuse_before_lookup(actor: &Principal, operation: Operation, on_repository: bool) -> Option<Decision> {
+    refuse_early(actor, operation, if on_repository { ResourceKind::Repository } else { ResourceKind::Package })
+}
+
+/// [`refuse_before_lookup`] for any kind of resource.
+pub fn refuse_early(actor: &Principal, operation: Operation, on: ResourceKind) -> Option<Decision> {
     if operation.is_read() {
         return None;
     }
     if actor.is_anonymous() {
         return Some(Decision::Unauthenticated);
     }
-    let scope = operation.scope(on_repository);
+    let scope = operation.scope(on);
     let by_platform = operation.is_platform_power() && is_platform_admin(actor);
     (!actor.allows(scope) && !by_platform).then_some(Decision::Denied(Denial::InsufficientScope(scope)))
 }
 
 struct Facts<'a> {
+    kind: ResourceKind,
     owner: Owner,
     visibility: Visibility,
-    org: OrgRules,
     relation: &'a Relation,
     /// The package, if it is one.
     package: Option<PackageId>,
 }
 
 fn decide_owned(actor: &Principal, operation: Operation, bound: bool, facts: &Facts<'_>) -> Decision {
-    if let Some(refusal) = refuse_before_lookup(actor, operation, facts.package.is_none()) {
+    if let Who::TrustedPublisher { package, .. } = actor.who {
+        return decide_trusted_publisher(operation, facts, package);
+    }
+    if let Some(refusal) = refuse_early(actor, operation, facts.kind) {
         return refusal;
     }
     if operation == Operation::NativeRead && facts.visibility == Visibility::Quarantined {
@@ -381,44 +334,59 @@ fn decide_owned(actor: &Principal, operation: Operation, bound: bool, facts: &Fa
     let held = permissions(actor, facts);
     // A credential without `packages:read` reads like an anonymous caller.
     let entitled = bound && held.has(Permission::Read) && actor.allows(Scope::PackagesRead);
-    let readable = facts.visibility.is_open() || entitled;
-
-    if let Who::TrustedPublisher { package, .. } = actor.who {
-        return match operation {
-            Operation::Publish | Operation::ManageTags | Operation::NativeRead if facts.package == Some(package) => {
-                Decision::Allow
-            }
-            _ if operation == Operation::NativeRead && readable => Decision::Allow,
-            _ => Decision::Denied(Denial::CredentialNotAccepted),
-        };
-    }
+    let is_open = match operation {
+        Operation::Discover => facts.visibility == Visibility::Public,
+        _ => facts.visibility.is_open(),
+    };
+    let readable = is_open || entitled;
     if operation.is_platform_power() && is_platform_admin(actor) {
         return Decision::Allow;
     }
     if !readable {
         return Decision::Hidden;
     }
-    if operation.is_read() && operation != Operation::ReadStaged {
-        return Decision::Allow;
-    }
-    let allowed = held.has(operation.permission());
-    if operation == Operation::ReadStaged {
-        return if allowed && bound && actor.allows(Scope::PackagesRead) { Decision::Allow } else { Decision::Hidden };
+    let needed = operation.permission(facts.kind);
+    match operation {
+        Operation::Read | Operation::Discover | Operation::NativeRead => return Decision::Allow,
+        // Quarantined bytes are for those who judge them.
+        Operation::Download if facts.visibility == Visibility::Quarantined && !held.has(Permission::ManageView) => {
+            return Decision::Denied(Denial::InsufficientPermission(Permission::ManageView));
+        }
+        Operation::Download => return Decision::Allow,
+        Operation::ReadStaged => {
+            let allowed = held.has(needed) && bound && actor.allows(Scope::PackagesRead);
+            return if allowed { Decision::Allow } else { Decision::Hidden };
+        }
+        _ => {}
     }
     if !bound {
         return Decision::Denied(Denial::TokenNotBound);
     }
-    if !allowed {
+    if !held.has(needed) {
         // Whoever cannot see the staged release may not learn of it by deleting it.
         if operation == Operation::DeleteStaged && !held.has(Permission::ManageView) {
             return Decision::Hidden;
         }
-        return Decision::Denied(Denial::InsufficientPermission(operation.permission()));
+        return Decision::Denied(Denial::InsufficientPermission(needed));
     }
-    if facts.org.mfa_required && matches!(actor.who, Who::User(ref user) if !user.has_mfa) {
-        return Decision::Denied(Denial::MfaRequiredByOrganization);
+    refuse_without_mfa(actor, &facts.relation.org).unwrap_or(Decision::Allow)
+}
+
+/// Publishes of its own package and the reads that go with them, nothing else (access.md §5).
+fn decide_trusted_publisher(operation: Operation, facts: &Facts<'_>, package: PackageId) -> Decision {
+    let is_own = facts.package == Some(package);
+    match operation {
+        Operation::NativeRead if is_own && facts.visibility == Visibility::Quarantined => Decision::Hidden,
+        Operation::Publish | Operation::ManageTags | Operation::NativeRead if is_own => Decision::Allow,
+        _ => Decision::Denied(Denial::CredentialNotAccepted),
     }
-    Decision::Allow
+}
+
+/// The refusal of a write that rests on a role or grant where the organization wants a second factor
+/// (access.md §3.3). Resources of people have no such rule.
+fn refuse_without_mfa(actor: &Principal, org: &OrgRules) -> Option<Decision> {
+    let lacks = org.mfa_required && matches!(&actor.who, Who::User(user) if !user.has_mfa);
+    lacks.then(|| Decision::Denied(Denial::MfaRequiredByOrganization(org.slug.clone())))
 }
 
 /// The union over role, grants and ownership (access.md §3.1).
@@ -435,9 +403,13 @@ fn permissions(actor: &Principal, facts: &Facts<'_>) -> Permissions {
         _ => Permissions::NONE,
     };
     // Two roles lose `read` on private things where the organization says so, unless a grant gives it.
-    let restricted = facts.org.restrict_private_reads
+    let role = match actor.who {
+        Who::Automation { role, .. } => Some(role),
+        _ => facts.relation.role,
+    };
+    let restricted = facts.relation.org.restrict_private_reads
         && facts.visibility == Visibility::Private
-        && matches!(facts.relation.role, Some(OrgRole::Viewer | OrgRole::BillingManager));
+        && matches!(role, Some(OrgRole::Viewer | OrgRole::BillingManager));
     if restricted { by_grants } else { by_owner.union(by_grants) }
 }
 
@@ -452,7 +424,7 @@ fn decide_platform(actor: &Principal, operation: Operation) -> Decision {
     if matches!(actor.credential, Credential::Token(_, TokenKind::OidcDerived)) {
         return Decision::Denied(Denial::CredentialNotAccepted);
     }
-    let scope = operation.scope(false);
+    let scope = operation.scope(ResourceKind::Package);
     if !actor.allows(scope) {
         return Decision::Denied(Denial::InsufficientScope(scope));
     }

@@ -68,6 +68,15 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Reads RFC 3339 of any offset.
+impl std::str::FromStr for Timestamp {
+    type Err = time::error::Parse;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let instant = OffsetDateTime::parse(text, &Rfc3339)?;
+        Ok(Self((instant.unix_timestamp_nanos() / 1_000) as i64))
+    }
+}
+
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.collect_str(self)
@@ -76,9 +85,7 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(d)?;
-        let instant = OffsetDateTime::parse(&text, &Rfc3339).map_err(serde::de::Error::custom)?;
-        Ok(Self((instant.unix_timestamp_nanos() / 1_000) as i64))
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

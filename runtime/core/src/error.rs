@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{BoxError, Digest, access::Denial, ecosystem::Ecosystem, finding::Finding};
+use serde_json::Value;
+
+use crate::{BoxError, Digest, Visibility, access::Denial, ecosystem::Ecosystem, finding::Finding};
 
 /// A word that no value of an enum has.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -45,6 +47,15 @@ pub enum RegistryError {
     /// The input is well formed but not acceptable.
     #[error("{message}")]
     Invalid { code: &'static str, message: String },
+    /// The same about one member of a document.
+    #[error("`{member}` {message}")]
+    InvalidMember { member: &'static str, code: &'static str, message: String },
+    /// Something would be seen by more people than what it lies in.
+    #[error("must not be wider than {limit}")]
+    VisibilityTooBroad { limit: Visibility },
+    /// A conflict that names more than its code (control-plane.md §1.3): members of the problem document.
+    #[error("{message}")]
+    ConflictWith { code: &'static str, message: String, extras: Vec<(&'static str, Value)> },
     /// The input is not even well formed.
     #[error("{0}")]
     Malformed(String),
@@ -90,6 +101,12 @@ pub enum CredentialProblem {
     WrongPassword,
     #[error("a one-time pass is required")]
     OtpRequired,
+    #[error("the code is not valid")]
+    WrongCode,
+    #[error("this login has expired; sign in again")]
+    ChallengeExpired,
+    #[error("too many wrong codes; sign in again")]
+    ChallengeExhausted,
     #[error("the refresh token is not valid")]
     RefreshInvalid,
     #[error("the refresh token was used before; the session has ended")]
@@ -106,7 +123,9 @@ impl CredentialProblem {
             Self::SessionRevoked => "session_revoked",
             Self::AccountDisabled => "account_disabled",
             Self::WrongPassword => "invalid_credentials",
-            Self::OtpRequired => "mfa_code_invalid",
+            Self::OtpRequired | Self::WrongCode => "mfa_code_invalid",
+            Self::ChallengeExpired => "mfa_challenge_expired",
+            Self::ChallengeExhausted => "mfa_challenge_exhausted",
             Self::RefreshInvalid => "refresh_token_invalid",
             Self::RefreshReused => "refresh_token_reused",
         }
@@ -132,11 +151,24 @@ impl RegistryError {
     pub fn invalid(code: &'static str, message: impl Into<String>) -> Self {
         Self::Invalid { code, message: message.into() }
     }
+    pub fn invalid_member(member: &'static str, code: &'static str, message: impl Into<String>) -> Self {
+        Self::InvalidMember { member, code, message: message.into() }
+    }
     pub fn malformed(message: impl Into<String>) -> Self {
         Self::Malformed(message.into())
     }
     pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
         Self::Conflict { code, message: message.into() }
+    }
+    pub fn conflict_with(
+        code: &'static str,
+        message: impl Into<String>,
+        extras: impl IntoIterator<Item = (&'static str, Value)>,
+    ) -> Self {
+        Self::ConflictWith { code, message: message.into(), extras: extras.into_iter().collect() }
+    }
+    pub fn already_exists(field: &'static str) -> Self {
+        Self::conflict_with("already_exists", format!("that {field} is taken"), [("field", Value::from(field))])
     }
     pub fn internal(source: impl Into<BoxError>) -> Self {
         Self::Internal(source.into())
@@ -150,9 +182,15 @@ impl RegistryError {
             Self::Unauthenticated | Self::BadCredential(_) => StatusClass::Unauthenticated,
             Self::Denied(_) | Self::Blocked(_) | Self::NameTaken { existing: None } => StatusClass::Forbidden,
             Self::NotFound | Self::VersionNotFound(_) => StatusClass::NotFound,
-            Self::VersionExists(_) | Self::FileExists { .. } | Self::Conflict { .. } => StatusClass::Conflict,
+            Self::VersionExists(_) | Self::FileExists { .. } | Self::Conflict { .. } | Self::ConflictWith { .. } => {
+                StatusClass::Conflict
+            }
             Self::Malformed(_) | Self::Unsupported(_) => StatusClass::Malformed,
-            Self::Invalid { .. } | Self::Archive { .. } | Self::NameTaken { .. } => StatusClass::Invalid,
+            Self::Invalid { .. }
+            | Self::InvalidMember { .. }
+            | Self::VisibilityTooBroad { .. }
+            | Self::Archive { .. }
+            | Self::NameTaken { .. } => StatusClass::Invalid,
             Self::TooLarge { .. } => StatusClass::TooLarge,
             Self::PreconditionFailed => StatusClass::PreconditionFailed,
             Self::Overloaded { .. } | Self::Unavailable { .. } => StatusClass::Unavailable,

@@ -30,5 +30,5 @@ macro_rules! ids {
 
 ids! {
     UserId, OrgId, TeamId, SessionId, TokenId, RepositoryId, PackageId, ReleaseId, ArtifactId,
-    FindingId, JobId, LeaseId, AuditId, ClaimId, UploadId,
+    FindingId, JobId, LeaseId, AuditId, ClaimId, UploadId, InvitationId, TrustedPublisherId,
 }

@@ -36,13 +36,13 @@ impl PackageName {
     pub fn keeping_spelling(self) -> Self {
         Self { keeps_spelling: true, ..self }
     }
-    /// For ecosystems that refuse names which people take for another owner's open package.
+    /// For ecosystems in which more names look alike than everywhere ([`crate::similar::lookalike_key`]).
     pub fn looking_like(self, key: &str) -> Self {
         Self { lookalike: Some(key.into()), ..self }
     }
-    /// Equal for names that are taken for each other.
-    pub fn lookalike_key(&self) -> Option<&str> {
-        self.lookalike.as_deref()
+    /// Equal for names that are taken for each other (access.md §8).
+    pub fn lookalike_key(&self) -> SmolStr {
+        self.lookalike.clone().unwrap_or_else(|| crate::similar::lookalike_key(&self.canonical))
     }
     /// Whether this is another spelling of a package published as `published`, where that matters.
     pub fn respells(&self, published: &str) -> bool {

@@ -141,6 +141,24 @@ text_enum! {
     }
 }
 
+impl OrgRole {
+    /// The roles whose holders govern an organization.
+    pub const fn governs(self) -> bool {
+        matches!(self, Self::Owner | Self::Admin)
+    }
+}
+
+text_enum! {
+    /// Where an invitation into an organization stands.
+    pub enum InvitationState {
+        Pending = "pending",
+        Accepted = "accepted",
+        Declined = "declined",
+        Revoked = "revoked",
+        Expired = "expired",
+    }
+}
+
 text_enum! {
     /// What a team grant allows on a package, repository or claim (access.md §3.1).
     pub enum TeamPermission {

@@ -13,7 +13,7 @@ use publaryn_core::{
 };
 use publaryn_gc::CleanupBlobs;
 use publaryn_metadata::{Engine, Tx, packages::PackageHead, releases::ReleaseProgress};
-use publaryn_publish::settle_tags;
+use publaryn_publish::{check_visibility, settle_tags};
 use serde_json::json;
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
@@ -93,16 +93,16 @@ pub(crate) struct Turn {
 }
 
 /// An allowed change in progress: only [`Change::commit`], with an audit entry, makes it last.
-struct Change<'a> {
-    who: &'a Principal,
-    tx: Tx,
-    head: PackageHead,
-    now: Timestamp,
+pub(crate) struct Change<'a> {
+    pub who: &'a Principal,
+    pub tx: Tx,
+    pub head: PackageHead,
+    pub now: Timestamp,
     _turn: Turn,
 }
 
 impl Change<'_> {
-    fn audit(&self, action: AuditAction) -> AuditEntry {
+    pub(crate) fn audit(&self, action: AuditAction) -> AuditEntry {
         let source = self.head.ecosystem.as_str();
         AuditEntry::by(self.who, action).package(self.head.id).with("source", source)
     }
@@ -121,7 +121,7 @@ impl Change<'_> {
     }
 
     /// Makes the change visible and lasting.
-    async fn commit(mut self, entry: AuditEntry) -> Result<(), RegistryError> {
+    pub(crate) async fn commit(mut self, entry: AuditEntry) -> Result<(), RegistryError> {
         self.tx.bump_revision(&self.head, self.now).await?;
         self.tx.enqueue(&publaryn_publish::index_job(self.head.id, self.head.owner)).await?;
         Ok(self.tx.commit_audited(&entry, self.now).await?)
@@ -161,14 +161,10 @@ impl Registry {
 
     /// How the caller stands to a package, for writes.
     pub(crate) async fn full_relation(&self, who: &Principal, head: &PackageHead) -> Result<Relation, RegistryError> {
-        match &who.who {
-            // The owner has every right there is; being a co-owner beside adds nothing.
-            Who::User(user) if head.owner != Owner::User(user.id) => Ok(self.0.db.relation(head.id, user.id).await?),
-            _ => Ok(Relation::default()),
-        }
+        Ok(self.0.db.relation(head, who).await?)
     }
 
-    async fn change<'a>(
+    pub(crate) async fn change<'a>(
         &'a self,
         who: &'a Principal,
         ecosystem: Ecosystem,
@@ -182,10 +178,7 @@ impl Registry {
         let mut tx = self.0.db.begin().await?;
         let head = tx.lock_package(ecosystem, normalized).await?.filter(|h| !h.is_deleted);
         let head = head.ok_or(RegistryError::NotFound)?;
-        let relation = match &who.who {
-            Who::User(user) => tx.relation(head.id, user.id).await?,
-            _ => Relation::default(),
-        };
+        let relation = tx.relation(&head, who).await?;
         self.allow(who, decide(who, operation, Resource::Package(&head.access(relation))))?;
         if operation == Operation::ManageTags && head.effective == Visibility::Quarantined {
             return Err(RegistryError::conflict("state_conflict", "the package is quarantined"));
@@ -339,6 +332,7 @@ impl Registry {
         for release in &going {
             change.tx.set_release_state(release.id, ReleaseState::Deleted, change.now).await?;
             settle_tags(&mut change.tx, &change.head, release.id, change.now).await?;
+            change.tx.forget_manifest(release.id).await?;
             let entry = change.audit(AuditAction::ReleaseDelete).release(release.id);
             entries.push(entry.with("version", release.version.as_str()));
         }
@@ -453,12 +447,7 @@ impl Registry {
         if facts.visibility == visibility {
             return Ok(());
         }
-        if visibility.is_open() && !facts.repository_visibility.is_open() {
-            return Err(RegistryError::invalid(
-                "visibility_too_broad",
-                format!("the package lies in a {} repository and cannot be wider", facts.repository_visibility),
-            ));
-        }
+        check_visibility(visibility, facts.repository_visibility, change.head.owner)?;
         change.tx.set_package_visibility(change.head.id, visibility).await?;
         let entry = change
             .audit(AuditAction::PackageVisibilityChange)

@@ -24,7 +24,9 @@ use smol_str::SmolStr;
 mod advisories;
 mod appending;
 mod change;
+pub mod control;
 mod downloads;
+pub mod governance;
 mod heads;
 pub mod identity;
 mod instance;
@@ -32,6 +34,8 @@ mod listing;
 mod lookup;
 mod meters;
 mod namespace;
+pub mod oci;
+mod operations;
 mod publishing;
 mod read;
 mod rendered;
@@ -44,6 +48,7 @@ pub use change::{OwnerChange, Turns, Unpublished, package_turns};
 pub use downloads::Downloads;
 pub use identity::Identity;
 pub use lookup::{SearchHit, SearchResults};
+pub use operations::{AuditSlice, AuditStart, AuditStep, JobQuestion, Retry};
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
 pub use publaryn_metadata::packages::{ListedName, OwnerRow, PackageRow};
@@ -73,8 +78,10 @@ struct Inner {
     /// Whether an ecosystem holds packages that not everybody may see.
     hides: moka::sync::Cache<Ecosystem, bool>,
     downloads: Downloads,
+    oci: oci::OciCaches,
     /// Set where this process scans.
     scan_ahead: OnceLock<ScanAhead>,
+    numbers: operations::LastNumbers,
     settings: Settings,
 }
 
@@ -96,10 +103,17 @@ pub struct Settings {
     pub limits: Limits,
     /// Cargo's plain index entry point demands a token, too.
     pub cargo_auth_required: bool,
+    pub oci: oci::OciSettings,
     /// `access.require_login`: anonymous native reads are refused.
     pub require_login: bool,
     /// What an anonymous caller gets for what it may not see.
     pub anonymous_miss: AnonymousMiss,
+    /// `jobs.node_timeout_seconds`: a node that is silent for longer is dead.
+    pub node_timeout: Duration,
+    /// `oidc.issuers`, matched exactly.
+    pub oidc_issuers: Vec<String>,
+    /// `namespaces.claim_policy = admin`.
+    pub claims_by_admins_only: bool,
 }
 
 /// `access.anonymous_miss` (access.md §11).
@@ -161,12 +175,14 @@ impl Registry {
             packages_of_files: moka::sync::Cache::new(KEPT_LOCATIONS),
             hides: moka::sync::Cache::builder().time_to_live(listing::HIDES_TTL).max_capacity(64).build(),
             downloads: Downloads::default(),
+            oci: oci::OciCaches::default(),
             db,
             blobs,
             search,
             cluster,
             identity,
             scan_ahead: OnceLock::new(),
+            numbers: operations::LastNumbers::default(),
             settings,
         }))
     }

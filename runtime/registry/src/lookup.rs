@@ -1,6 +1,6 @@
 //! Search for native clients: the index proposes, current rights decide.
 
-use publaryn_core::{Principal, RegistryError, principal::Who};
+use publaryn_core::{OrgRole, Principal, RegistryError, principal::Who};
 use publaryn_search::{Audience, AudienceTag, SearchQuery};
 
 use crate::{PackageDocument, PackageView, Registry};
@@ -24,7 +24,7 @@ pub struct SearchHit {
 impl Registry {
     /// Searches what `who` may discover.
     pub async fn search(&self, who: &Principal, query: &SearchQuery) -> Result<SearchResults, RegistryError> {
-        let audience = self.audience(who);
+        let audience = self.audience(who).await?;
         let started = std::time::Instant::now();
         let page =
             self.0.search.query(query, &audience).await.map_err(|error| RegistryError::unavailable("search", error))?;
@@ -42,12 +42,29 @@ impl Registry {
         Ok(SearchResults { total: page.total.count() as u64, hits })
     }
 
-    fn audience(&self, who: &Principal) -> Audience {
-        match &who.who {
-            Who::User(user) if who.allows(publaryn_core::Scope::PackagesRead) => {
-                Audience::of([AudienceTag::User(user.id)])
-            }
-            _ => Audience::public(),
+    /// The tags under which the caller may find something; every hit is decided again.
+    pub(crate) async fn audience(&self, who: &Principal) -> Result<Audience, RegistryError> {
+        if !who.allows(publaryn_core::Scope::PackagesRead) {
+            return Ok(Audience::public());
         }
+        let standings = match &who.who {
+            Who::User(_) | Who::Automation { .. } => self.0.db.standings(who).await?,
+            Who::Anonymous | Who::TrustedPublisher { .. } => return Ok(Audience::public()),
+        };
+        let mut tags: Vec<AudienceTag> = match &who.who {
+            Who::User(user) => vec![AudienceTag::User(user.id)],
+            Who::Automation { org, .. } => vec![AudienceTag::Org(*org), AudienceTag::OrgPrivate(*org)],
+            _ => Vec::new(),
+        };
+        for (org, rules, role) in standings.organizations() {
+            tags.push(AudienceTag::Org(org));
+            let is_shut_out = matches!(role, OrgRole::Viewer | OrgRole::BillingManager);
+            if !(rules.restrict_private_reads && is_shut_out) {
+                tags.push(AudienceTag::OrgPrivate(org));
+            }
+        }
+        tags.extend(standings.granted_packages().map(AudienceTag::Package));
+        tags.extend(standings.granted_repositories().map(AudienceTag::Repository));
+        Ok(Audience::of(tags))
     }
 }

@@ -51,7 +51,9 @@ impl Registry {
     /// How the caller stands to a package. No query where the answer cannot matter.
     pub(crate) async fn relation(&self, who: &Principal, head: &PackageHead) -> Result<Relation, RegistryError> {
         match &who.who {
-            Who::User(user) if !head.effective.is_open() => Ok(self.0.db.relation(head.id, user.id).await?),
+            Who::User(_) | Who::Automation { .. } if !head.effective.is_open() => {
+                Ok(self.0.db.relation(head, who).await?)
+            }
             _ => Ok(Relation::default()),
         }
     }

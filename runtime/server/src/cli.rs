@@ -92,6 +92,9 @@ pub enum Command {
     /// Measure on this machine
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Print the OpenAPI 3.1 document of the management API
+    #[command(after_help = "Example:\n  publaryn openapi > openapi.json")]
+    Openapi,
     /// Scans artifacts on behalf of the server; not for people
     #[command(hide = true)]
     ScanWorker,

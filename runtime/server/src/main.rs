@@ -53,6 +53,7 @@ fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Restore(args) => commands::restore::run(&common, &args),
         Command::Gc(args) => commands::gc::run(&common, &args),
         Command::Bench(BenchCommand::Jobs(args)) => commands::bench::run(&common, &args),
+        Command::Openapi => commands::openapi::run(),
         Command::ScanWorker => unreachable!("a scan worker reads no configuration and ended in `main`"),
     }
 }

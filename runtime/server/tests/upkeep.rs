@@ -232,9 +232,14 @@ fn a_worker_serves_probes_only_and_an_api_node_runs_no_jobs() {
 }
 
 #[test]
-fn there_is_no_command_that_does_nothing() {
+fn openapi_prints_the_document_that_the_server_serves() {
     let program = Program::new();
-    let help = text(&program.run(&["--help"]).stdout);
-    assert!(!help.contains("openapi"), "it comes with the document it prints");
-    assert_eq!(exit(&program.run(&["openapi"])), 2);
+    let printed = program.run(&["openapi"]);
+    assert_eq!(exit(&printed), 0);
+    let document: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    let server = program.serve(&[]);
+    let served = program::get(&server, "/api-docs/openapi.json");
+    assert!(served.ends_with(&text(&printed.stdout)), "{}", &served[..served.len().min(600)]);
+    assert_eq!(exit(&server.stop()), 0);
 }

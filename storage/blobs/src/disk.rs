@@ -1,14 +1,16 @@
 //! Blobs in a directory of the local file system.
 //!
 //! Layout: `sha256/<2 hex>/<62 hex>-<generation>` for blobs, `tmp/` for uploads in progress, both on
-//! one file system. A blob is written under a temporary name; promoting it renames it, then syncs the
-//! file and its directory. A name in `sha256/` whose content a power cut took is one that no promotion
-//! ever answered for: no row refers to it, and gc removes it.
+//! one file system; `uploads/` for those that go on in later requests. A blob is written under a
+//! temporary name; promoting it renames it, then syncs the file and its directory. A name in `sha256/`
+//! whose content a power cut took is one that no promotion ever answered for: no row refers to it, and
+//! gc removes it.
 
 mod dir_sync;
 mod layout;
 mod listing;
 mod reading;
+mod resuming;
 mod writing;
 
 use std::{ops::Range, path::PathBuf, sync::Arc};
@@ -20,13 +22,15 @@ use publaryn_core::Timestamp;
 use tokio::task::spawn_blocking;
 
 use crate::{
-    BlobBody, BlobError, BlobKey, BlobMeta, BlobStore, BufferGauge, ByteStream, LocalBlob, StagePlan, Staged,
-    StaleUpload, blob::StalePlace, intake::Intake, stage::StagedPlace,
+    AbandonedUpload, AppendPlan, Appended, BlobBody, BlobError, BlobKey, BlobMeta, BlobStore, BufferGauge, ByteStream,
+    CHECKPOINT_BYTES, Checkpoint, LocalBlob, StagePlan, Staged, StaleUpload, UploadState, blob::StalePlace,
+    intake::Intake, stage::StagedPlace, upload::AbandonedPlace,
 };
 use layout::Layout;
+use resuming::Appender;
 use writing::Writer;
 
-pub use layout::{DiskConfig, TEMP_DIR};
+pub use layout::{DiskConfig, TEMP_DIR, UPLOADS_DIR};
 pub(crate) use writing::TempFile;
 
 /// Size of one read or write, in bytes: large enough to make the hop to the blocking pool cheap
@@ -122,6 +126,52 @@ impl BlobStore for DiskStore {
         let _dropped = spawn_blocking(move || drop(staged)).await;
     }
 
+    async fn append(
+        &self,
+        upload: UploadState,
+        body: ByteStream,
+        plan: AppendPlan,
+        checkpoint: &dyn Checkpoint,
+    ) -> Result<Appended, BlobError> {
+        let mut intake = Intake::continuing(body, &upload, plan, &self.buffers);
+        let layout = self.layout.clone();
+        let mut saved_at = upload.size_bytes();
+        let mut received = saved_at;
+        // One block is hashed and written while the next one arrives.
+        let mut writing = spawn_blocking(move || Appender::open(&layout, upload));
+        let trouble = loop {
+            let (block, trouble) = intake.fill(BLOCK_BYTES).await;
+            let mut appender = writing.await.map_err(BlobError::unavailable)??;
+            let is_end = trouble.is_some() || block.len() < BLOCK_BYTES;
+            received += block.len() as u64;
+            if received - saved_at > CHECKPOINT_BYTES {
+                let layout = self.layout.clone();
+                let (so_far, state) = blocking(move || appender.save(&layout)).await?;
+                checkpoint.save(&state).await?;
+                appender = so_far;
+                saved_at = state.size_bytes();
+            }
+            writing = spawn_blocking(move || if block.is_empty() { Ok(appender) } else { appender.write(&block) });
+            if is_end {
+                break trouble;
+            }
+        };
+        let appender = writing.await.map_err(BlobError::unavailable)??;
+        let layout = self.layout.clone();
+        let state = blocking(move || appender.save(&layout).map(|(_, state)| state)).await?;
+        Ok(Appended { state, trouble })
+    }
+
+    async fn complete(&self, upload: &UploadState) -> Result<BlobKey, BlobError> {
+        let (layout, upload) = (self.layout.clone(), upload.clone());
+        blocking(move || resuming::complete(&layout, &upload)).await
+    }
+
+    async fn abandon(&self, upload: &UploadState) -> Result<(), BlobError> {
+        let (layout, id) = (self.layout.clone(), upload.id());
+        blocking(move || resuming::abandon(&layout, id)).await
+    }
+
     async fn open(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<BlobBody, BlobError> {
         let (path, key, buffers) = (self.known_path(key)?, key.clone(), self.buffers.clone());
         blocking(move || reading::open(&path, &key, range, &buffers)).await
@@ -159,6 +209,16 @@ impl BlobStore for DiskStore {
         let StalePlace::TempFile { name } = &upload.place else { return Ok(()) };
         let path = self.layout.temp_path(name);
         blocking(move || writing::remove(&path)).await
+    }
+
+    fn abandoned(&self, before: Timestamp) -> BoxStream<'static, Result<AbandonedUpload, BlobError>> {
+        listing::abandoned(self.layout.clone(), before)
+    }
+
+    async fn remove_abandoned(&self, upload: &AbandonedUpload) -> Result<(), BlobError> {
+        let AbandonedPlace::File = upload.place else { return Ok(()) };
+        let (layout, id) = (self.layout.clone(), upload.id);
+        blocking(move || resuming::abandon(&layout, id)).await
     }
 
     async fn probe(&self) -> Result<(), BlobError> {

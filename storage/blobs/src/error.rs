@@ -20,6 +20,12 @@ pub enum BlobError {
     BodyAborted(#[source] BoxError),
     #[error("range is outside of the blob ({size_bytes} bytes)")]
     RangeNotSatisfiable { size_bytes: u64 },
+    /// The bytes of a resumable upload are not there any more; it has to start over.
+    #[error("the upload's content is gone")]
+    UploadLost,
+    /// Another request appends to the same upload right now.
+    #[error("the upload is being written to")]
+    UploadBusy,
     #[error("blob store is out of space")]
     NoSpace(#[source] BoxError),
     #[error("blob store is unavailable")]
@@ -35,6 +41,8 @@ impl BlobError {
             Self::DigestMismatch { .. } => "digest_mismatch",
             Self::BodyAborted(_) => "aborted",
             Self::RangeNotSatisfiable { .. } => "bad_range",
+            Self::UploadLost => "upload_lost",
+            Self::UploadBusy => "upload_busy",
             Self::NoSpace(_) => "no_space",
             Self::Unavailable(_) => "unavailable",
         }

@@ -9,8 +9,8 @@ use moka::future::Cache;
 use publaryn_core::Timestamp;
 
 use crate::{
-    BlobBody, BlobError, BlobKey, BlobMeta, BlobStore, ByteStream, LocalBlob, SignedUrl, StagePlan, Staged,
-    StaleUpload, body::resolve_range,
+    AbandonedUpload, AppendPlan, Appended, BlobBody, BlobError, BlobKey, BlobMeta, BlobStore, ByteStream, Checkpoint,
+    LocalBlob, SignedUrl, StagePlan, Staged, StaleUpload, UploadState, body::resolve_range,
 };
 
 /// Largest blob that is cached, in bytes: what a disk store reads in one call.
@@ -49,6 +49,21 @@ impl BlobStore for HotBlobs {
         self.inner.discard(staged).await;
     }
 
+    async fn append(
+        &self,
+        upload: UploadState,
+        body: ByteStream,
+        plan: AppendPlan,
+        checkpoint: &dyn Checkpoint,
+    ) -> Result<Appended, BlobError> {
+        self.inner.append(upload, body, plan, checkpoint).await
+    }
+    async fn complete(&self, upload: &UploadState) -> Result<BlobKey, BlobError> {
+        self.inner.complete(upload).await
+    }
+    async fn abandon(&self, upload: &UploadState) -> Result<(), BlobError> {
+        self.inner.abandon(upload).await
+    }
     async fn open(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<BlobBody, BlobError> {
         if let Some(bytes) = self.cache.get(key).await {
             let size_bytes = bytes.len() as u64;
@@ -99,6 +114,12 @@ impl BlobStore for HotBlobs {
     }
     async fn remove_stale(&self, upload: &StaleUpload) -> Result<(), BlobError> {
         self.inner.remove_stale(upload).await
+    }
+    fn abandoned(&self, before: Timestamp) -> BoxStream<'static, Result<AbandonedUpload, BlobError>> {
+        self.inner.abandoned(before)
+    }
+    async fn remove_abandoned(&self, upload: &AbandonedUpload) -> Result<(), BlobError> {
+        self.inner.remove_abandoned(upload).await
     }
     async fn probe(&self) -> Result<(), BlobError> {
         self.inner.probe().await

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream::Fuse};
 
 use crate::{
-    BlobError, ByteStream, StagePlan,
+    AppendPlan, BlobError, ByteStream, StagePlan, UploadState,
     memory::{Block, BufferGauge},
 };
 
@@ -32,12 +32,41 @@ impl Intake {
         }
     }
 
+    /// The body of an append: the limit is for the upload as a whole.
+    pub(crate) fn continuing(body: ByteStream, upload: &UploadState, plan: AppendPlan, gauge: &BufferGauge) -> Self {
+        Self {
+            body: body.fuse(),
+            held: Bytes::new(),
+            received_bytes: upload.size_bytes(),
+            limit_bytes: plan.limit_bytes,
+            limit_name: plan.limit_name,
+            gauge: gauge.clone(),
+        }
+    }
+
     /// The next block: exactly `block_bytes` long unless the body ends in it, empty after the end.
     pub(crate) async fn next_block(&mut self, block_bytes: usize) -> Result<Block, BlobError> {
+        match self.fill(block_bytes).await {
+            (block, None) => Ok(block),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// Like [`Self::next_block`], with what had come before the body failed.
+    pub(crate) async fn fill(&mut self, block_bytes: usize) -> (Block, Option<BlobError>) {
+        let mut trouble = None;
         let mut first = Bytes::new();
         let mut block = BytesMut::new();
         let mut charge = self.gauge.begin();
-        while let Some(mut chunk) = self.next_chunk().await? {
+        loop {
+            let mut chunk = match self.next_chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(error) => {
+                    trouble = Some(error);
+                    break;
+                }
+            };
             let filled = first.len() + block.len();
             if chunk.len() > block_bytes - filled {
                 self.held = chunk.split_off(block_bytes - filled);
@@ -58,7 +87,7 @@ impl Intake {
             }
         }
         let bytes = if block.is_empty() { first } else { block.freeze() };
-        Ok(Block::new(bytes, charge))
+        (Block::new(bytes, charge), trouble)
     }
 
     /// Whether the whole body has been handed out; waits for the sender to tell.

@@ -3,6 +3,8 @@
 //! A blob is *staged* (streamed in, hashed in the same pass, bounded), then *promoted* (durable),
 //! and only then may a database row refer to its key. What a crash leaves between those steps is
 //! found again by [`BlobStore::list`] and [`BlobStore::stale_uploads`] and removed by gc.
+//!
+//! A *resumable* upload takes more than one request: see [`UploadState`].
 
 mod blob;
 mod body;
@@ -16,6 +18,7 @@ mod metered;
 mod open;
 pub mod s3;
 mod stage;
+mod upload;
 
 use std::{ops::Range, time::Duration};
 
@@ -34,6 +37,7 @@ pub use metered::Metered;
 pub use open::{StoreConfig, open};
 pub use s3::{S3Config, S3Store, StaticKeys};
 pub use stage::{StagePlan, Staged};
+pub use upload::{AbandonedUpload, AppendPlan, Appended, CHECKPOINT_BYTES, Checkpoint, UploadState};
 
 /// Where blobs live. One contract suite (`tests/contract.rs`) runs over every implementation.
 ///
@@ -68,6 +72,32 @@ pub trait BlobStore: Send + Sync + 'static {
     ///
     /// Best effort: a failure is logged and left to gc. On disk, dropping a [`Staged`] does the same.
     async fn discard(&self, staged: Staged);
+
+    /// Appends `body` to a resumable upload, in constant memory. What came before the body failed is kept.
+    ///
+    /// One writer at a time is the caller's to ensure; disk stores notice a second one.
+    ///
+    /// # Errors
+    /// [`BlobError::UploadLost`] when the earlier content is gone, [`BlobError::UploadBusy`],
+    /// [`BlobError::NoSpace`] and [`BlobError::Unavailable`] from the store or the checkpoint; the
+    /// upload then stands where it was last saved. What is wrong with the body itself is in the outcome.
+    async fn append(
+        &self,
+        upload: UploadState,
+        body: ByteStream,
+        plan: AppendPlan,
+        checkpoint: &dyn Checkpoint,
+    ) -> Result<Appended, BlobError>;
+
+    /// Makes a blob of a resumable upload: durable under its key once this returns, without reading
+    /// or copying what was appended before. Idempotent, also across crashes.
+    ///
+    /// # Errors
+    /// [`BlobError::UploadLost`]; [`BlobError::Unavailable`].
+    async fn complete(&self, upload: &UploadState) -> Result<BlobKey, BlobError>;
+
+    /// Removes the bytes of a resumable upload; does nothing to one that was completed.
+    async fn abandon(&self, upload: &UploadState) -> Result<(), BlobError>;
 
     /// Opens a blob, or the part of it that `range` names (end exclusive, clamped to the size).
     ///
@@ -115,6 +145,13 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Removes one unfinished upload; one that is gone already is fine.
     async fn remove_stale(&self, upload: &StaleUpload) -> Result<(), BlobError>;
+
+    /// Bytes of resumable uploads last touched before `before`, whether their upload is still
+    /// known to its owner or not.
+    fn abandoned(&self, before: Timestamp) -> BoxStream<'static, Result<AbandonedUpload, BlobError>>;
+
+    /// Removes what [`Self::abandoned`] found; gone already is fine.
+    async fn remove_abandoned(&self, upload: &AbandonedUpload) -> Result<(), BlobError>;
 
     /// Writes, reads back and deletes a small object: is the store usable right now?
     async fn probe(&self) -> Result<(), BlobError>;

@@ -10,7 +10,8 @@ use publaryn_core::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    BlobBody, BlobError, BlobKey, BlobMeta, BlobStore, ByteStream, LocalBlob, SignedUrl, StagePlan, Staged, StaleUpload,
+    AbandonedUpload, AppendPlan, Appended, BlobBody, BlobError, BlobKey, BlobMeta, BlobStore, ByteStream, Checkpoint,
+    LocalBlob, SignedUrl, StagePlan, Staged, StaleUpload, UploadState,
 };
 
 /// A store that reports `publaryn_storage_operations_total` and `publaryn_storage_operation_seconds`,
@@ -48,6 +49,21 @@ impl BlobStore for Metered {
     async fn discard(&self, staged: Staged) {
         self.0.discard(staged).await;
     }
+    async fn append(
+        &self,
+        upload: UploadState,
+        body: ByteStream,
+        plan: AppendPlan,
+        checkpoint: &dyn Checkpoint,
+    ) -> Result<Appended, BlobError> {
+        measured("append", self.0.append(upload, body, plan, checkpoint)).await
+    }
+    async fn complete(&self, upload: &UploadState) -> Result<BlobKey, BlobError> {
+        measured("complete", self.0.complete(upload)).await
+    }
+    async fn abandon(&self, upload: &UploadState) -> Result<(), BlobError> {
+        measured("delete", self.0.abandon(upload)).await
+    }
     async fn open(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<BlobBody, BlobError> {
         measured("open", self.0.open(key, range)).await
     }
@@ -77,6 +93,12 @@ impl BlobStore for Metered {
     }
     async fn remove_stale(&self, upload: &StaleUpload) -> Result<(), BlobError> {
         measured("delete", self.0.remove_stale(upload)).await
+    }
+    fn abandoned(&self, before: Timestamp) -> BoxStream<'static, Result<AbandonedUpload, BlobError>> {
+        self.0.abandoned(before)
+    }
+    async fn remove_abandoned(&self, upload: &AbandonedUpload) -> Result<(), BlobError> {
+        measured("delete", self.0.remove_abandoned(upload)).await
     }
     async fn probe(&self) -> Result<(), BlobError> {
         measured("probe", self.0.probe()).await

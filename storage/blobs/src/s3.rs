@@ -3,11 +3,14 @@
 //! Layout: `<prefix>blobs/<uuid>`. An upload goes straight to its final key, so nothing is copied at
 //! promotion: a staged blob is simply an object no database row refers to yet. Bodies up to one part
 //! are one `PutObject`; larger ones are multipart uploads with a bounded number of parts in flight.
+//! A resumable upload's final key is `<prefix>blobs/upload-<id>`; what does not fill a part yet waits
+//! in objects below `<prefix>uploads/<id>/`.
 
 mod client;
 mod download;
 mod failure;
 mod listing;
+mod resuming;
 mod upload;
 
 use std::{ops::Range, sync::Arc, time::Duration};
@@ -21,8 +24,9 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
-    BlobBody, BlobError, BlobKey, BlobMeta, BlobStore, BufferGauge, ByteStream, SignedUrl, StagePlan, Staged,
-    StaleUpload, blob::StalePlace, intake::Intake, stage::StagedPlace,
+    AbandonedUpload, AppendPlan, Appended, BlobBody, BlobError, BlobKey, BlobMeta, BlobStore, BufferGauge, ByteStream,
+    Checkpoint, SignedUrl, StagePlan, Staged, StaleUpload, UploadState, blob::StalePlace, intake::Intake,
+    stage::StagedPlace, upload::AbandonedPlace,
 };
 
 pub use client::{S3Config, StaticKeys};
@@ -121,6 +125,25 @@ impl BlobStore for S3Store {
         }
     }
 
+    async fn append(
+        &self,
+        upload: UploadState,
+        body: ByteStream,
+        plan: AppendPlan,
+        checkpoint: &dyn Checkpoint,
+    ) -> Result<Appended, BlobError> {
+        let intake = Intake::continuing(body, &upload, plan, &self.0.buffers);
+        resuming::append(&self.0, upload, intake, plan.is_last, checkpoint).await
+    }
+
+    async fn complete(&self, upload: &UploadState) -> Result<BlobKey, BlobError> {
+        resuming::complete(&self.0, upload).await
+    }
+
+    async fn abandon(&self, upload: &UploadState) -> Result<(), BlobError> {
+        resuming::abandon(&self.0, upload).await
+    }
+
     async fn open(&self, key: &BlobKey, range: Option<Range<u64>>) -> Result<BlobBody, BlobError> {
         download::open(&self.0, key, range).await
     }
@@ -168,6 +191,18 @@ impl BlobStore for S3Store {
         }
     }
 
+    fn abandoned(&self, before: Timestamp) -> BoxStream<'static, Result<AbandonedUpload, BlobError>> {
+        listing::abandoned(self.0.clone(), before)
+    }
+
+    async fn remove_abandoned(&self, upload: &AbandonedUpload) -> Result<(), BlobError> {
+        match &upload.place {
+            AbandonedPlace::Multipart { object, upload_id } => upload::abort(&self.0, object, upload_id).await,
+            AbandonedPlace::Piece { object } => upload::delete_object(&self.0, object).await,
+            AbandonedPlace::File => Ok(()),
+        }
+    }
+
     async fn probe(&self) -> Result<(), BlobError> {
         const CONTENT: &[u8] = b"publaryn storage probe";
         // Named like a blob, so that gc finds it if we die before the delete.
@@ -175,6 +210,10 @@ impl BlobStore for S3Store {
         upload::put(&self.0, &object, Bytes::from_static(CONTENT)).await?;
         let read = download::small_object(&self.0, &object).await;
         upload::delete_object(&self.0, &object).await?;
-        if read? == CONTENT { Ok(()) } else { Err(BlobError::unavailable("probe read back other bytes than it wrote")) }
+        if read?.as_deref() == Some(CONTENT) {
+            Ok(())
+        } else {
+            Err(BlobError::unavailable("probe read back other bytes than it wrote"))
+        }
     }
 }

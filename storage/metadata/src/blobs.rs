@@ -16,7 +16,8 @@ use crate::{Db, DbError, DbResult, Sql, Tx};
 /// The one place to extend when a table gets a reference to `blobs`; a test compares it with the schema.
 macro_rules! elsewhere {
     () => {
-        " OR EXISTS (SELECT 1 FROM artifact_companions m WHERE m.sha256 = b.digest)"
+        " OR EXISTS (SELECT 1 FROM artifact_companions m WHERE m.sha256 = b.digest) \
+         OR EXISTS (SELECT 1 FROM oci_blobs l WHERE l.sha256 = b.digest)"
     };
 }
 
@@ -181,15 +182,20 @@ impl Tx {
     }
 
     /// Dooms keys of the store that no row knows, and names those it got: the others have been committed
-    /// by a publish meanwhile.
+    /// by a publish meanwhile, or are about to be by the writer of an upload session, after whose identifier
+    /// the blob store names the key (its last sixteen hex digits).
     pub async fn doom_strays(&mut self, strays: &[StoredBlob], now: Timestamp) -> DbResult<Vec<StoredBlob>> {
         const SQL: Sql = Sql {
             sqlite: "INSERT INTO blobs (digest, location, size_bytes, created_at, state, state_at) \
                 SELECT 'doomed:' || (value ->> 0), value ->> 0, value ->> 1, $2, 'doomed', $2 FROM json_each($1) \
-                WHERE TRUE ON CONFLICT DO NOTHING RETURNING location, size_bytes",
+                WHERE NOT EXISTS (SELECT 1 FROM oci_uploads u WHERE u.writer_id IS NOT NULL \
+                AND substr(value ->> 0, -16) = substr(lower(hex(u.id)), 17)) \
+                ON CONFLICT DO NOTHING RETURNING location, size_bytes",
             postgres: "INSERT INTO blobs (digest, location, size_bytes, created_at, state, state_at) \
                 SELECT 'doomed:' || (value ->> 0), value ->> 0, CAST(value ->> 1 AS BIGINT), $2, 'doomed', $2 \
-                FROM json_array_elements($1::json) ON CONFLICT DO NOTHING RETURNING location, size_bytes",
+                FROM json_array_elements($1::json) WHERE NOT EXISTS (SELECT 1 FROM oci_uploads u \
+                WHERE u.writer_id IS NOT NULL AND right(value ->> 0, 16) = right(replace(CAST(u.id AS TEXT), '-', ''), 16)) \
+                ON CONFLICT DO NOTHING RETURNING location, size_bytes",
         };
         let rows: Vec<_> = strays.iter().map(|stray| (&stray.location, stray.size_bytes)).collect();
         let rows = serde_json::json!(rows).to_string();

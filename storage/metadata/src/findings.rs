@@ -123,11 +123,47 @@ impl Tx {
         finding: &Finding,
         now: Timestamp,
     ) -> DbResult<()> {
+        let (id, digest) = artifact.unzip();
+        self.insert_finding(release, id, digest, finding, now).await
+    }
+
+    /// Stores a finding about content that is no artifact of the release but that it refers to.
+    pub async fn upsert_content_finding(
+        &mut self,
+        release: ReleaseId,
+        content: Digest,
+        finding: &Finding,
+        now: Timestamp,
+    ) -> DbResult<()> {
+        self.insert_finding(release, None, Some(content), finding, now).await
+    }
+
+    /// Removes what one rule found, for rules that are judged anew.
+    pub async fn delete_findings_of_rule(&mut self, release: ReleaseId, rule_id: &str) -> DbResult<()> {
+        const SQL: &str = "DELETE FROM findings WHERE release_id = $1 AND rule_id = $2";
+        on_tx!(self, |c| sqlx::query(SQL).bind(release).bind(rule_id).execute(c).await.map(drop))?;
+        Ok(())
+    }
+
+    pub async fn has_finding(&mut self, release: ReleaseId, rule_id: &str) -> DbResult<bool> {
+        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM findings WHERE release_id = $1 AND rule_id = $2";
+        let count: i64 = on_tx!(self, |c| sqlx::query_scalar(SQL).bind(release).bind(rule_id).fetch_one(c).await)?;
+        Ok(count > 0)
+    }
+
+    async fn insert_finding(
+        &mut self,
+        release: ReleaseId,
+        artifact: Option<ArtifactId>,
+        content: Option<Digest>,
+        finding: &Finding,
+        now: Timestamp,
+    ) -> DbResult<()> {
         const SQL: &str = "INSERT INTO findings (id, release_id, artifact_id, fingerprint, rule_id, kind, category, severity, \
              title, description, location, detected_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
              ON CONFLICT (release_id, fingerprint) DO NOTHING";
         let mut hash = Sha256::new();
-        let digest = artifact.map(|(_, digest)| digest.to_string()).unwrap_or_default();
+        let digest = content.map(|digest| digest.to_string()).unwrap_or_default();
         for part in [digest.as_str(), &finding.rule_id, &finding.location] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
@@ -135,7 +171,7 @@ impl Tx {
         on_tx!(self, |c| sqlx::query(SQL)
             .bind(FindingId::new())
             .bind(release)
-            .bind(artifact.map(|(id, _)| id))
+            .bind(artifact)
             .bind(hex::encode(hash.finalize()))
             .bind(finding.rule_id.as_str())
             .bind(finding.kind)

@@ -2,7 +2,7 @@
 
 use publaryn_core::{
     Ecosystem, OrgId, PackageId, PackageName, RepositoryId, RepositoryKind, Timestamp, UserId, Visibility,
-    access::{OrgRules, Owner, PackageAccess, Relation},
+    access::{Owner, PackageAccess, Relation},
     publish::PackageFacts,
 };
 use smol_str::SmolStr;
@@ -36,7 +36,6 @@ impl PackageHead {
             repository: self.repository,
             owner: self.owner,
             effective: self.effective,
-            org: OrgRules::default(),
             relation,
         }
     }
@@ -46,7 +45,7 @@ impl PackageHead {
 }
 
 #[derive(FromRow)]
-struct HeadRow {
+pub(crate) struct HeadRow {
     id: PackageId,
     ecosystem: Ecosystem,
     name: String,
@@ -64,7 +63,7 @@ struct HeadRow {
 }
 
 impl HeadRow {
-    fn into_head(self) -> PackageHead {
+    pub(crate) fn into_head(self) -> PackageHead {
         PackageHead {
             id: self.id,
             ecosystem: self.ecosystem,
@@ -190,13 +189,6 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
     }
 
-    /// How a person stands to a package beyond owning it.
-    pub async fn relation(&self, package: PackageId, user: UserId) -> DbResult<Relation> {
-        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM package_owners WHERE package_id = $1 AND user_id = $2";
-        let count: i64 = on_db!(self, |c| sqlx::query_scalar(SQL).bind(package).bind(user).fetch_one(c).await)?;
-        Ok(Relation { is_co_owner: count > 0, ..Relation::default() })
-    }
-
     /// The owning user first, then co-owners by name.
     pub async fn package_owners(&self, package: PackageId) -> DbResult<Vec<OwnerRow>> {
         const SQL: &str = "SELECT u.id, u.number, u.username, u.display_name, u.email FROM packages p \
@@ -289,12 +281,6 @@ impl Tx {
         Ok(row.map(HeadRow::into_head))
     }
 
-    pub async fn relation(&mut self, package: PackageId, user: UserId) -> DbResult<Relation> {
-        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM package_owners WHERE package_id = $1 AND user_id = $2";
-        let count: i64 = on_tx!(self, |c| sqlx::query_scalar(SQL).bind(package).bind(user).fetch_one(c).await)?;
-        Ok(Relation { is_co_owner: count > 0, ..Relation::default() })
-    }
-
     /// Creates a package; `false` when its name or collision key is taken.
     pub async fn insert_package(&mut self, new: &NewPackage<'_>, now: Timestamp) -> DbResult<bool> {
         const SQL: &str = "INSERT INTO packages (id, ecosystem, name, normalized_name, collision_key, repository_id, \
@@ -315,7 +301,7 @@ impl Tx {
             .bind(org)
             .bind(new.visibility)
             .bind(now)
-            .bind(new.name.lookalike_key())
+            .bind(new.name.lookalike_key().as_str())
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;
@@ -332,20 +318,6 @@ impl Tx {
         let row: Option<HeadRow> =
             on_tx!(self, |c| sqlx::query_as(SQL).bind(ecosystem).bind(key).fetch_optional(c).await)?;
         Ok(row.map(HeadRow::into_head))
-    }
-
-    /// An open package of another owner whose name is taken for this one.
-    pub async fn open_lookalike(
-        &mut self,
-        ecosystem: Ecosystem,
-        key: &str,
-        owner: Owner,
-    ) -> DbResult<Option<PackageHead>> {
-        const SQL: &str =
-            head_columns!("WHERE p.ecosystem = $1 AND p.lookalike_key = $2 AND p.deleted_at IS NULL ORDER BY p.id");
-        let rows: Vec<HeadRow> = on_tx!(self, |c| sqlx::query_as(SQL).bind(ecosystem).bind(key).fetch_all(c).await)?;
-        let mut heads = rows.into_iter().map(HeadRow::into_head);
-        Ok(heads.find(|head| head.owner != owner && head.effective.is_open()))
     }
 
     /// Lets the facts of a release speak for its package, unless a later one is live.

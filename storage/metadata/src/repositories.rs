@@ -1,12 +1,12 @@
-//! Repositories: as much as a first publish needs to land somewhere (access.md §6).
+//! Repositories (access.md §6).
 
 use publaryn_core::{
-    OrgId, RepositoryId, RepositoryKind, Timestamp, UserId, Visibility,
-    access::{OrgRules, Owner, Relation, RepositoryAccess},
+    Ecosystem, OrgId, PackageId, RepositoryId, RepositoryKind, Timestamp, UserId, Visibility,
+    access::{Owner, Relation, RepositoryAccess},
 };
 use sqlx::FromRow;
 
-use crate::{Db, DbResult, Tx, rows::owner_of};
+use crate::{Db, DbResult, PackageTouched, Sql, Tx, rows::owner_of};
 
 #[derive(Debug, Clone, FromRow)]
 pub struct RepositoryRow {
@@ -27,14 +27,66 @@ impl RepositoryRow {
         owner_of(self.owner_user_id, self.owner_org_id)
     }
     pub fn access(&self, relation: Relation) -> RepositoryAccess {
-        RepositoryAccess {
-            id: self.id,
-            owner: self.owner(),
-            visibility: self.visibility,
-            org: OrgRules::default(),
-            relation,
-        }
+        RepositoryAccess { id: self.id, owner: self.owner(), visibility: self.visibility, relation }
     }
+}
+
+/// What deciding about a repository takes.
+#[derive(Debug, Clone, FromRow)]
+pub struct RepositoryFacts {
+    pub id: RepositoryId,
+    pub visibility: Visibility,
+    owner_user_id: Option<UserId>,
+    owner_org_id: Option<OrgId>,
+}
+
+impl RepositoryFacts {
+    pub fn owner(&self) -> Owner {
+        owner_of(self.owner_user_id, self.owner_org_id)
+    }
+    pub fn access(&self, relation: Relation) -> RepositoryAccess {
+        RepositoryAccess { id: self.id, owner: self.owner(), visibility: self.visibility, relation }
+    }
+}
+
+/// A repository with the names of its owner, for an answer.
+#[derive(Debug, Clone, FromRow)]
+pub struct RepositoryDetails {
+    #[sqlx(flatten)]
+    pub row: RepositoryRow,
+    pub owner_username: Option<String>,
+    pub owner_org_slug: Option<String>,
+    pub owner_org_name: Option<String>,
+    /// Packages anybody may be told of.
+    pub public_packages: i64,
+    /// Packages of the repository's owner and those anybody may be told of.
+    pub all_packages: i64,
+}
+
+/// Which repositories a list shows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RepositoryFilter {
+    pub owner_user: Option<UserId>,
+    pub owner_org: Option<OrgId>,
+    pub kind: Option<RepositoryKind>,
+}
+
+macro_rules! details_columns {
+    ($rest:literal) => {
+        concat!(
+            "SELECT r.id, r.slug, r.name, r.description, r.kind, r.visibility, r.owner_user_id, r.owner_org_id, ",
+            "r.created_at, r.updated_at, u.username AS owner_username, o.slug AS owner_org_slug, ",
+            "o.name AS owner_org_name, ",
+            "(SELECT CAST(COUNT(*) AS BIGINT) FROM packages p WHERE p.repository_id = r.id AND p.deleted_at IS NULL ",
+            "AND p.visibility = 'public' AND r.visibility = 'public' AND NOT p.is_quarantined) AS public_packages, ",
+            "(SELECT CAST(COUNT(*) AS BIGINT) FROM packages p WHERE p.repository_id = r.id AND p.deleted_at IS NULL ",
+            "AND ((p.visibility = 'public' AND r.visibility = 'public' AND NOT p.is_quarantined) ",
+            "OR p.owner_user_id = r.owner_user_id OR p.owner_org_id = r.owner_org_id)) AS all_packages ",
+            "FROM repositories r LEFT JOIN users u ON u.id = r.owner_user_id ",
+            "LEFT JOIN organizations o ON o.id = r.owner_org_id ",
+            $rest
+        )
+    };
 }
 
 macro_rules! repository_columns {
@@ -53,6 +105,25 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(slug).fetch_optional(c).await)?)
     }
 
+    pub async fn repository_details(&self, id: RepositoryId) -> DbResult<Option<RepositoryDetails>> {
+        const SQL: &str = details_columns!("WHERE r.id = $1");
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
+    }
+
+    /// What a list may choose from, by slug.
+    pub async fn repository_facts(&self, filter: &RepositoryFilter) -> DbResult<Vec<RepositoryFacts>> {
+        const SQL: &str = "SELECT id, visibility, owner_user_id, owner_org_id FROM repositories \
+             WHERE (owner_user_id = $1 OR $2) AND (owner_org_id = $3 OR $4) AND (kind = $5 OR $5 = '') ORDER BY slug";
+        Ok(on_db!(self, |c| sqlx::query_as(SQL)
+            .bind(filter.owner_user)
+            .bind(filter.owner_user.is_none())
+            .bind(filter.owner_org)
+            .bind(filter.owner_org.is_none())
+            .bind(filter.kind.map_or("", RepositoryKind::as_str))
+            .fetch_all(c)
+            .await)?)
+    }
+
     pub async fn repositories_of_user(&self, user: UserId) -> DbResult<Vec<RepositoryRow>> {
         const SQL: &str = repository_columns!("WHERE owner_user_id = $1 ORDER BY created_at, id");
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(user).fetch_all(c).await)?)
@@ -60,14 +131,35 @@ impl Db {
 }
 
 impl Tx {
+    pub async fn repository(&mut self, id: RepositoryId) -> DbResult<Option<RepositoryRow>> {
+        const SQL: &str = repository_columns!("WHERE id = $1");
+        Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
+    }
+
     pub async fn repository_by_slug(&mut self, slug: &str) -> DbResult<Option<RepositoryRow>> {
         const SQL: &str = repository_columns!("WHERE slug = $1");
         Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(slug).fetch_optional(c).await)?)
     }
 
-    pub async fn repository(&mut self, id: RepositoryId) -> DbResult<Option<RepositoryRow>> {
-        const SQL: &str = repository_columns!("WHERE id = $1");
-        Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
+    /// A repository, locked against other changes until the end of the transaction.
+    pub async fn lock_repository(&mut self, slug: &str) -> DbResult<Option<RepositoryRow>> {
+        let sql = Sql {
+            sqlite: repository_columns!("WHERE slug = $1"),
+            postgres: repository_columns!("WHERE slug = $1 FOR UPDATE"),
+        }
+        .on(self.engine());
+        Ok(on_tx!(self, |c| sqlx::query_as(sql).bind(slug).fetch_optional(c).await)?)
+    }
+
+    /// The repository in which first publishes for an organization land: its default, else its oldest
+    /// that is not for staging.
+    pub async fn landing_repository_of_org(&mut self, org: OrgId) -> DbResult<Option<RepositoryRow>> {
+        const SQL: &str = repository_columns!(
+            "WHERE owner_org_id = $1 AND (kind <> 'staging' OR id = (SELECT default_repository_id FROM organizations \
+             WHERE id = $1)) ORDER BY CASE WHEN id = (SELECT default_repository_id FROM organizations WHERE id = $1) \
+             THEN 0 ELSE 1 END, created_at, id LIMIT 1"
+        );
+        Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(org).fetch_optional(c).await)?)
     }
 
     /// The repository in which a user's first publish lands, if they have one.
@@ -106,5 +198,82 @@ impl Tx {
         const SQL: &str = "UPDATE repositories SET visibility = $2, updated_at = $3 WHERE id = $1";
         on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(visibility).bind(now).execute(c).await.map(drop))?;
         Ok(())
+    }
+
+    /// Writes name, description and visibility. Packages follow through their effective visibility; say so
+    /// with [`Tx::touch_packages_of`].
+    pub async fn update_repository(&mut self, row: &RepositoryRow, now: Timestamp) -> DbResult<()> {
+        const SQL: &str =
+            "UPDATE repositories SET name = $2, description = $3, visibility = $4, updated_at = $5 WHERE id = $1";
+        on_tx!(self, |c| sqlx::query(SQL)
+            .bind(row.id)
+            .bind(row.name.as_str())
+            .bind(row.description.as_deref())
+            .bind(row.visibility)
+            .bind(now)
+            .execute(c)
+            .await
+            .map(drop))?;
+        Ok(())
+    }
+
+    /// How many packages would be seen by more people if their repository became `next`.
+    pub async fn count_widened(&mut self, id: RepositoryId, next: Visibility) -> DbResult<i64> {
+        const SQL: &str = "SELECT p.visibility, r.visibility, CAST(COUNT(*) AS BIGINT) FROM packages p \
+             JOIN repositories r ON r.id = p.repository_id WHERE p.repository_id = $1 AND p.deleted_at IS NULL \
+             AND NOT p.is_quarantined GROUP BY p.visibility, r.visibility";
+        let rows: Vec<(Visibility, Visibility, i64)> =
+            on_tx!(self, |c| sqlx::query_as(SQL).bind(id).fetch_all(c).await)?;
+        let widened = rows.into_iter().filter(|(package, repository, _)| {
+            Visibility::effective(*package, next, false) < Visibility::effective(*package, *repository, false)
+        });
+        Ok(widened.map(|(_, _, count)| count).sum())
+    }
+
+    /// Rows of packages in a repository, unpublished ones included.
+    pub async fn count_packages_in(&mut self, id: RepositoryId) -> DbResult<i64> {
+        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM packages WHERE repository_id = $1";
+        Ok(on_tx!(self, |c| sqlx::query_scalar(SQL).bind(id).fetch_one(c).await)?)
+    }
+
+    pub async fn delete_repository(&mut self, id: RepositoryId) -> DbResult<()> {
+        const SQL: &str = "DELETE FROM repositories WHERE id = $1";
+        on_tx!(self, |c| sqlx::query(SQL).bind(id).execute(c).await.map(drop))?;
+        self.notice().credentials = true;
+        Ok(())
+    }
+
+    /// Hands a repository to an organization; it is nobody's default any more.
+    pub async fn set_repository_owner(&mut self, id: RepositoryId, org: OrgId, now: Timestamp) -> DbResult<()> {
+        const DEFAULT: &str = "UPDATE organizations SET default_repository_id = NULL WHERE default_repository_id = $1";
+        const SQL: &str =
+            "UPDATE repositories SET owner_user_id = NULL, owner_org_id = $2, updated_at = $3 WHERE id = $1";
+        on_tx!(self, |c| sqlx::query(DEFAULT).bind(id).execute(c).await.map(drop))?;
+        on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(org).bind(now).execute(c).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Revokes every token bound to a repository.
+    pub async fn revoke_tokens_bound_to_repository(&mut self, id: RepositoryId, now: Timestamp) -> DbResult<u64> {
+        const SQL: &str = "UPDATE tokens SET revoked_at = $2 WHERE repository_id = $1 AND revoked_at IS NULL";
+        let rows =
+            on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(now).execute(c).await.map(|done| done.rows_affected()))?;
+        self.notice().credentials |= rows > 0;
+        Ok(rows)
+    }
+
+    /// Records that what people may see of every package in a repository changed; returns the packages with
+    /// their owners, for their search documents.
+    pub async fn touch_packages_of(&mut self, id: RepositoryId, now: Timestamp) -> DbResult<Vec<(PackageId, Owner)>> {
+        const SQL: &str = "UPDATE packages SET revision = revision + 1, updated_at = $2 WHERE repository_id = $1 \
+             RETURNING id, ecosystem, normalized_name, owner_user_id, owner_org_id";
+        type Touched = (PackageId, Ecosystem, String, Option<UserId>, Option<OrgId>);
+        let rows: Vec<Touched> = on_tx!(self, |c| sqlx::query_as(SQL).bind(id).bind(now).fetch_all(c).await)?;
+        let mut touched = Vec::with_capacity(rows.len());
+        for (id, ecosystem, name, user, org) in rows {
+            self.notice().packages.push(PackageTouched { id, ecosystem, normalized_name: name.into() });
+            touched.push((id, owner_of(user, org)));
+        }
+        Ok(touched)
     }
 }

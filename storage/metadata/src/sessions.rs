@@ -208,6 +208,13 @@ impl Tx {
         Ok(rows > 0)
     }
 
+    /// A session proved the second factor after its login.
+    pub async fn mark_session_mfa(&mut self, id: SessionId) -> DbResult<()> {
+        const SQL: &str = "UPDATE sessions SET has_mfa = TRUE WHERE id = $1";
+        on_tx!(self, |c| sqlx::query(SQL).bind(id).execute(c).await.map(drop))?;
+        Ok(())
+    }
+
     /// Ends every live session of an account but one, and says how many.
     pub async fn revoke_sessions(&mut self, user: UserId, except: Option<SessionId>, now: Timestamp) -> DbResult<u64> {
         const SQL: &str = "UPDATE sessions SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL AND id <> $3";

@@ -57,6 +57,7 @@ pub struct TokenIdentity {
 #[derive(Debug, Clone)]
 pub struct ListedToken {
     pub token: TokenRow,
+    pub org_slug: Option<String>,
     pub repository_slug: Option<String>,
     pub package: Option<(Ecosystem, String)>,
 }
@@ -158,6 +159,7 @@ struct IdentityRow {
 struct ListRow {
     #[sqlx(flatten)]
     token: StoredToken,
+    org_slug: Option<String>,
     repository_slug: Option<String>,
     package_ecosystem: Option<Ecosystem>,
     package_name: Option<String>,
@@ -167,6 +169,7 @@ impl ListRow {
     fn into_listed(self) -> DbResult<ListedToken> {
         Ok(ListedToken {
             token: self.token.into_row()?,
+            org_slug: self.org_slug,
             repository_slug: self.repository_slug,
             package: self.package_ecosystem.zip(self.package_name),
         })
@@ -188,12 +191,29 @@ macro_rules! token_columns {
     };
 }
 
+macro_rules! identity_columns {
+    ($rest:literal) => {
+        concat!(
+            token_columns!(
+                ", u.id AS u_id, u.number AS u_number, u.username AS u_username, u.email AS u_email, \
+                 u.display_name AS u_display_name, u.bio AS u_bio, u.website AS u_website, u.avatar_url AS u_avatar_url, \
+                 u.is_admin AS u_is_admin, u.is_active AS u_is_active, u.email_verified AS u_email_verified, \
+                 u.totp_enabled_at AS u_totp_enabled_at, u.last_login_at AS u_last_login_at, \
+                 u.created_at AS u_created_at, u.updated_at AS u_updated_at",
+                "LEFT JOIN users u ON u.id = t.user_id "
+            ),
+            $rest
+        )
+    };
+}
+
 macro_rules! listed_columns {
     ($rest:literal) => {
         concat!(
             token_columns!(
-                ", r.slug AS repository_slug, p.ecosystem AS package_ecosystem, p.name AS package_name",
-                "LEFT JOIN repositories r ON r.id = t.repository_id LEFT JOIN packages p ON p.id = t.package_id "
+                ", o.slug AS org_slug, r.slug AS repository_slug, p.ecosystem AS package_ecosystem, p.name AS package_name",
+                "LEFT JOIN organizations o ON o.id = t.org_id LEFT JOIN repositories r ON r.id = t.repository_id \
+                 LEFT JOIN packages p ON p.id = t.package_id "
             ),
             $rest
         )
@@ -209,16 +229,16 @@ pub struct TokenPage {
 }
 
 impl Db {
+    /// The token and its account, for who proved to hold it before.
+    pub async fn token_identity_by_id(&self, id: TokenId) -> DbResult<Option<TokenIdentity>> {
+        const SQL: &str = identity_columns!("WHERE t.id = $1");
+        let row: Option<IdentityRow> = on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?;
+        row.map(|row| Ok(TokenIdentity { token: row.token.into_row()?, user: row.user.into_row() })).transpose()
+    }
+
     /// The token with this SHA-256 and its account, in one query.
     pub async fn token_identity(&self, hash: &[u8; 32]) -> DbResult<Option<TokenIdentity>> {
-        const SQL: &str = token_columns!(
-            ", u.id AS u_id, u.number AS u_number, u.username AS u_username, u.email AS u_email, \
-             u.display_name AS u_display_name, u.bio AS u_bio, u.website AS u_website, u.avatar_url AS u_avatar_url, \
-             u.is_admin AS u_is_admin, u.is_active AS u_is_active, u.email_verified AS u_email_verified, \
-             u.totp_enabled_at AS u_totp_enabled_at, u.last_login_at AS u_last_login_at, \
-             u.created_at AS u_created_at, u.updated_at AS u_updated_at",
-            "LEFT JOIN users u ON u.id = t.user_id WHERE t.token_hash = $1"
-        );
+        const SQL: &str = identity_columns!("WHERE t.token_hash = $1");
         let row: Option<IdentityRow> =
             on_db!(self, |c| sqlx::query_as(SQL).bind(hash.as_slice()).fetch_optional(c).await)?;
         row.map(|row| Ok(TokenIdentity { token: row.token.into_row()?, user: row.user.into_row() })).transpose()
@@ -228,6 +248,36 @@ impl Db {
         const SQL: &str = listed_columns!("WHERE t.id = $1");
         let row: Option<ListRow> = on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?;
         row.map(ListRow::into_listed).transpose()
+    }
+
+    /// Tokens of an organization that were not revoked, newest first, and how many there are.
+    pub async fn tokens_of_org(
+        &self,
+        org: OrgId,
+        page: TokenPage,
+        now: Timestamp,
+    ) -> DbResult<(Vec<ListedToken>, i64)> {
+        const LIST: &str = listed_columns!(
+            "WHERE t.org_id = $1 AND t.revoked_at IS NULL AND ($2 OR t.expires_at IS NULL OR t.expires_at > $3) \
+             ORDER BY t.created_at DESC, t.id DESC LIMIT $4 OFFSET $5"
+        );
+        const COUNT: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM tokens t \
+             WHERE t.org_id = $1 AND t.revoked_at IS NULL AND ($2 OR t.expires_at IS NULL OR t.expires_at > $3)";
+        let rows: Vec<ListRow> = on_db!(self, |c| sqlx::query_as(LIST)
+            .bind(org)
+            .bind(page.include_expired)
+            .bind(now)
+            .bind(page.limit)
+            .bind(page.offset)
+            .fetch_all(c)
+            .await)?;
+        let total = on_db!(self, |c| sqlx::query_scalar(COUNT)
+            .bind(org)
+            .bind(page.include_expired)
+            .bind(now)
+            .fetch_one(c)
+            .await)?;
+        Ok((rows.into_iter().map(ListRow::into_listed).collect::<DbResult<_>>()?, total))
     }
 
     /// Tokens of an account that were not revoked, newest first, and how many there are.

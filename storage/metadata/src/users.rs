@@ -60,6 +60,28 @@ impl fmt::Debug for StoredPassword {
     }
 }
 
+/// Which accounts an administrator looks for.
+#[derive(Debug, Clone, Default)]
+pub struct UserFilter {
+    /// Part of the user name or e-mail address.
+    pub text: Option<String>,
+    pub is_admin: Option<bool>,
+    pub is_active: Option<bool>,
+}
+
+/// A pattern that finds the text anywhere, ignoring case; `!` escapes.
+fn like(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.to_lowercase().chars() {
+        if matches!(c, '%' | '_' | '!') {
+            pattern.push('!');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
 /// An account with what a login is checked against.
 #[derive(Debug, Clone, FromRow)]
 pub struct LoginRow {
@@ -135,6 +157,41 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
     }
 
+    /// A page of accounts by name, and how many there are.
+    pub async fn users(&self, filter: &UserFilter, limit: i64, offset: i64) -> DbResult<(Vec<UserRow>, i64)> {
+        macro_rules! matching {
+            () => {
+                "WHERE ($1 = '' OR username_key LIKE $1 ESCAPE '!' OR email_key LIKE $1 ESCAPE '!') \
+                 AND ($2 < 0 OR ($2 > 0) = is_admin) AND ($3 < 0 OR ($3 > 0) = is_active) "
+            };
+        }
+        const LIST: &str = concat!(
+            "SELECT id, number, username, email, display_name, bio, website, avatar_url, is_admin, is_active, ",
+            "email_verified, totp_enabled_at, last_login_at, created_at, updated_at FROM users ",
+            matching!(),
+            "ORDER BY username_key LIMIT $4 OFFSET $5"
+        );
+        const COUNT: &str = concat!("SELECT CAST(COUNT(*) AS BIGINT) FROM users ", matching!());
+        let pattern = filter.text.as_deref().map_or_else(String::new, like);
+        let flag = |flag: Option<bool>| flag.map_or(-1_i64, i64::from);
+        let (admin, active) = (flag(filter.is_admin), flag(filter.is_active));
+        let rows = on_db!(self, |c| sqlx::query_as(LIST)
+            .bind(pattern.as_str())
+            .bind(admin)
+            .bind(active)
+            .bind(limit)
+            .bind(offset)
+            .fetch_all(c)
+            .await)?;
+        let total = on_db!(self, |c| sqlx::query_scalar(COUNT)
+            .bind(pattern.as_str())
+            .bind(admin)
+            .bind(active)
+            .fetch_one(c)
+            .await)?;
+        Ok((rows, total))
+    }
+
     pub async fn has_users(&self) -> DbResult<bool> {
         const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT id FROM users LIMIT 1) AS some_user";
         let count: i64 = on_db!(self, |c| sqlx::query_scalar(SQL).fetch_one(c).await)?;
@@ -162,6 +219,26 @@ impl Tx {
     pub async fn user(&mut self, id: UserId) -> DbResult<Option<UserRow>> {
         const SQL: &str = user_columns!("", "WHERE id = $1");
         Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
+    }
+
+    /// An account by lower-case name, locked until the end of the transaction.
+    pub async fn lock_user_by_name(&mut self, key: &str) -> DbResult<Option<UserRow>> {
+        let sql = crate::Sql {
+            sqlite: user_columns!("", "WHERE username_key = $1"),
+            postgres: user_columns!("", "WHERE username_key = $1 FOR UPDATE"),
+        }
+        .on(self.engine());
+        Ok(on_tx!(self, |c| sqlx::query_as(sql).bind(key).fetch_optional(c).await)?)
+    }
+
+    /// An account, locked until the end of the transaction.
+    pub async fn lock_user(&mut self, id: UserId) -> DbResult<Option<UserRow>> {
+        let sql = crate::Sql {
+            sqlite: user_columns!("", "WHERE id = $1"),
+            postgres: user_columns!("", "WHERE id = $1 FOR UPDATE"),
+        }
+        .on(self.engine());
+        Ok(on_tx!(self, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await)?)
     }
 
     /// Creates an account; call [`Tx::lock_user_creation`] first.
@@ -225,7 +302,9 @@ impl Tx {
     pub async fn clear_mfa(&mut self, id: UserId, now: Timestamp) -> DbResult<()> {
         const SQL: &str = "UPDATE users SET totp_secret = NULL, totp_enabled_at = NULL, totp_last_step = NULL, \
              updated_at = $2 WHERE id = $1";
+        const CODES: &str = "DELETE FROM recovery_codes WHERE user_id = $1";
         on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(now).execute(c).await.map(drop))?;
+        on_tx!(self, |c| sqlx::query(CODES).bind(id).execute(c).await.map(drop))?;
         self.notice().credentials = true;
         Ok(())
     }

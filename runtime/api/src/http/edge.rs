@@ -16,7 +16,7 @@ use futures::FutureExt;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
 use hyper::body::Incoming;
 use metrics::{Counter, Gauge, Histogram};
-use publaryn_core::RegistryError;
+use publaryn_core::{RegistryError, audit::ClientOrigin};
 use publaryn_protocol::{PROXY_HEADERS, Reason, RequestFacts, RouteTemplate};
 use tower::Service;
 use tower_http::timeout::TimeoutBody;
@@ -114,6 +114,9 @@ impl Service<Request<Incoming>> for Edge {
         });
         request.extensions_mut().insert(RequestId(id.clone()));
         request.extensions_mut().insert(ClientIp(client));
+        let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let origin = ClientOrigin::new(Some(client), user_agent);
+        request.extensions_mut().insert(origin);
         if !self.is_trusted(&self.peer.ip()) {
             // Links in documents follow these; only our own proxies may say where clients find us.
             PROXY_HEADERS.iter().for_each(|name| drop(request.headers_mut().remove(*name)));

@@ -9,7 +9,7 @@ mod surface;
 
 pub use edge::Edge;
 pub use metrics_page::{MetricsPage, fold_samples};
-pub use probes::{Probes, ReadinessState};
+pub use probes::{Probes, ReadinessState, probe_routes};
 pub use serve::{HttpLimits, Listening, bind, serve};
 pub use surface::Surfaces;
 pub(crate) use surface::with_templates;

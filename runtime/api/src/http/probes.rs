@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use publaryn_actors::{ChildSpec, Tree};
 use publaryn_auth::Presented;
 use publaryn_core::{Decision, Operation, access::Resource, decide};
@@ -23,12 +23,42 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::MetricsPage;
-use crate::v1::{context::ClientIp, problem::Problem};
+use crate::v1::{
+    context::ClientIp,
+    problem::Problem,
+    route::{Routes, public},
+};
 
 /// Answers of dependencies older than this are asked for anew.
 const FRESH: Duration = Duration::from_secs(1);
 /// A dependency that takes longer counts as down.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The routes of this module, for the document.
+pub fn probe_routes() -> Routes {
+    let readiness = "status ready|not_ready|draining, database ok|error, redis ok|error|not_configured, \
+         checks {migrations s, storage s, search s, workers s}, mode embedded|external";
+    Routes::below("", "operation")
+        .described(
+            Method::GET,
+            "/health",
+            public("Whether the process lives").answer(200, "status ok|error, service s, version s"),
+        )
+        .described(
+            Method::GET,
+            "/readiness",
+            public("Whether it can serve, and what it depends on").answer(200, readiness).answer(503, readiness),
+        )
+        .described(
+            Method::GET,
+            "/metrics",
+            public("What it measures, for Prometheus")
+                .notes("Open to the machine itself, to `metrics.token` and to platform administrators.")
+                .media(200, "text/plain")
+                .problem(401, "unauthenticated")
+                .problem(404, "not_found"),
+        )
+}
 
 /// What the probes look at.
 #[derive(Clone)]

@@ -1,36 +1,120 @@
 //! `/v1/auth/*`: registration, login, sessions, password (control-plane.md §3).
 
 use axum::{
-    Json, Router,
-    extract::{Path, State},
+    Json,
+    extract::State,
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use publaryn_auth::{EmailAddress, Secret};
-use publaryn_core::{RegistryError, Scope, SessionId, error::CredentialProblem};
-use publaryn_registry::identity::{NewAccount, SessionGrant};
+use publaryn_core::{RegistryError, Scope, SessionId, audit::AuditAction, error::CredentialProblem};
+use publaryn_registry::identity::{LoginOutcome, NewAccount, SessionGrant};
 use serde_json::{Value, json};
 
 use super::{
     ApiState, cookie,
-    extract::{Body, Caller, Origin},
+    extract::{self, Body, Caller, Origin, Path},
     objects,
     page::Query,
     problem::Problem,
-    users::public,
+    route::{Routes, in_session, public},
 };
 
-pub fn router() -> Router<ApiState> {
-    Router::new()
-        .route("/register", post(register))
-        .route("/login", post(login))
-        .route("/refresh", post(refresh))
-        .route("/logout", post(logout))
-        .route("/password", post(change_password))
-        .route("/sessions", get(sessions))
-        .route("/sessions/{id}", delete(revoke_session))
-        .route("/scopes", get(scopes))
+pub fn routes() -> Routes {
+    Routes::new("authentication")
+        .post(
+            "/auth/register",
+            register,
+            public("Creates an account")
+                .always_open()
+                .holds_secrets()
+                .body("username s, email s, password s")
+                .answer(201, "id u, username s, email s")
+                .problem(403, "registration_closed")
+                .problem(409, "already_exists")
+                .problem(422, "reserved_name")
+                .audit(AuditAction::UserRegister),
+        )
+        .post(
+            "/auth/login",
+            login,
+            public("Exchanges a password for a session")
+                .always_open()
+                .holds_secrets()
+                .notes("Accounts with a second factor get a token for `/v1/auth/mfa/challenge`.")
+                .body("username_or_email s, password s, cookie b?")
+                .answer(200, "LoginOk | MfaPending")
+                .problem(401, "invalid_credentials")
+                .problem(429, "login_throttled")
+                .audit(AuditAction::UserLogin)
+                .audit(AuditAction::UserLoginFailed),
+        )
+        .post(
+            "/auth/mfa/challenge",
+            challenge,
+            public("Ends a login that waits for the second factor")
+                .notes("`code` is one of the authenticator app or a recovery code. Five wrong codes void the login.")
+                .always_open()
+                .holds_secrets()
+                .body("mfa_token s, code s, cookie b?")
+                .answer(200, "LoginOk")
+                .problem(401, "mfa_code_invalid")
+                .problem(401, "mfa_challenge_expired")
+                .problem(401, "mfa_challenge_exhausted")
+                .audit(AuditAction::UserLogin)
+                .audit(AuditAction::MfaRecoveryCodeUse),
+        )
+        .post(
+            "/auth/refresh",
+            refresh,
+            public("Exchanges a refresh token for a new one and a fresh access token")
+                .notes("A refresh token that was exchanged before ends the whole session.")
+                .always_open()
+                .holds_secrets()
+                .optional_body("refresh_token s?, cookie b?")
+                .answer(200, "LoginOk")
+                .problem(401, "refresh_token_invalid")
+                .problem(401, "refresh_token_reused")
+                .audit(AuditAction::SessionRevoke),
+        )
+        .post(
+            "/auth/logout",
+            logout,
+            public("Ends the presented session, or all of the account's")
+                .notes("Without a credential nothing happens; API tokens are refused.")
+                .always_open()
+                .holds_secrets()
+                .optional_body("all b?")
+                .message()
+                .problem(403, "session_required")
+                .audit(AuditAction::UserLogout),
+        )
+        .post(
+            "/auth/password",
+            change_password,
+            in_session("Changes the password and ends all other sessions")
+                .holds_secrets()
+                .body("current_password s, new_password s")
+                .message()
+                .problem(401, "invalid_credentials")
+                .problem(429, "login_throttled")
+                .audit(AuditAction::UserPasswordChange),
+        )
+        .get(
+            "/auth/sessions",
+            sessions,
+            in_session("The caller's live sessions, newest first").list("sessions", "Session", 20),
+        )
+        .delete(
+            "/auth/sessions/{id}",
+            revoke_session,
+            in_session("Ends one of the caller's sessions").message().audit(AuditAction::SessionRevoke),
+        )
+        .get(
+            "/auth/scopes",
+            scopes,
+            public("What credentials can be limited to").always_open().answer(200, "scopes [ScopeInfo]"),
+        )
 }
 
 async fn register(
@@ -65,8 +149,31 @@ async fn login(
     let use_cookie = fields.flag("cookie").unwrap_or(false);
     let (Some(login), Some(password)) = (login, password) else { return Err(refused(fields.finish())) };
     fields.finish()?;
-    let grant = state.identity.login(&login, &password, &origin).await?;
-    Ok(grant_answer(&state, &grant, use_cookie))
+    Ok(match state.identity.login(&login, &password, &origin).await? {
+        LoginOutcome::Granted(grant) => grant_answer(&state, &grant, None, use_cookie),
+        LoginOutcome::SecondFactor(pending) => Json(json!({
+            "mfa_required": true,
+            "mfa_token": pending.token.expose(),
+            "expires_in": pending.expires_in.as_secs(),
+        }))
+        .into_response(),
+    })
+}
+
+async fn challenge(
+    State(state): State<ApiState>,
+    _: Caller,
+    Origin(origin): Origin,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut fields = body.fields().await?;
+    let token = fields.secret("mfa_token");
+    let code = fields.text("code");
+    let use_cookie = fields.flag("cookie").unwrap_or(false);
+    let (Some(token), Some(code)) = (token, code) else { return Err(refused(fields.finish())) };
+    fields.finish()?;
+    let (grant, codes_left) = state.identity.answer_challenge(&token, &code, &origin).await?;
+    Ok(grant_answer(&state, &grant, codes_left, use_cookie))
 }
 
 async fn refresh(
@@ -87,7 +194,7 @@ async fn refresh(
     let refused = |problem| Problem::from(RegistryError::BadCredential(problem));
     let token: Secret = given.or(from_cookie).ok_or_else(|| refused(CredentialProblem::RefreshInvalid))?;
     let grant = state.identity.refresh(&token, &origin).await?;
-    Ok(grant_answer(&state, &grant, use_cookie))
+    Ok(grant_answer(&state, &grant, None, use_cookie))
 }
 
 async fn logout(
@@ -147,12 +254,12 @@ async fn revoke_session(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let who = caller.require_session()?;
-    let id: SessionId = id.parse().map_err(|_| Problem::bad_parameter("id", "must be a UUID"))?;
+    let id: SessionId = extract::id("id", &id)?;
     state.identity.revoke_session(who, id, &origin).await?;
     Ok(message("session ended"))
 }
 
-async fn scopes(caller: Caller, headers: HeaderMap) -> Response {
+async fn scopes() -> Response {
     let list: Vec<Value> = Scope::ALL
         .iter()
         .map(|scope| {
@@ -164,8 +271,7 @@ async fn scopes(caller: Caller, headers: HeaderMap) -> Response {
             })
         })
         .collect();
-    // The list changes with the program only.
-    public(&caller, &headers, concat!("scopes-", env!("CARGO_PKG_VERSION")), &json!({ "scopes": list }))
+    Json(json!({ "scopes": list })).into_response()
 }
 
 /// One line for whoever picks scopes for a token (access.md §4).
@@ -192,8 +298,13 @@ const fn description(scope: Scope) -> &'static str {
     }
 }
 
-fn grant_answer(state: &ApiState, grant: &SessionGrant, use_cookie: bool) -> Response {
-    let mut response = Json(objects::login_ok(grant, use_cookie)).into_response();
+/// `codes_left`: how many recovery codes there still are, if one was used for this.
+fn grant_answer(state: &ApiState, grant: &SessionGrant, codes_left: Option<i64>, use_cookie: bool) -> Response {
+    let mut object = objects::login_ok(grant, use_cookie);
+    if let Some(left) = codes_left {
+        object["recovery_codes_remaining"] = json!(left);
+    }
+    let mut response = Json(object).into_response();
     if use_cookie {
         let value = cookie::set(&state.settings, &grant.refresh_token, grant.refresh_expires_in);
         set_cookie(&mut response, value);

@@ -1,6 +1,6 @@
 //! Reading requests: who calls, from where, and a JSON body whose faults are all named at once.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, str::FromStr};
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use publaryn_auth::{Presented, RuleBreak, Secret};
 use publaryn_core::{Ecosystem, Principal, Scope, audit::ClientOrigin};
 use publaryn_registry::identity::{Surface, require_scope, require_session, require_user};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
@@ -51,6 +52,10 @@ impl FromRequestParts<ApiState> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        // The guard of the route asked already.
+        if let Some(known) = parts.extensions.get::<Self>() {
+            return Ok(known.clone());
+        }
         let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
         let presented = match (values.next(), values.next()) {
             (None, _) => Presented::None,
@@ -76,6 +81,27 @@ impl FromRequestParts<ApiState> for Origin {
     }
 }
 
+/// A path parameter. One that is not UTF-8 is a 400 in our form.
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send> FromRequestParts<ApiState> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        let path = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        path.map(|axum::extract::Path(value)| Self(value))
+            .map_err(|_| Problem::malformed("a part of the path cannot be decoded"))
+    }
+}
+
+/// Reads an identifier from a path or query.
+///
+/// # Errors
+/// 400 when it is no UUID.
+pub fn id<T: FromStr>(name: &'static str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|_| Problem::bad_parameter(name, "must be a UUID"))
+}
+
 /// A request body that was not read yet, so that a refusal comes before it.
 pub struct Body {
     headers: HeaderMap,
@@ -88,11 +114,20 @@ impl FromRequest<ApiState> for Body {
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, Self::Rejection> {
         let (parts, body) = request.into_parts();
-        Ok(Self { headers: parts.headers, body, limit_bytes: state.settings.json_body_bytes })
+        Ok(Self::new(parts.headers, body, state.settings.json_body_bytes))
     }
 }
 
 impl Body {
+    pub fn new(headers: HeaderMap, body: axum::body::Body, limit_bytes: usize) -> Self {
+        Self { headers, body, limit_bytes }
+    }
+
+    /// The bytes as they are.
+    pub async fn bytes(self) -> Result<Bytes, Problem> {
+        self.read().await.map(|(bytes, _)| bytes)
+    }
+
     /// The JSON object of the body.
     pub async fn fields(self) -> Result<Fields, Problem> {
         let (bytes, is_json) = self.read().await?;
@@ -170,6 +205,21 @@ impl Fields {
         self.object.contains_key(name)
     }
 
+    /// A member as it was sent.
+    pub fn raw(&self, name: &str) -> Option<&Value> {
+        self.object.get(name)
+    }
+
+    /// Whether something was wrong so far.
+    pub fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
+    }
+
+    /// A text of blanks only.
+    pub fn is_blank(&self, name: &str) -> bool {
+        self.object.get(name).and_then(Value::as_str).is_some_and(|text| text.trim().is_empty())
+    }
+
     /// A text that must be there and not be blank.
     pub fn text(&mut self, name: &'static str) -> Option<String> {
         let text = self.string(name, true)?;
@@ -186,6 +236,17 @@ impl Fields {
         let text = self.string(name, false)?;
         let text = text.trim();
         if text.is_empty() { None } else { self.plain(name, text) }
+    }
+
+    /// An optional text for people to read, with line breaks and tabs.
+    pub fn prose(&mut self, name: &'static str) -> Option<String> {
+        let text = self.string(name, false)?;
+        let text = text.trim();
+        if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            self.report(name, "must not contain control characters");
+            return None;
+        }
+        (!text.is_empty()).then(|| text.to_owned())
     }
 
     /// A text kept exactly as it is; must be there.
@@ -240,6 +301,16 @@ impl Fields {
 
     pub fn is_null(&self, name: &str) -> bool {
         self.object.get(name).is_some_and(Value::is_null)
+    }
+
+    /// An identifier that may be absent or null.
+    pub fn id<T: FromStr>(&mut self, name: &'static str) -> Option<T> {
+        let text = self.optional_text(name)?;
+        let id = text.parse().ok();
+        if id.is_none() {
+            self.report(name, "must be a UUID");
+        }
+        id
     }
 
     /// A list of strings that must be there.

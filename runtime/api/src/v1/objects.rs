@@ -70,8 +70,7 @@ pub fn token(listed: &ListedToken) -> Value {
         "prefix": publaryn_auth::token::PREFIX,
         "last_four": row.last_four,
         "scopes": row.scopes,
-        // Organizations have no tokens yet.
-        "org_slug": null,
+        "org_slug": listed.org_slug,
         "repository_slug": listed.repository_slug,
         "package": listed.package.as_ref().map(|(ecosystem, name)| json!({"ecosystem": ecosystem, "name": name})),
         "expires_at": row.expires_at,

@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderValue, header, request::Parts};
+use publaryn_core::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
@@ -57,6 +58,14 @@ impl Query {
         }
     }
 
+    /// The same, where absent means neither.
+    ///
+    /// # Errors
+    /// Those of [`Query::flag`].
+    pub fn optional_flag(&self, name: &'static str) -> Result<Option<bool>, Problem> {
+        if self.text(name).is_none() { Ok(None) } else { self.flag(name).map(Some) }
+    }
+
     /// The page asked for, clamped; `per_page` is the default of the list.
     ///
     /// # Errors
@@ -77,13 +86,88 @@ impl Query {
     /// The address of another page of this list, relative to this one (RFC 3986 §5.2.2): it holds
     /// behind every proxy and path prefix.
     fn at(&self, page: u64) -> String {
-        let kept = self.pairs.iter().filter(|(key, _)| key != "page");
+        self.with("page", &page.to_string())
+    }
+
+    fn with(&self, name: &str, value: &str) -> String {
+        let kept = self.pairs.iter().filter(|(key, _)| key != name);
         let pairs = kept.map(|(key, value)| format!("{}={}", encode(key), encode(value)));
-        let query: Vec<String> = pairs.chain([format!("page={page}")]).collect();
+        let query: Vec<String> = pairs.chain([format!("{name}={}", encode(value))]).collect();
         format!("?{}", query.join("&"))
     }
 
-    fn number(&self, name: &'static str) -> Result<Option<i64>, Problem> {
+    /// Where an earlier page of a walk ended: the parts that [`cursor`] joined.
+    ///
+    /// # Errors
+    /// 400 when it is not one of ours.
+    pub fn cursor<const N: usize>(&self) -> Result<Option<[String; N]>, Problem> {
+        let Some(text) = self.text("cursor") else { return Ok(None) };
+        let parts: Vec<String> = text.split('.').map(str::to_owned).collect();
+        let parts = <[String; N]>::try_from(parts).ok();
+        parts.map(Some).ok_or_else(|| Problem::bad_parameter("cursor", "is not a cursor of this list"))
+    }
+
+    /// An instant: RFC 3339, or a day in UTC, of which `end` takes the last microsecond.
+    ///
+    /// # Errors
+    /// 400 for anything else.
+    pub fn instant(&self, name: &'static str, edge: Edge) -> Result<Option<Timestamp>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        instant(text, edge)
+            .map(Some)
+            .ok_or_else(|| Problem::bad_parameter(name, "must be a day (YYYY-MM-DD) or an RFC 3339 instant"))
+    }
+
+    /// The two ends of a range, in order.
+    ///
+    /// # Errors
+    /// 400 when one cannot be read, 422 `range_inverted` when the end comes before the start.
+    pub fn range(
+        &self,
+        from: &'static str,
+        until: &'static str,
+    ) -> Result<(Option<Timestamp>, Option<Timestamp>), Problem> {
+        let (start, end) = (self.instant(from, Edge::Start)?, self.instant(until, Edge::End)?);
+        if let (Some(start), Some(end)) = (start, end)
+            && end < start
+        {
+            return Err(Problem::unprocessable(vec![FieldProblem {
+                place: Place::Parameter(until),
+                code: "range_inverted",
+                message: format!("must not be before `{from}`"),
+            }]));
+        }
+        Ok((start, end))
+    }
+
+    /// An identifier.
+    ///
+    /// # Errors
+    /// 400 when it is no UUID.
+    pub fn id<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, Problem> {
+        self.text(name).map(|text| super::extract::id(name, text)).transpose()
+    }
+
+    /// A word of an enumeration.
+    ///
+    /// # Errors
+    /// 422 for any other word.
+    pub fn word<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| {
+            Problem::unprocessable(vec![FieldProblem {
+                place: Place::Parameter(name),
+                code: "validation_failed",
+                message: "is not one of the known words".into(),
+            }])
+        })
+    }
+
+    /// A whole number; one too large for us saturates.
+    ///
+    /// # Errors
+    /// 400 for anything else.
+    pub fn number(&self, name: &'static str) -> Result<Option<i64>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let digits = text.strip_prefix('-').unwrap_or(text);
         if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -101,16 +185,59 @@ impl Page {
 
     /// A page of items as an answer, with `Link`.
     pub fn answer(self, query: &Query, items: &str, list: Vec<Value>, total: i64) -> Response {
+        self.answer_with(query, items, list, total, [])
+    }
+
+    /// [`Page::answer`] with further members.
+    pub fn answer_with<const N: usize>(
+        self,
+        query: &Query,
+        items: &str,
+        list: Vec<Value>,
+        total: i64,
+        more: [(&str, Value); N],
+    ) -> Response {
         let total = total.max(0).unsigned_abs();
         let has_next = self.offset() + u64::from(self.per_page) < total;
-        let body = json!({
+        let mut body = json!({
             items: list, "page": self.page, "per_page": self.per_page, "total": total, "has_next": has_next,
         });
-        let mut links = Vec::new();
-        if has_next && self.page < MAX_PAGE {
-            links.push(format!("<{}>; rel=\"next\"", query.at(self.page + 1)));
+        for (name, value) in more {
+            body[name] = value;
         }
-        if self.page > 1 {
+        self.linked(query, body, has_next, None)
+    }
+
+    /// A step of a walk as an answer: `next` is the cursor of the step after it, `total` is `None` where it
+    /// is too large to be counted.
+    pub fn walk_answer(
+        self,
+        query: &Query,
+        items: &str,
+        list: Vec<Value>,
+        total: Option<i64>,
+        next: Option<String>,
+    ) -> Response {
+        let body = json!({
+            items: list, "page": self.page, "per_page": self.per_page, "total": total,
+            "has_next": next.is_some(), "next_cursor": next,
+        });
+        self.linked(query, body, next.is_some(), next.as_deref())
+    }
+
+    /// Any answer with the links of its page.
+    pub fn linked(self, query: &Query, body: Value, has_next: bool, next_cursor: Option<&str>) -> Response {
+        let mut links = Vec::new();
+        match next_cursor {
+            Some(next) if query.text("cursor").is_some() => {
+                links.push(format!("<{}>; rel=\"next\"", query.with("cursor", next)));
+            }
+            _ if has_next && self.page < MAX_PAGE && query.text("cursor").is_none() => {
+                links.push(format!("<{}>; rel=\"next\"", query.at(self.page + 1)));
+            }
+            _ => {}
+        }
+        if self.page > 1 && query.text("cursor").is_none() {
             links.push(format!("<{}>; rel=\"prev\"", query.at(self.page - 1)));
         }
         let mut response = Json(body).into_response();
@@ -122,6 +249,32 @@ impl Page {
         response
     }
 }
+
+/// Which end of a day counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edge {
+    Start,
+    End,
+}
+
+/// A cursor of parts that hold no dots.
+pub fn cursor<const N: usize>(parts: [&dyn std::fmt::Display; N]) -> String {
+    parts.map(ToString::to_string).join(".")
+}
+
+fn instant(text: &str, edge: Edge) -> Option<Timestamp> {
+    if text.len() == 10 {
+        let start = Timestamp::from_str(&format!("{text}T00:00:00Z")).ok()?;
+        return Some(match edge {
+            Edge::Start => start,
+            Edge::End => Timestamp::from_micros(start.as_micros() + DAY_MICROS - 1),
+        });
+    }
+    // In a query string a `+` of an offset is often left unescaped and arrives as a space.
+    Timestamp::from_str(&text.replace(' ', "+")).ok()
+}
+
+const DAY_MICROS: i64 = 86_400_000_000;
 
 /// Decodes `application/x-www-form-urlencoded` (the URL standard's parser).
 fn parse(raw: &str) -> Result<Vec<(String, String)>, Problem> {

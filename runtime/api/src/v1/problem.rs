@@ -168,6 +168,8 @@ impl From<&RegistryError> for Problem {
                 match denial {
                     Denial::InsufficientScope(scope) => problem.with("required_scopes", vec![scope.as_str()]),
                     Denial::InsufficientPermission(permission) => problem.with("required", vec![permission.as_str()]),
+                    Denial::MfaRequiredByOrganization(org) => problem.with("org", org.as_str()),
+                    Denial::NamespaceClaimed(namespace) => problem.with("namespace", namespace.as_str()),
                     _ => problem,
                 }
             }
@@ -186,6 +188,16 @@ impl From<&RegistryError> for Problem {
                 at(StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large").with("limit_bytes", *limit_bytes)
             }
             RegistryError::Conflict { code, .. } => at(StatusCode::CONFLICT, code),
+            RegistryError::ConflictWith { code, extras, .. } => {
+                let problem = at(StatusCode::CONFLICT, code);
+                extras.iter().fold(problem, |problem, (name, value)| problem.with(name, value.clone()))
+            }
+            RegistryError::InvalidMember { member, code, message } => {
+                Self::unprocessable(vec![FieldProblem::in_body(member, code, message.as_str())])
+            }
+            RegistryError::VisibilityTooBroad { limit } => {
+                at(StatusCode::UNPROCESSABLE_ENTITY, "visibility_too_broad").with("limit", limit.as_str())
+            }
             RegistryError::Blocked(_) => at(StatusCode::CONFLICT, "state_conflict"),
             RegistryError::PreconditionFailed => at(StatusCode::PRECONDITION_FAILED, "precondition_failed"),
             RegistryError::Overloaded { .. } | RegistryError::Unavailable { .. } => {

@@ -3,36 +3,84 @@
 use std::time::Duration;
 
 use axum::{
-    Json, Router,
-    extract::{Path, State},
+    Json,
+    extract::State,
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
 };
 use http::StatusCode;
-use publaryn_core::{RegistryError, Scope, ScopeSet, TokenId, TokenKind};
+use publaryn_core::{OrgRole, RegistryError, Scope, ScopeSet, TokenId, TokenKind, audit::AuditAction};
 use publaryn_registry::identity::{
-    CurrentCredential, Lifetime, RequestedBinding, TokenRequest, parse_scopes, require_user,
+    CurrentCredential, Lifetime, RequestedBinding, RequestedOrganization, TokenRequest, parse_scopes, require_user,
 };
 use serde_json::{Value, json};
 
 use super::{
     ApiState,
     auth::message,
-    extract::{Body, Caller, Fields, Origin, ecosystem},
+    extract::{self, Body, Caller, Fields, Origin, Path, ecosystem},
     objects,
     page::Query,
     problem::{FieldProblem, Place, Problem},
+    route::{Routes, scoped, signed_in},
 };
 
 const SECONDS_PER_DAY: u64 = 86_400;
 /// Longest life that can be asked for, in days: 100 years.
 const MAX_DAYS: u64 = 36_500;
 
-pub fn router() -> Router<ApiState> {
-    Router::new()
-        .route("/", post(create).get(list))
-        .route("/current", get(current).delete(revoke_current))
-        .route("/{id}", delete(revoke))
+pub fn routes() -> Routes {
+    Routes::new("tokens")
+        .post(
+            "/tokens",
+            create,
+            scoped(Scope::TokensWrite, "Creates an API token; its secret is shown this once")
+                .notes(
+                    "A token never carries more than its creator: scopes, life and binding of a token made with a \
+                     token are within those of that token.",
+                )
+                .holds_secrets()
+                .body(
+                    "name s, scopes [s], kind s?, expires_in_days i?, expires_in_seconds i?, org_slug s?, role s?, \
+                     repository_slug s?, package {ecosystem s, name s}?",
+                )
+                .answer(201, "..Token, token s, warning s")
+                .problem(403, "scope_not_grantable")
+                .problem(403, "insufficient_permission")
+                .problem(403, "mfa_required_by_organization")
+                .problem(404, "not_found")
+                .problem(422, "unknown_scope")
+                .problem(422, "invalid_name")
+                .audit(AuditAction::TokenCreate),
+        )
+        .get(
+            "/tokens",
+            list,
+            scoped(Scope::TokensRead, "The caller's tokens that were not revoked, newest first")
+                .notes("With `org`: the automation tokens of an organization, for its owners and admins.")
+                .query("org s?, include_expired b?")
+                .list("tokens", "Token", 100)
+                .problem(403, "insufficient_permission")
+                .problem(404, "not_found"),
+        )
+        .get(
+            "/tokens/current",
+            current,
+            signed_in("The credential of this request").answer(
+                200,
+                "credential session|api_token, token Token?, session Session?, user UserPublic?, scopes [Scope], \
+                 expires_at t?",
+            ),
+        )
+        .delete(
+            "/tokens/current",
+            revoke_current,
+            signed_in("Revokes the API token of this request").message().audit(AuditAction::TokenRevoke),
+        )
+        .delete(
+            "/tokens/{id}",
+            revoke,
+            scoped(Scope::TokensWrite, "Revokes a token").message().audit(AuditAction::TokenRevoke),
+        )
 }
 
 async fn create(
@@ -54,11 +102,11 @@ async fn list(State(state): State<ApiState>, caller: Caller, query: Query) -> Re
     let who = caller.require_scope(Scope::TokensRead)?;
     let include_expired = query.flag("include_expired")?;
     let page = query.page(100)?;
-    if query.text("org").is_some() {
-        // There are no organizations to own tokens.
-        return Err(Problem::not_found());
-    }
-    let (rows, total) = state.identity.tokens(who, include_expired, page.per_page, page.offset()).await?;
+    let (limit, offset) = (page.per_page, page.offset());
+    let (rows, total) = match query.text("org") {
+        Some(slug) => state.identity.tokens_of_org(who, slug, include_expired, limit, offset).await?,
+        None => state.identity.tokens(who, include_expired, limit, offset).await?,
+    };
     Ok(page.answer(&query, "tokens", rows.iter().map(objects::token).collect(), total))
 }
 
@@ -89,7 +137,7 @@ async fn revoke(
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let who = caller.require_scope(Scope::TokensWrite)?;
-    let id: TokenId = id.parse().map_err(|_| Problem::bad_parameter("id", "must be a UUID"))?;
+    let id: TokenId = extract::id("id", &id)?;
     state.identity.revoke_token(who, id, &origin).await?;
     Ok(message("token revoked"))
 }
@@ -109,16 +157,24 @@ fn read_request(state: &ApiState, mut fields: Fields) -> Result<TokenRequest, Pr
     let scopes = read_scopes(&mut fields);
     let lifetime = read_lifetime(&mut fields);
     let binding = read_binding(state, &mut fields);
-    if kind.is_some_and(|kind| kind != TokenKind::OrgAutomation) {
+    let organization = read_organization(&mut fields, kind);
+    fields.finish()?;
+    let kind = kind.unwrap_or(TokenKind::Personal);
+    Ok(TokenRequest { name, kind, scopes, lifetime, binding, organization })
+}
+
+fn read_organization(fields: &mut Fields, kind: Option<TokenKind>) -> Option<RequestedOrganization> {
+    if kind != Some(TokenKind::OrgAutomation) {
         for member in ["org_slug", "role"] {
-            if fields.has(member) && !fields.is_null(member) {
+            if kind.is_some() && fields.has(member) && !fields.is_null(member) {
                 fields.report(member, "is only for tokens of kind org_automation");
             }
         }
+        return None;
     }
-    fields.finish()?;
-    let kind = kind.unwrap_or(TokenKind::Personal);
-    Ok(TokenRequest { name, kind, scopes, lifetime, binding })
+    let role = if fields.has("role") { fields.word("role") } else { None };
+    let slug = fields.text("org_slug")?;
+    Some(RequestedOrganization { slug, role: role.unwrap_or(OrgRole::Publisher) })
 }
 
 fn read_scopes(fields: &mut Fields) -> ScopeSet {

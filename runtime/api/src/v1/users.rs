@@ -1,25 +1,54 @@
 //! `/v1/users/*`: profiles (control-plane.md §4).
 
 use axum::{
-    Json, Router,
-    extract::{Path, State},
+    Json,
+    extract::State,
     response::{IntoResponse, Response},
-    routing::get,
 };
-use http::{HeaderMap, HeaderValue, StatusCode, header};
-use publaryn_core::Scope;
+use publaryn_core::{Scope, audit::AuditAction};
 use publaryn_registry::identity::ProfilePatch;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     ApiState,
-    extract::{Body, Caller, Fields, Origin},
+    extract::{Body, Caller, Fields, Origin, Path},
     objects,
     problem::{FieldProblem, Problem},
+    route::{Routes, public, scoped, signed_in},
 };
 
-pub fn router() -> Router<ApiState> {
-    Router::new().route("/me", get(me).patch(update_me)).route("/{username}", get(profile).patch(update_named))
+/// What an account's owner may change of it.
+const PROFILE: &str = "display_name s?, bio s?, website s?, avatar_url s?";
+
+pub fn routes() -> Routes {
+    Routes::new("users")
+        .get("/users/me", me, signed_in("The caller's own account").answer(200, "UserSelf").problem(404, "not_found"))
+        .patch(
+            "/users/me",
+            update_me,
+            scoped(Scope::ProfileWrite, "Changes the caller's own profile")
+                .body(PROFILE)
+                .answer(200, "UserSelf")
+                .problem(404, "not_found")
+                .audit(AuditAction::UserUpdate),
+        )
+        .get(
+            "/users/me/organizations",
+            super::orgs::own,
+            signed_in("The caller's organizations, by name")
+                .list("organizations", "OrgSummary", 20)
+                .problem(404, "not_found"),
+        )
+        .get("/users/{username}", profile, public("A person's public profile").answer(200, "UserPublic"))
+        .patch(
+            "/users/{username}",
+            update_named,
+            scoped(Scope::ProfileWrite, "Changes the caller's own profile, by name")
+                .body(PROFILE)
+                .answer(200, "..UserPublic, message s")
+                .problem(403, "insufficient_permission")
+                .audit(AuditAction::UserUpdate),
+        )
 }
 
 async fn me(State(state): State<ApiState>, caller: Caller) -> Result<Response, Problem> {
@@ -40,15 +69,9 @@ async fn update_me(
     Ok(Json(objects::user_self(&user, who.scopes)).into_response())
 }
 
-async fn profile(
-    State(state): State<ApiState>,
-    caller: Caller,
-    headers: HeaderMap,
-    Path(username): Path<String>,
-) -> Result<Response, Problem> {
+async fn profile(State(state): State<ApiState>, Path(username): Path<String>) -> Result<Response, Problem> {
     let user = state.identity.user_by_name(&username).await?;
-    let tag = format!("{}-{}", user.id.0.simple(), user.updated_at.as_micros());
-    Ok(public(&caller, &headers, &tag, &objects::user_public(&user)))
+    Ok(Json(objects::user_public(&user)).into_response())
 }
 
 async fn update_named(
@@ -81,27 +104,4 @@ fn patch(mut fields: Fields) -> Result<ProfilePatch, Problem> {
     });
     fields.finish()?;
     Ok(checked)
-}
-
-/// A public document: cacheable with a validator for anonymous callers, nobody else's business otherwise.
-///
-/// `tag` names the state of the document and goes into the `ETag`.
-pub(super) fn public(caller: &Caller, request: &HeaderMap, tag: &str, document: &Value) -> Response {
-    if !caller.0.is_anonymous() {
-        return Json(document).into_response();
-    }
-    let etag = format!("\"{tag}\"");
-    let asked = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    // Weak comparison (RFC 9110 §13.1.2).
-    let is_known = asked
-        .flat_map(|list| list.split(','))
-        .map(str::trim)
-        .any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == etag);
-    let mut response = if is_known { StatusCode::NOT_MODIFIED.into_response() } else { Json(document).into_response() };
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=0, must-revalidate"));
-    if let Ok(value) = HeaderValue::from_str(&etag) {
-        headers.insert(header::ETAG, value);
-    }
-    response
 }

@@ -22,6 +22,7 @@ use std::{
 
 use tokio::process::Command;
 
+pub use crate::process::Said;
 use crate::{Server, process};
 
 /// A developer's machine: a `CARGO_HOME` and a place for projects.
@@ -32,37 +33,6 @@ pub struct Machine {
 
 /// No run of cargo needs longer, even on a busy machine.
 const LONGEST: Duration = Duration::from_secs(180);
-
-/// What one run of cargo said.
-#[derive(Debug)]
-pub struct Said {
-    pub ok: bool,
-    pub out: String,
-    pub err: String,
-}
-
-impl Said {
-    #[track_caller]
-    pub fn succeeds(self) -> Self {
-        assert!(self.ok, "cargo failed:\n{}\n{}", self.out, self.err);
-        self
-    }
-    #[track_caller]
-    pub fn fails_with(self, text: &str) -> Self {
-        assert!(!self.ok, "cargo succeeded:\n{}\n{}", self.out, self.err);
-        self.says(text)
-    }
-    #[track_caller]
-    pub fn says(self, text: &str) -> Self {
-        assert!(self.err.contains(text) || self.out.contains(text), "no `{text}` in:\n{}\n{}", self.out, self.err);
-        self
-    }
-    #[track_caller]
-    pub fn never_says(self, text: &str) -> Self {
-        assert!(!self.err.contains(text) && !self.out.contains(text), "`{text}` in:\n{}\n{}", self.out, self.err);
-        self
-    }
-}
 
 impl Machine {
     pub fn new(server: &Server, name: &str) -> Self {
@@ -157,8 +127,7 @@ impl Machine {
     pub async fn run<'a>(&self, mut command: Command, args: impl Iterator<Item = &'a str>, input: &str) -> Said {
         command.args(args);
         let shown = format!("{:?}", command.as_std());
-        let ended = process::run(command, &shown, input, LONGEST).await;
-        Said { ok: ended.status.success(), out: ended.out, err: ended.err }
+        process::run(command, &shown, input, LONGEST).await.said(&shown)
     }
 
     /// A command of cargo's that polls the index for at most `seconds` after a publish instead of its minute

@@ -23,6 +23,48 @@ pub struct Ended {
     pub err: String,
 }
 
+impl Ended {
+    /// What a client said, for a person to judge.
+    pub fn said(self, shown: &str) -> Said {
+        Said { shown: shown.to_owned(), ok: self.status.success(), out: self.out, err: self.err }
+    }
+}
+
+/// What one run of a client said.
+#[derive(Debug)]
+pub struct Said {
+    shown: String,
+    pub ok: bool,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    #[track_caller]
+    pub fn succeeds(self) -> Self {
+        assert!(self.ok, "`{}` failed:\n{}\n{}", self.shown, self.out, self.err);
+        self
+    }
+    #[track_caller]
+    pub fn fails_with(self, text: &str) -> Self {
+        assert!(!self.ok, "`{}` succeeded:\n{}\n{}", self.shown, self.out, self.err);
+        self.says(text)
+    }
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.has(text), "`{}`: no `{text}` in:\n{}\n{}", self.shown, self.out, self.err);
+        self
+    }
+    #[track_caller]
+    pub fn never_says(self, text: &str) -> Self {
+        assert!(!self.has(text), "`{}`: `{text}` in:\n{}\n{}", self.shown, self.out, self.err);
+        self
+    }
+    fn has(&self, text: &str) -> bool {
+        self.err.contains(text) || self.out.contains(text)
+    }
+}
+
 /// After the end of a process: grandchildren may still hold its pipes.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(5);
 

@@ -189,6 +189,17 @@ impl Server {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{args:?}: {error}: {said}"))
     }
 
+    /// Starts a command of the program beside the server, and kills it after a while unless it has ended.
+    pub async fn run_briefly(&self, args: &[&str], limit: Duration) {
+        let mut command = Command::new(program());
+        self.configure(&mut command);
+        command.args(args).arg("--data-dir").arg(self.data_dir()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.kill_on_drop(true).spawn().expect("the program starts");
+        if tokio::time::timeout(limit, child.wait()).await.is_err() {
+            child.kill().await.expect("the child can be killed");
+        }
+    }
+
     fn configure(&self, command: &mut Command) {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         for (key, value) in &self.settings {

@@ -3,9 +3,10 @@
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{Router, body::Body};
+use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
-use publaryn_api::v1::{self, ApiSettings, ApiState, context::ClientIp};
+use publaryn_api::v1::{self, ApiSettings, ApiState, context::ClientIp, route::Routes};
 use publaryn_auth::{HashCost, SigningSecret};
 use publaryn_core::{PackageName, RegistryError, SystemClock};
 use publaryn_metadata::testing::{self, TestDb};
@@ -13,12 +14,16 @@ use publaryn_registry::identity::{Identity, IdentityKeys, IdentitySettings};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use crate::{conformance, registry};
+
 pub const PASSWORD: &str = "correct horse battery";
 
 pub struct App {
     router: Router,
     pub identity: Identity,
+    pub state: ApiState,
     _scratch: TestDb,
+    _files: tempfile::TempDir,
 }
 
 /// One answer, body decoded.
@@ -26,32 +31,51 @@ pub struct App {
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    /// Null where it is not JSON or packed.
     pub body: Value,
+    pub bytes: Bytes,
 }
 
 pub async fn each() -> Vec<App> {
     each_with(settings()).await
 }
 
+/// The same with `access.require_login`.
+pub async fn each_closed() -> Vec<App> {
+    each_of(settings(), ApiSettings { require_login: true, ..api_settings() }).await
+}
+
 pub async fn each_with(identity_settings: IdentitySettings) -> Vec<App> {
-    let start = |scratch: TestDb| {
+    each_of(identity_settings, api_settings()).await
+}
+
+fn api_settings() -> ApiSettings {
+    ApiSettings { json_body_bytes: 4096, ..ApiSettings::default() }
+}
+
+async fn each_of(identity_settings: IdentitySettings, api_settings: ApiSettings) -> Vec<App> {
+    let mut all = Vec::new();
+    for scratch in testing::each().await {
         let keys =
             IdentityKeys { issuer: "http://127.0.0.1:3000".into(), current: SigningSecret::generate(), previous: None };
         let identity =
             Identity::new(scratch.db.clone(), Arc::new(SystemClock), identity_settings.clone(), &keys).unwrap();
+        let (registry, files) = registry::over(&scratch.db, identity.clone()).await;
         let state = ApiState {
             identity: identity.clone(),
+            registry,
+            adapters: Arc::new([]),
             parse_name: Arc::new(|_, raw| {
                 if raw.is_empty() || raw.contains(' ') {
                     return Err(RegistryError::invalid("invalid_name", "is not a name"));
                 }
                 Ok(PackageName::accepted(raw, raw, raw))
             }),
-            settings: Arc::new(ApiSettings { json_body_bytes: 4096, ..ApiSettings::default() }),
+            settings: Arc::new(api_settings.clone()),
         };
-        App { router: Router::new().nest("/v1", v1::router()).with_state(state), identity, _scratch: scratch }
-    };
-    testing::each().await.into_iter().map(start).collect()
+        all.push(App { router: v1::router(state.clone()), identity, state, _scratch: scratch, _files: files });
+    }
+    all
 }
 
 pub fn settings() -> IdentitySettings {
@@ -69,6 +93,11 @@ pub struct Call<'a> {
 }
 
 impl App {
+    /// The same server with a few routes more.
+    pub fn serving(self, more: Routes) -> Self {
+        Self { router: v1::assemble(v1::routes().with(more), self.state.clone()), ..self }
+    }
+
     pub fn call(&self, method: &'static str, path: impl Into<String>) -> Call<'_> {
         Call { app: self, method, path: path.into(), headers: Vec::new(), body: None }
     }
@@ -119,7 +148,24 @@ impl Call<'_> {
         self.header("authorization", format!("Bearer {token}"))
     }
 
+    /// Sends it and holds the answer against the document.
     pub async fn send(self) -> Answer {
+        let (method, path) = (self.method, self.path.clone());
+        let answer = self.dispatch().await;
+        conformance::check(method, &path, answer.status, &answer.headers, &answer.body);
+        answer
+    }
+
+    /// For addresses that the document does not describe.
+    pub async fn send_unchecked(self, status: u16) -> Answer {
+        let name = format!("{} {}", self.method, self.path);
+        let answer = self.dispatch().await;
+        assert_eq!(answer.status.as_u16(), status, "{name}");
+        answer
+    }
+
+    /// Sends it without a look at the document.
+    pub async fn dispatch(self) -> Answer {
         let mut request = Request::builder().method(self.method).uri(&self.path);
         for (name, value) in &self.headers {
             request = request.header(*name, value);
@@ -129,8 +175,14 @@ impl Call<'_> {
         let response = self.app.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
-        Answer { status: parts.status, headers: parts.headers, body }
+        let is_json = parts.headers.get(header::CONTENT_TYPE).is_some_and(|v| v.as_bytes().ends_with(b"json"));
+        let is_plain = parts.headers.get(header::CONTENT_ENCODING).is_none();
+        let body = if is_json && is_plain && !bytes.is_empty() {
+            serde_json::from_slice(&bytes).unwrap()
+        } else {
+            Value::Null
+        };
+        Answer { status: parts.status, headers: parts.headers, body, bytes }
     }
 
     pub async fn expect(self, status: u16) -> Answer {

@@ -1,7 +1,12 @@
 //! `/v1/auth`, `/v1/tokens` and `/v1/users` as clients see them, on every database engine of this run.
 
+mod admin;
 mod app;
 mod auth;
+mod conformance;
 mod conventions;
+mod idempotency;
+mod mfa;
+mod registry;
 mod tokens;
 mod users;

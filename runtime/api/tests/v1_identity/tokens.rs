@@ -89,7 +89,7 @@ async fn faults_of_a_request_are_named() {
         let missing = json!({"name": "x", "kind": "package", "scopes": ["packages:read"], "package": {"ecosystem": "bun", "name": "a"}});
         create(missing).problem(404, "not_found").await;
         create(json!({"name": "x", "kind": "org-automation", "org_slug": "a", "scopes": ["packages:read"]}))
-            .problem(422, "validation_failed")
+            .problem(404, "not_found")
             .await;
     }
 }
@@ -151,5 +151,52 @@ async fn lists_are_paged() {
         app.get("/v1/tokens?page=10001").bearer(&session).problem(422, "validation_failed").await;
         app.get("/v1/tokens?include_expired=maybe").bearer(&session).problem(400, "malformed_request").await;
         app.get("/v1/tokens?org=acme").bearer(&session).problem(404, "not_found").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn organizations_have_tokens_that_their_admins_manage() {
+    for app in app::each().await {
+        let owner = app.someone("olga").await;
+        let viewer = app.someone("vera").await;
+        app.post("/v1/orgs", json!({"name": "Acme", "slug": "acme"})).bearer(&owner).expect(201).await;
+        let member = json!({"username": "vera", "role": "viewer"});
+        app.post("/v1/orgs/acme/members", member).bearer(&owner).expect(201).await;
+        let create = |session: &str, extra: Value| {
+            let mut body =
+                json!({"name": "ci", "kind": "org_automation", "org_slug": "acme", "scopes": ["packages:publish"]});
+            body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            app.post("/v1/tokens", body).bearer(session)
+        };
+        create(&viewer, json!({})).problem(403, "insufficient_permission").await;
+        create(&owner, json!({"role": "owner"})).problem(422, "validation_failed").await;
+        create(&owner, json!({"role": "nonsense"})).problem(422, "validation_failed").await;
+        create(&owner, json!({"repository_slug": "x"})).problem(422, "validation_failed").await;
+        let excess = create(&owner, json!({"scopes": ["orgs:write"]})).problem(403, "scope_not_grantable").await;
+        assert_eq!(excess["scopes"], json!(["orgs:write"]));
+        let made = create(&owner, json!({"scopes": ["packages:publish", "orgs:read"]})).expect(201).await.body;
+        assert_eq!((&made["kind"], &made["org_slug"]), (&json!("org_automation"), &json!("acme")));
+        let secret = text(&made["token"]);
+
+        // It is nobody: no account, no creating of tokens, but it knows what it is.
+        app.get("/v1/users/me").bearer(&secret).problem(404, "not_found").await;
+        let own = app.get("/v1/tokens/current").bearer(&secret).expect(200).await.body;
+        assert_eq!((&own["user"], &own["token"]["org_slug"]), (&Value::Null, &json!("acme")));
+        app.get("/v1/tokens?org=acme").bearer(&viewer).problem(403, "insufficient_permission").await;
+        let list = app.get("/v1/tokens?org=acme").bearer(&owner).expect(200).await.body;
+        assert_eq!((&list["total"], &list["tokens"][0]["id"]), (&json!(1), &made["id"]));
+        assert_eq!(app.get("/v1/tokens").bearer(&owner).expect(200).await.body["total"], 0);
+
+        let path = format!("/v1/tokens/{}", text(&made["id"]));
+        app.call("DELETE", path.clone()).bearer(&viewer).problem(404, "not_found").await;
+        app.call("DELETE", path.clone()).bearer(&owner).expect(200).await;
+        app.call("DELETE", path).bearer(&owner).problem(404, "not_found").await;
+        app.get("/v1/tokens/current").bearer(&secret).problem(401, "token_revoked").await;
+        assert_eq!(app.get("/v1/tokens?org=acme").bearer(&owner).expect(200).await.body["total"], 0);
+
+        // It can end itself, and outlives whoever made it.
+        let made = create(&owner, json!({"role": "auditor"})).expect(201).await.body;
+        app.identity.set_active("olga", false).await.unwrap();
+        app.call("DELETE", "/v1/tokens/current").bearer(&text(&made["token"])).expect(200).await;
     }
 }

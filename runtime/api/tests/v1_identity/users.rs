@@ -13,7 +13,7 @@ async fn profiles_are_public_but_addresses_are_not() {
         assert_eq!(open["username"], "Alice");
         assert!(!open.to_string().contains("example.com"));
         app.get("/v1/users/nobody").problem(404, "not_found").await;
-        app.identity.set_active(None, "alice", false).await.unwrap();
+        app.identity.set_active("alice", false).await.unwrap();
         app.get("/v1/users/alice").problem(404, "not_found").await;
     }
 }

@@ -29,8 +29,7 @@ fn package(effective: Visibility, role: Option<OrgRole>, grants: &[TeamPermissio
         repository: RepositoryId::new(),
         owner: Owner::Org(OrgId::new()),
         effective,
-        org: OrgRules::default(),
-        relation: Relation { role, grants: grants.to_vec(), is_co_owner: false },
+        relation: Relation { role, grants: grants.to_vec(), ..Relation::default() },
     }
 }
 
@@ -108,7 +107,7 @@ fn r3_quarantined_is_hidden_from_everyone_natively() {
 #[test]
 fn r4_restricted_private_reads_need_a_grant() {
     let mut p = package(Visibility::Private, Some(OrgRole::Viewer), &[]);
-    p.org.restrict_private_reads = true;
+    p.relation.org.restrict_private_reads = true;
     assert_eq!(decide(&user(false), Operation::Read, Resource::Package(&p)), Decision::Hidden);
     p.relation.grants.push(TeamPermission::ReadPrivate);
     assert_eq!(decide(&user(false), Operation::Read, Resource::Package(&p)), Decision::Allow);
@@ -117,8 +116,9 @@ fn r4_restricted_private_reads_need_a_grant() {
 #[test]
 fn r5_organization_mfa_stops_writes_only() {
     let mut p = package(Visibility::Public, Some(OrgRole::Owner), &[]);
-    p.org.mfa_required = true;
-    let denied = Decision::Denied(Denial::MfaRequiredByOrganization);
+    p.relation.org.mfa_required = true;
+    p.relation.org.slug = "acme".into();
+    let denied = Decision::Denied(Denial::MfaRequiredByOrganization("acme".into()));
     assert_eq!(decide(&user(false), Operation::Publish, Resource::Package(&p)), denied);
     assert_eq!(decide(&user(false), Operation::NativeRead, Resource::Package(&p)), Decision::Allow);
 }
@@ -155,4 +155,111 @@ fn platform_views_need_the_flag_and_the_scope() {
         decide(&Principal::anonymous(), Operation::PlatformWrite, Resource::Platform),
         Decision::Unauthenticated
     );
+}
+
+fn organization(role: Option<OrgRole>) -> OrganizationAccess {
+    OrganizationAccess { id: OrgId::new(), rules: OrgRules::default(), directory_is_private: false, role }
+}
+
+/// Columns owner, admin, auditor, member (maintainer), stranger, anonymous of access.md §3.3.
+fn org_row(operation: Operation, change: impl Fn(&mut OrganizationAccess)) -> String {
+    let roles = [Some(OrgRole::Owner), Some(OrgRole::Admin), Some(OrgRole::Auditor), Some(OrgRole::Maintainer), None];
+    let mut cells = String::new();
+    for role in roles {
+        let mut org = organization(role);
+        change(&mut org);
+        cells.push(cell(&decide(&user(false), operation, Resource::Organization(&org))));
+    }
+    cells.push(cell(&decide(&Principal::anonymous(), operation, Resource::Organization(&organization(None)))));
+    cells
+}
+
+#[test]
+fn organization_table() {
+    use Operation::*;
+    let table = [
+        (ReadDirectory, "yyyy31"),
+        (ReadGrants, "yyy331"),
+        (ReadOrgAudit, "yyy331"),
+        (ReadInvitations, "yy3331"),
+        (Govern, "yy3331"),
+        (Leave, "3yyy41"),
+        (CreateRepository, "yy3331"),
+        (CreateClaim, "yy3331"),
+        (ManageOrgTokens, "yy3331"),
+        (Receive, "yy3331"),
+        (TransferOrganization, "y33331"),
+        (DeleteOrganization, "y33331"),
+    ];
+    for (operation, want) in table {
+        assert_eq!(org_row(operation, |_| {}), want, "{operation:?}");
+    }
+    assert_eq!(org_row(ReadDirectory, |org| org.directory_is_private = true), "yy3331");
+    // Without a second factor members still read and leave.
+    let mfa = |org: &mut OrganizationAccess| org.rules.mfa_required = true;
+    assert_eq!(
+        (org_row(Govern, mfa), org_row(ReadGrants, mfa), org_row(Leave, mfa)),
+        ("333331".to_owned(), "yyy331".to_owned(), "3yyy41".to_owned())
+    );
+}
+
+#[test]
+fn automation_tokens_read_with_their_role_and_govern_nothing() {
+    let org = organization(None);
+    let mut robot = user(false);
+    robot.who = Who::Automation { org: org.id, role: OrgRole::Auditor };
+    assert_eq!(decide(&robot, Operation::ReadGrants, Resource::Organization(&org)), Decision::Allow);
+    assert_ne!(decide(&robot, Operation::Govern, Resource::Organization(&org)), Decision::Allow);
+    let mut private = package(Visibility::Private, None, &[]);
+    private.owner = Owner::Org(org.id);
+    assert_eq!(decide(&robot, Operation::Read, Resource::Package(&private)), Decision::Allow);
+    robot.who = Who::Automation { org: org.id, role: OrgRole::Viewer };
+    private.relation.org.restrict_private_reads = true;
+    assert_eq!(decide(&robot, Operation::Read, Resource::Package(&private)), Decision::Hidden);
+}
+
+#[test]
+fn unlisted_and_quarantined_are_told_to_the_entitled_only() {
+    assert_eq!(row(Operation::Discover, Visibility::Unlisted), "44yyyyyyyyyyyyyy4");
+    assert_eq!(row(Operation::Discover, Visibility::Public), "yyyyyyyyyyyyyyyyy");
+    assert_eq!(row(Operation::Download, Visibility::Quarantined), "44yyyyy333yyy3yy4");
+}
+
+#[test]
+fn r8_trusted_publishers_do_one_thing() {
+    let own = package(Visibility::Private, None, &[]);
+    let other = package(Visibility::Public, None, &[]);
+    let mut robot = user(false);
+    robot.who = Who::TrustedPublisher { package: own.id, creator: UserId::new() };
+    robot.credential = Credential::Token(crate::TokenId::new(), TokenKind::OidcDerived);
+    let refused = Decision::Denied(Denial::CredentialNotAccepted);
+    for operation in [Operation::Publish, Operation::ManageTags, Operation::NativeRead] {
+        assert_eq!(decide(&robot, operation, Resource::Package(&own)), Decision::Allow);
+        assert_eq!(decide(&robot, operation, Resource::Package(&other)), refused);
+    }
+    assert_eq!(decide(&robot, Operation::Read, Resource::Package(&own)), refused);
+}
+
+#[test]
+fn claims_are_deleted_by_whoever_governs_and_by_grant() {
+    let claim = |role, grants: &[TeamPermission]| ClaimAccess {
+        id: ClaimId::new(),
+        owner: Owner::Org(OrgId::new()),
+        relation: Relation { role, grants: grants.to_vec(), ..Relation::default() },
+    };
+    let cells = |operation| -> String {
+        [
+            claim(Some(OrgRole::Owner), &[]),
+            claim(Some(OrgRole::Admin), &[]),
+            claim(Some(OrgRole::Maintainer), &[]),
+            claim(Some(OrgRole::Viewer), &[TeamPermission::Admin]),
+            claim(Some(OrgRole::Viewer), &[TeamPermission::TransferOwnership]),
+            claim(None, &[]),
+        ]
+        .iter()
+        .map(|claim| cell(&decide(&user(true), operation, Resource::Claim(claim))))
+        .collect()
+    };
+    assert_eq!(cells(Operation::Administer), "yy3y33");
+    assert_eq!(cells(Operation::Transfer), "yy3yy3");
 }

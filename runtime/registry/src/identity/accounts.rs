@@ -187,68 +187,6 @@ impl Identity {
         Ok(())
     }
 
-    /// Removes the second factor of somebody who lost it, for an operator at the command line.
-    pub async fn reset_mfa(&self, username: &str) -> Result<(), IdentityError> {
-        let user = self.any_user(username).await?;
-        let now = self.now();
-        let mut tx = self.0.db.begin().await?;
-        tx.clear_mfa(user.id, now).await?;
-        let entry = AuditEntry::system(AuditAction::MfaDisable).user(user.id).with("source", "cli");
-        tx.commit_audited(&entry, now).await?;
-        Ok(())
-    }
-
-    /// Gives or takes the platform-administrator flag; `who` is `None` at the command line.
-    ///
-    /// # Errors
-    /// `Conflict` when it would leave no active administrator.
-    pub async fn set_admin(
-        &self,
-        who: Option<&Principal>,
-        username: &str,
-        is_admin: bool,
-    ) -> Result<UserRow, IdentityError> {
-        let action = if is_admin { AuditAction::UserAdminGrant } else { AuditAction::UserAdminRevoke };
-        let user = self.any_user(username).await?;
-        if user.is_admin == is_admin {
-            return Ok(user);
-        }
-        let now = self.now();
-        let mut tx = self.0.db.begin().await?;
-        if !is_admin {
-            refuse_losing_last_admin(&tx.active_admins().await?, user.id)?;
-        }
-        tx.set_admin(user.id, is_admin, now).await?;
-        tx.commit_audited(&operator_entry(who, action).user(user.id), now).await?;
-        Ok(UserRow { is_admin, ..user })
-    }
-
-    /// Disables or enables an account; disabling ends its sessions, and its tokens stop with it.
-    ///
-    /// # Errors
-    /// `Conflict` when it would leave no active administrator.
-    pub async fn set_active(
-        &self,
-        who: Option<&Principal>,
-        username: &str,
-        is_active: bool,
-    ) -> Result<UserRow, IdentityError> {
-        let action = if is_active { AuditAction::UserEnable } else { AuditAction::UserDisable };
-        let user = self.any_user(username).await?;
-        if user.is_active == is_active {
-            return Ok(user);
-        }
-        let now = self.now();
-        let mut tx = self.0.db.begin().await?;
-        if !is_active {
-            refuse_losing_last_admin(&tx.active_admins().await?, user.id)?;
-            tx.revoke_sessions(user.id, None, now).await?;
-        }
-        tx.set_active(user.id, is_active, now).await?;
-        tx.commit_audited(&operator_entry(who, action).user(user.id), now).await?;
-        Ok(UserRow { is_active, ..user })
-    }
-
     /// An account by name, disabled or not.
     pub(super) async fn any_user(&self, username: &str) -> Result<UserRow, RegistryError> {
         self.0.db.user_by_name(&username.trim().to_ascii_lowercase()).await?.ok_or(RegistryError::NotFound)
@@ -295,17 +233,6 @@ impl Identity {
             UserInserted::EmailTaken => Err(IdentityError::AlreadyExists { field: "email" }),
         }
     }
-}
-
-fn operator_entry(who: Option<&Principal>, action: AuditAction) -> AuditEntry {
-    who.map_or_else(|| AuditEntry::system(action).with("source", "cli"), |who| AuditEntry::by(who, action))
-}
-
-fn refuse_losing_last_admin(active_admins: &[UserId], leaving: UserId) -> Result<(), RegistryError> {
-    if active_admins == [leaving] {
-        return Err(RegistryError::conflict("state_conflict", "this is the last active administrator"));
-    }
-    Ok(())
 }
 
 fn changed_fields(before: &UserRow, after: &Profile) -> Vec<&'static str> {

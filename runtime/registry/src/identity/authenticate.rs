@@ -39,7 +39,7 @@ impl Identity {
         }
     }
 
-    async fn identify(&self, presented: &Presented, surface: Surface) -> Result<Principal, RegistryError> {
+    pub(super) async fn identify(&self, presented: &Presented, surface: Surface) -> Result<Principal, RegistryError> {
         let offered = match (presented, surface) {
             (Presented::None, _) => return Ok(Principal::anonymous()),
             (Presented::Bearer(offered), _) => offered,
@@ -100,7 +100,7 @@ pub(super) fn scopes_of_account(granted: ScopeSet, user: &UserRow) -> ScopeSet {
     if user.is_admin { granted } else { granted.iter().filter(|scope: &Scope| !scope.is_admin_only()).collect() }
 }
 
-fn principal_of_session(found: &SessionIdentity, now: Timestamp) -> Result<Principal, RegistryError> {
+pub(super) fn principal_of_session(found: &SessionIdentity, now: Timestamp) -> Result<Principal, RegistryError> {
     if !found.user.is_active {
         return Err(RegistryError::BadCredential(CredentialProblem::AccountDisabled));
     }
@@ -115,7 +115,7 @@ fn principal_of_session(found: &SessionIdentity, now: Timestamp) -> Result<Princ
     })
 }
 
-fn principal_of_token(found: &TokenIdentity, now: Timestamp) -> Result<Principal, RegistryError> {
+pub(super) fn principal_of_token(found: &TokenIdentity, now: Timestamp) -> Result<Principal, RegistryError> {
     let token = &found.token;
     if token.is_revoked() {
         return Err(RegistryError::BadCredential(CredentialProblem::Revoked));
@@ -148,7 +148,7 @@ fn principal_of_token(found: &TokenIdentity, now: Timestamp) -> Result<Principal
     Ok(bare(who, scopes_of_account(token.scopes, user)))
 }
 
-fn invalid() -> RegistryError {
+pub(super) fn invalid() -> RegistryError {
     RegistryError::BadCredential(CredentialProblem::Invalid)
 }
 

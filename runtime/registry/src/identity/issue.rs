@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use publaryn_auth::{RuleBreak, Token};
 use publaryn_core::{
-    Ecosystem, PackageName, Principal, RegistryError, Scope, ScopeSet, Timestamp, TokenId, TokenKind,
+    Ecosystem, OrgId, OrgRole, PackageName, Principal, RegistryError, Scope, ScopeSet, Timestamp, TokenId, TokenKind,
+    UserId,
     access::{Decision, Denial, Operation, Resource, decide},
     audit::{AuditAction, AuditEntry, ClientOrigin},
     principal::{Binding, Credential},
@@ -14,13 +15,19 @@ use publaryn_metadata::{
     users::UserRow,
 };
 
-use super::{DAY, Identity, IdentityError, PasswordProof, authenticate::session_scopes, require_scope, require_user};
+use super::{
+    DAY, Identity, IdentityError, PasswordProof, administration::allow, authenticate::session_scopes, require_scope,
+};
 
 /// Longest token name, in characters.
 pub const MAX_NAME_CHARS: usize = 200;
 /// Life of a `ci` or `publish` token: by default, and at most.
 const SHORT_DEFAULT: Duration = Duration::from_secs(3600);
 const SHORT_MAX: Duration = DAY;
+
+/// What an organization's own tokens may be (access.md §5).
+const AUTOMATION_ROLES: [OrgRole; 5] =
+    [OrgRole::Maintainer, OrgRole::Publisher, OrgRole::SecurityManager, OrgRole::Auditor, OrgRole::Viewer];
 
 /// What somebody asks for.
 #[derive(Debug, Clone)]
@@ -30,6 +37,21 @@ pub struct TokenRequest {
     pub scopes: ScopeSet,
     pub lifetime: Lifetime,
     pub binding: RequestedBinding,
+    /// Of an `org_automation` token.
+    pub organization: Option<RequestedOrganization>,
+}
+
+/// Which organization a token acts as, and with what role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestedOrganization {
+    pub slug: String,
+    pub role: OrgRole,
+}
+
+/// Whose a new token is.
+pub(super) enum TokenOwner {
+    User(UserId),
+    Organization { id: OrgId, slug: String, role: OrgRole },
 }
 
 /// How long a token shall live.
@@ -94,17 +116,37 @@ impl Identity {
         origin: &ClientOrigin,
     ) -> Result<IssuedToken, IdentityError> {
         require_scope(who, Scope::TokensWrite)?;
-        if request.kind == TokenKind::OrgAutomation {
-            return Err(RegistryError::Unsupported("a token of an organization".into()).into());
+        let problems = request_problems(&request);
+        if !problems.is_empty() {
+            return Err(IdentityError::Invalid(problems));
         }
         let user = self.own_account(who).await?;
         let creator = self.creator_limits(who).await?;
+        let owner = match &request.organization {
+            Some(wanted) => TokenOwner::Organization {
+                id: self.manages_tokens_of(who, &wanted.slug).await?,
+                slug: wanted.slug.clone(),
+                role: wanted.role,
+            },
+            None => TokenOwner::User(user.id),
+        };
         let binding = self.resolve(who, &request.binding).await?;
         self.require_grantable(&request, &user, Some(creator.scopes))?;
         let now = self.now();
         let expires_at = self.expiry(&request, creator.expires_at, now)?;
         let entry = AuditEntry::by(who, AuditAction::TokenCreate).from_client(origin);
-        self.insert_token(&user, request, binding, expires_at, entry, now).await
+        self.insert_token(owner, request, binding, expires_at, entry, now).await
+    }
+
+    /// The organization of that name, for whoever may manage its tokens.
+    ///
+    /// # Errors
+    /// `NotFound`; `Denied` for everybody but its owners and admins.
+    pub(super) async fn manages_tokens_of(&self, who: &Principal, slug: &str) -> Result<OrgId, RegistryError> {
+        let org = self.0.db.organization_by_slug(slug).await?.ok_or(RegistryError::NotFound)?;
+        let access = self.0.db.organization_access(org.id, who).await?.ok_or(RegistryError::NotFound)?;
+        allow(who, Operation::ManageOrgTokens, Resource::Organization(&access))?;
+        Ok(org.id)
     }
 
     /// Issues a personal token to a person who just proved their password, as `npm login` does.
@@ -127,7 +169,7 @@ impl Identity {
         let expires_at = self.expiry(&request, None, now)?;
         let mut entry = AuditEntry::system(AuditAction::TokenCreate).with("source", "login").from_client(origin);
         entry.actor_user = Some(account.user.id);
-        self.insert_token(&account.user, request, None, expires_at, entry, now).await
+        self.insert_token(TokenOwner::User(account.user.id), request, None, expires_at, entry, now).await
     }
 
     /// Checks the password once more, for changes that a stolen token alone must not make.
@@ -157,7 +199,7 @@ impl Identity {
         let now = self.now();
         let expires_at = self.expiry(&request, None, now)?;
         let entry = AuditEntry::system(AuditAction::TokenCreate).with("source", "cli");
-        self.insert_token(&user, request, None, expires_at, entry, now).await
+        self.insert_token(TokenOwner::User(user.id), request, None, expires_at, entry, now).await
     }
 
     /// What the creating credential itself may do and for how long.
@@ -182,13 +224,14 @@ impl Identity {
             RequestedBinding::Package(ecosystem, name) => {
                 let head = self.0.db.package_head(*ecosystem, name.canonical()).await?;
                 let head = head.filter(|head| !head.is_deleted).ok_or(RegistryError::NotFound)?;
-                let relation = self.0.db.relation(head.id, require_user(who)?.id).await?;
+                let relation = self.0.db.relation(&head, who).await?;
                 let access = head.access(relation);
                 (decide(who, Operation::Read, Resource::Package(&access)), Binding::Package(head.id))
             }
             RequestedBinding::Repository(slug) => {
                 let row = self.0.db.repository_by_slug(slug).await?.ok_or(RegistryError::NotFound)?;
-                let access = row.access(Default::default());
+                let relation = self.0.db.repository_relation(row.id, row.owner(), who).await?;
+                let access = row.access(relation);
                 (decide(who, Operation::Read, Resource::Repository(&access)), Binding::Repository(row.id))
             }
         };
@@ -254,7 +297,7 @@ impl Identity {
 
     pub(super) async fn insert_token(
         &self,
-        user: &UserRow,
+        owner: TokenOwner,
         request: TokenRequest,
         binding: Option<Binding>,
         expires_at: Option<Timestamp>,
@@ -266,15 +309,19 @@ impl Identity {
             return Err(IdentityError::Invalid(problems));
         }
         let minted = Token::mint();
+        let (user_id, organization) = match owner {
+            TokenOwner::User(user) => (Some(user), None),
+            TokenOwner::Organization { id, slug, role } => (None, Some((id, slug, role))),
+        };
         let row = TokenRow {
             id: TokenId::new(),
             kind: request.kind,
             name: request.name.trim().to_owned(),
             last_four: minted.last_four,
             scopes: request.scopes,
-            user_id: Some(user.id),
-            org_id: None,
-            role: None,
+            user_id,
+            org_id: organization.as_ref().map(|(id, ..)| *id),
+            role: organization.as_ref().map(|(.., role)| *role),
             repository_id: match binding {
                 Some(Binding::Repository(id)) => Some(id),
                 _ => None,
@@ -290,12 +337,16 @@ impl Identity {
             created_at: now,
         };
         let mut entry = entry
-            .user(user.id)
+            .org(row.org_id)
             .with("token_id", row.id.to_string())
             .with("kind", row.kind.as_str())
             .with("name", row.name.as_str())
             .with("scopes", row.scopes.words());
+        entry.target_user = user_id;
         entry.target_package = row.package_id;
+        if let Some(role) = row.role {
+            entry = entry.with("role", role.as_str());
+        }
         let mut tx = self.0.db.begin().await?;
         tx.insert_token(&row, minted.hash.as_bytes()).await?;
         tx.commit_audited(&entry, now).await?;
@@ -304,7 +355,8 @@ impl Identity {
             RequestedBinding::Package(ecosystem, name) => (None, Some((ecosystem, name.display().to_owned()))),
             RequestedBinding::Repository(slug) => (Some(slug), None),
         };
-        Ok(IssuedToken { secret: minted.token, listed: ListedToken { token: row, repository_slug, package } })
+        let org_slug = organization.map(|(_, slug, _)| slug);
+        Ok(IssuedToken { secret: minted.token, listed: ListedToken { token: row, org_slug, repository_slug, package } })
     }
 }
 
@@ -314,7 +366,14 @@ struct CreatorLimits {
 }
 
 pub(super) fn personal(name: &str, scopes: ScopeSet, lifetime: Lifetime) -> TokenRequest {
-    TokenRequest { name: name.to_owned(), kind: TokenKind::Personal, scopes, lifetime, binding: RequestedBinding::None }
+    TokenRequest {
+        name: name.to_owned(),
+        kind: TokenKind::Personal,
+        scopes,
+        lifetime,
+        binding: RequestedBinding::None,
+        organization: None,
+    }
 }
 
 /// The column "allowed scopes" of access.md §5.
@@ -364,18 +423,28 @@ pub(super) fn request_problems(request: &TokenRequest) -> Vec<RuleBreak> {
         (TokenKind::Package, RequestedBinding::Package(..))
         | (TokenKind::Repository, RequestedBinding::Repository(_))
         | (TokenKind::Publish, _)
-        | (TokenKind::Personal | TokenKind::Ci, RequestedBinding::None) => {}
+        | (TokenKind::Personal | TokenKind::Ci | TokenKind::OrgAutomation, RequestedBinding::None) => {}
         (TokenKind::Package, _) => problems.push(RuleBreak::invalid("package", "must name the package")),
         (TokenKind::Repository, _) => problems.push(RuleBreak::invalid("repository_slug", "must name the repository")),
-        (TokenKind::Personal | TokenKind::Ci, RequestedBinding::Package(..)) => {
+        (TokenKind::Personal | TokenKind::Ci | TokenKind::OrgAutomation, RequestedBinding::Package(..)) => {
             problems.push(RuleBreak::invalid("package", "is not for tokens of this kind"));
         }
-        (TokenKind::Personal | TokenKind::Ci, RequestedBinding::Repository(_)) => {
+        (TokenKind::Personal | TokenKind::Ci | TokenKind::OrgAutomation, RequestedBinding::Repository(_)) => {
             problems.push(RuleBreak::invalid("repository_slug", "is not for tokens of this kind"));
         }
-        (TokenKind::OrgAutomation | TokenKind::OidcDerived, _) => {
-            problems.push(RuleBreak::invalid("kind", "cannot be created here"));
+        (TokenKind::OidcDerived, _) => problems.push(RuleBreak::invalid("kind", "cannot be created here")),
+    }
+    match (&request.organization, request.kind) {
+        (None, TokenKind::OrgAutomation) => {
+            problems.push(RuleBreak::invalid("org_slug", "must name the organization"));
         }
+        (Some(wanted), TokenKind::OrgAutomation) if !AUTOMATION_ROLES.contains(&wanted.role) => {
+            problems.push(RuleBreak::invalid("role", "is not a role that automation may have"));
+        }
+        (Some(_), kind) if kind != TokenKind::OrgAutomation => {
+            problems.push(RuleBreak::invalid("org_slug", "is only for tokens of kind org_automation"));
+        }
+        _ => {}
     }
     problems
 }

@@ -9,11 +9,12 @@ use publaryn_core::{
     error::CredentialProblem,
 };
 use publaryn_metadata::{
+    Tx,
     sessions::{RefreshState, SessionRow},
     users::{LoginRow, UserRow},
 };
 
-use super::{Identity, IdentityError, PasswordProof, authenticate::session_scopes};
+use super::{Identity, IdentityError, authenticate::session_scopes};
 
 /// For how long a rotated refresh token gets the same answer again (shared/README.md, portal session).
 const REFRESH_GRACE: Duration = Duration::from_secs(10);
@@ -31,41 +32,90 @@ pub struct SessionGrant {
     pub user: UserRow,
 }
 
+/// A password and, once the client was told that one is needed, the code of the second factor: what
+/// clients send in one request, as npm does with `--otp`.
+#[derive(Debug, Clone, Copy)]
+pub struct PasswordProof<'a> {
+    pub password: &'a Secret,
+    pub code: Option<&'a str>,
+}
+
+impl<'a> From<&'a Secret> for PasswordProof<'a> {
+    fn from(password: &'a Secret) -> Self {
+        Self { password, code: None }
+    }
+}
+
+/// What a right password leads to.
+#[derive(Debug, Clone)]
+pub enum LoginOutcome {
+    Granted(Box<SessionGrant>),
+    SecondFactor(PendingLogin),
+}
+
+/// A login that waits for a code of the second factor.
+#[derive(Debug, Clone)]
+pub struct PendingLogin {
+    /// Good for nothing but [`Identity::answer_challenge`].
+    pub token: Secret,
+    pub expires_in: Duration,
+}
+
 impl Identity {
     /// Turns a user name or e-mail address and a password into a session.
     ///
     /// Unknown accounts and wrong passwords are alike in answer, time and trace.
     ///
     /// # Errors
-    /// `WrongPassword`; `AccountDisabled` after a right password only; `Throttled`;
-    /// `OtpRequired` for accounts with a second factor.
+    /// `WrongPassword`; `AccountDisabled` after a right password only; `Throttled`.
     pub async fn login(
         &self,
         login: &str,
         password: &Secret,
         origin: &ClientOrigin,
-    ) -> Result<SessionGrant, IdentityError> {
-        let account = self.verify_password(login, password.into(), origin).await?;
+    ) -> Result<LoginOutcome, IdentityError> {
+        let account = self.counted("password", self.prove_account(login, password, origin)).await?;
         let rehashed = self.rehash(&account, password).await?;
         let now = self.now();
-        let (session, refresh) = self.new_session(&account.user, origin, now);
         let mut tx = self.0.db.begin().await?;
-        // Checked again under the transaction: a login must not outrun a disabling.
-        if !tx.user(account.user.id).await?.is_some_and(|user| user.is_active) {
-            return Err(CredentialProblem::AccountDisabled.into());
-        }
         if let Some(hash) = rehashed {
             tx.rehash_password(account.user.id, &account.stored.password_hash, &hash).await?;
         }
+        if account.user.has_mfa() {
+            // Not forgiven yet: who knows the password must not guess codes without end.
+            let pending = self.challenge(&mut tx, account.user.id, now).await?;
+            tx.commit().await?;
+            return Ok(LoginOutcome::SecondFactor(pending));
+        }
+        self.forgive(&account, origin);
+        let grant = self.open_session(tx, account.user, false, origin, now).await?;
+        Ok(LoginOutcome::Granted(Box::new(grant)))
+    }
+
+    /// Commits a new session of an account that proved itself.
+    pub(super) async fn open_session(
+        &self,
+        mut tx: Tx,
+        user: UserRow,
+        has_mfa: bool,
+        origin: &ClientOrigin,
+        now: Timestamp,
+    ) -> Result<SessionGrant, IdentityError> {
+        let (session, refresh) = self.new_session(&user, has_mfa, origin, now);
+        // Checked again under the transaction: a login must not outrun a disabling.
+        if !tx.lock_user(user.id).await?.is_some_and(|user| user.is_active) {
+            return Err(CredentialProblem::AccountDisabled.into());
+        }
         tx.insert_session(&session, refresh.hash().as_bytes()).await?;
-        tx.record_login(account.user.id, now).await?;
+        tx.record_login(user.id, now).await?;
         let mut entry = AuditEntry::system(AuditAction::UserLogin)
-            .user(account.user.id)
+            .user(user.id)
             .with("session_id", session.id.to_string())
+            .with("mfa", has_mfa)
             .from_client(origin);
-        entry.actor_user = Some(account.user.id);
+        entry.actor_user = Some(user.id);
         tx.commit_audited(&entry, now).await?;
-        Ok(self.grant(account.user, &session, &refresh, now))
+        Ok(self.grant(user, &session, &refresh, now))
     }
 
     /// Exchanges a refresh token for a new one and a fresh access token.
@@ -73,9 +123,18 @@ impl Identity {
     /// # Errors
     /// `RefreshInvalid`; `RefreshReused` for a token that was exchanged before, which ends the session.
     pub async fn refresh(&self, token: &Secret, origin: &ClientOrigin) -> Result<SessionGrant, IdentityError> {
-        let outcome = self.refresh_session(token, origin).await;
+        self.counted("refresh", self.refresh_session(token, origin)).await
+    }
+
+    /// Counts how an attempt to get in ended.
+    pub(super) async fn counted<T>(
+        &self,
+        method: &'static str,
+        attempt: impl Future<Output = Result<T, IdentityError>>,
+    ) -> Result<T, IdentityError> {
+        let outcome = attempt.await;
         let label = if outcome.is_ok() { "success" } else { "failure" };
-        metrics::counter!("publaryn_auth_attempts_total", "method" => "refresh", "outcome" => label).increment(1);
+        metrics::counter!("publaryn_auth_attempts_total", "method" => method, "outcome" => label).increment(1);
         outcome
     }
 
@@ -128,16 +187,38 @@ impl Identity {
         proof: PasswordProof<'_>,
         origin: &ClientOrigin,
     ) -> Result<VerifiedLogin, IdentityError> {
-        let outcome = self.check_password(login, proof, origin).await;
-        let label = if outcome.is_ok() { "success" } else { "failure" };
-        metrics::counter!("publaryn_auth_attempts_total", "method" => "password", "outcome" => label).increment(1);
-        outcome
+        self.counted("password", self.check_password(login, proof, origin)).await
     }
 
+    /// Password and, where the account has one, the second factor in one request.
     async fn check_password(
         &self,
         login: &str,
         proof: PasswordProof<'_>,
+        origin: &ClientOrigin,
+    ) -> Result<VerifiedLogin, IdentityError> {
+        let account = self.prove_account(login, proof.password, origin).await?;
+        if account.user.has_mfa() {
+            let accepted = match proof.code {
+                Some(code) => self.accept_code(account.user.id, code).await?,
+                None => false,
+            };
+            if !accepted {
+                // Not forgiven: who knows the password must not guess codes without end.
+                let reason = if proof.code.is_some() { "wrong_code" } else { "second_factor_required" };
+                self.record_failed_login(Some(&account.stored), reason, origin).await?;
+                return Err(CredentialProblem::OtpRequired.into());
+            }
+        }
+        self.forgive(&account, origin);
+        Ok(account)
+    }
+
+    /// The account behind name and password, active; its failures are not forgiven yet.
+    async fn prove_account(
+        &self,
+        login: &str,
+        password: &Secret,
         origin: &ClientOrigin,
     ) -> Result<VerifiedLogin, IdentityError> {
         let typed = login.trim().to_lowercase();
@@ -146,7 +227,7 @@ impl Identity {
         let key = known.as_ref().map_or_else(|| typed.chars().take(254).collect(), |row| row.user.id.to_string());
         self.0.throttle.attempt(&key, origin.ip, self.now())?;
         let stored = known.as_ref().map(|row| row.password_hash.as_str());
-        let verdict = self.0.hasher.verify(proof.password, stored).await?;
+        let verdict = self.0.hasher.verify(password, stored).await?;
         let (Verdict::Match { needs_rehash }, Some(row)) = (verdict, known.as_ref()) else {
             self.record_failed_login(known.as_ref(), "wrong_password", origin).await?;
             return Err(CredentialProblem::WrongPassword.into());
@@ -156,20 +237,12 @@ impl Identity {
             self.record_failed_login(Some(row), "account_disabled", origin).await?;
             return Err(CredentialProblem::AccountDisabled.into());
         }
-        if row.user.has_mfa() {
-            let accepted = match proof.code {
-                Some(code) => self.accept_code(row.user.id, code).await?,
-                None => false,
-            };
-            if !accepted {
-                // Not forgiven: who knows the password must not guess codes without end.
-                let reason = if proof.code.is_some() { "wrong_code" } else { "second_factor_required" };
-                self.record_failed_login(Some(row), reason, origin).await?;
-                return Err(CredentialProblem::OtpRequired.into());
-            }
-        }
-        self.0.throttle.forgive(&key, origin.ip);
         Ok(VerifiedLogin { user: row.user.clone(), stored: row.clone(), needs_rehash })
+    }
+
+    /// The person proved everything there is to prove.
+    fn forgive(&self, account: &VerifiedLogin, origin: &ClientOrigin) {
+        self.0.throttle.forgive(&account.user.id.to_string(), origin.ip);
     }
 
     async fn record_failed_login(
@@ -195,14 +268,20 @@ impl Identity {
         Ok(Some(self.0.hasher.rehash(password).await?))
     }
 
-    fn new_session(&self, user: &UserRow, origin: &ClientOrigin, now: Timestamp) -> (SessionRow, RefreshToken) {
+    fn new_session(
+        &self,
+        user: &UserRow,
+        has_mfa: bool,
+        origin: &ClientOrigin,
+        now: Timestamp,
+    ) -> (SessionRow, RefreshToken) {
         let settings = &self.0.settings;
         let id = SessionId::new();
         let absolute_expires_at = now + settings.session_max_ttl;
         let session = SessionRow {
             id,
             user_id: user.id,
-            has_mfa: false,
+            has_mfa,
             ip_address: origin.ip.map(|ip| ip.to_string()),
             user_agent: origin.user_agent.as_ref().map(ToString::to_string),
             created_at: now,
@@ -233,7 +312,7 @@ impl Identity {
 /// An account whose password was just proven.
 pub(super) struct VerifiedLogin {
     pub user: UserRow,
-    stored: LoginRow,
+    pub(super) stored: LoginRow,
     needs_rehash: bool,
 }
 

@@ -5,12 +5,14 @@
 //! stops with the commit that revoked it, on every replica.
 
 mod accounts;
+mod administration;
 mod authenticate;
 mod error;
 mod issue;
 mod last_use;
 mod login;
-mod second_factor;
+mod mfa;
+mod oci;
 mod sessions;
 mod tokens;
 mod web_login;
@@ -18,8 +20,8 @@ mod web_login;
 use std::{sync::Arc, time::Duration};
 
 use publaryn_auth::{
-    AccountRules, HashCost, LoginThrottle, PasswordError, PasswordHasher, RefreshKeys, SessionKeys, SigningSecret,
-    ThrottleLimits,
+    AccountRules, HashCost, LoginThrottle, PasswordError, PasswordHasher, RefreshKeys, RegistryTokenKeys, SessionKeys,
+    SigningSecret, ThrottleLimits,
 };
 use publaryn_core::{
     Principal, RegistryError, Scope, SessionId, Timestamp,
@@ -30,11 +32,15 @@ use publaryn_core::{
 use publaryn_metadata::Db;
 
 pub use accounts::{NewAccount, ProfilePatch};
+pub use administration::AccountChange;
 pub use authenticate::Surface;
 pub use error::IdentityError;
-pub use issue::{IssuedToken, Lifetime, RequestedBinding, TokenRequest, UnknownScopes, parse_scopes};
-pub use login::SessionGrant;
-pub use second_factor::PasswordProof;
+pub use issue::{
+    IssuedToken, Lifetime, RequestedBinding, RequestedOrganization, TokenRequest, UnknownScopes, parse_scopes,
+};
+pub use login::{LoginOutcome, PasswordProof, PendingLogin, SessionGrant};
+pub use mfa::{MfaOffer, MfaStatus};
+pub use oci::{OciCaller, OciTokenGrant};
 pub use tokens::CurrentCredential;
 pub use web_login::WebLoginProgress;
 
@@ -49,6 +55,12 @@ struct Inner {
     hasher: PasswordHasher,
     session_keys: SessionKeys,
     refresh_keys: RefreshKeys,
+    /// What recovery codes are hashed with: the current key first.
+    recovery_keys: Vec<[u8; 32]>,
+    /// What authenticator apps show as the origin of a code.
+    issuer: String,
+    registry_keys: RegistryTokenKeys,
+    passwords: oci::KnownPasswords,
     throttle: LoginThrottle,
     last_use: last_use::LastUse,
 }
@@ -114,6 +126,13 @@ impl Identity {
             hasher: PasswordHasher::new(settings.hash_cost)?,
             session_keys: SessionKeys::new(keys.issuer.as_str(), &keys.current, keys.previous.as_ref()),
             refresh_keys: RefreshKeys::new(&keys.current, keys.previous.as_ref()),
+            recovery_keys: std::iter::once(&keys.current)
+                .chain(keys.previous.as_ref())
+                .map(|key| key.derive("recovery codes"))
+                .collect(),
+            issuer: keys.issuer.clone(),
+            registry_keys: RegistryTokenKeys::new(keys.issuer.as_str(), &keys.current, keys.previous.as_ref()),
+            passwords: oci::KnownPasswords::default(),
             throttle: LoginThrottle::new(settings.throttle),
             last_use: last_use::LastUse::default(),
             db,
@@ -125,6 +144,11 @@ impl Identity {
     /// The rules for names and passwords, for parsing input at the edge.
     pub fn rules(&self) -> &AccountRules {
         &self.0.settings.rules
+    }
+
+    /// The database behind it, for what the surfaces keep of requests.
+    pub fn db(&self) -> &Db {
+        &self.0.db
     }
 
     fn now(&self) -> Timestamp {

@@ -36,6 +36,25 @@ impl Identity {
         Ok(self.0.db.tokens_of_user(user.id, page, self.now()).await?)
     }
 
+    /// The automation tokens of an organization, newest first, and how many there are.
+    ///
+    /// # Errors
+    /// `NotFound`; `Denied` for everybody but its owners and admins.
+    pub async fn tokens_of_org(
+        &self,
+        who: &Principal,
+        slug: &str,
+        include_expired: bool,
+        limit: u32,
+        offset: u64,
+    ) -> Result<(Vec<ListedToken>, i64), RegistryError> {
+        require_scope(who, Scope::TokensRead)?;
+        let org = self.manages_tokens_of(who, slug).await?;
+        let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+        let page = TokenPage { include_expired, limit: i64::from(limit), offset };
+        Ok(self.0.db.tokens_of_org(org, page, self.now()).await?)
+    }
+
     /// What the caller came with.
     pub async fn current_credential(&self, who: &Principal) -> Result<CurrentCredential, RegistryError> {
         match who.credential {
@@ -51,7 +70,7 @@ impl Identity {
         }
     }
 
-    /// Revokes one of the caller's tokens.
+    /// Revokes one of the caller's tokens, or one of an organization whose tokens they manage.
     ///
     /// # Errors
     /// `NotFound` when it is somebody else's or was revoked before.
@@ -59,11 +78,27 @@ impl Identity {
         require_scope(who, Scope::TokensWrite)?;
         let user = require_user(who)?;
         let now = self.now();
+        let org = match self.0.db.token(id).await? {
+            Some(ListedToken { token, org_slug: Some(slug), .. }) => {
+                // Whose token it is, is nobody else's business.
+                self.manages_tokens_of(who, &slug).await.map_err(hidden)?;
+                token.org_id
+            }
+            _ => None,
+        };
         let mut tx = self.0.db.begin().await?;
-        if !tx.revoke_token(id, user.id, now).await? {
+        let is_revoked = match org {
+            Some(_) => tx.revoke_own_token(id, now).await?,
+            None => tx.revoke_token(id, user.id, now).await?,
+        };
+        if !is_revoked {
             return Err(RegistryError::NotFound.into());
         }
-        tx.commit_audited(&revocation(who, id, origin), now).await?;
+        let mut entry = revocation(who, id, origin).org(org);
+        if org.is_some() {
+            entry.target_user = None;
+        }
+        tx.commit_audited(&entry, now).await?;
         Ok(())
     }
 
@@ -86,6 +121,13 @@ impl Identity {
         }
         tx.commit_audited(&revocation(who, id, origin), now).await?;
         Ok(())
+    }
+}
+
+fn hidden(error: RegistryError) -> RegistryError {
+    match error {
+        RegistryError::Denied(_) => RegistryError::NotFound,
+        other => other,
     }
 }
 

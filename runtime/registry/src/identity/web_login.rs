@@ -13,7 +13,10 @@ use publaryn_metadata::web_logins::WebLogin;
 use rand::distr::{Alphanumeric, SampleString};
 use sha2::{Digest, Sha256};
 
-use super::{Identity, IdentityError, IssuedToken, Lifetime, PasswordProof, issue::personal};
+use super::{
+    Identity, IdentityError, IssuedToken, Lifetime, PasswordProof,
+    issue::{TokenOwner, personal},
+};
 
 /// How long a client waits at most; npm itself gives up after five minutes.
 const WAITS_FOR: Duration = Duration::from_secs(10 * 60);
@@ -97,7 +100,9 @@ impl Identity {
         let expires_at = self.expiry(&request, None, now)?;
         let mut entry = AuditEntry::system(AuditAction::TokenCreate).with("source", "web_login").from_client(origin);
         entry.actor_user = Some(user.id);
-        Ok(WebLoginProgress::Done(Box::new(self.insert_token(&user, request, None, expires_at, entry, now).await?)))
+        Ok(WebLoginProgress::Done(Box::new(
+            self.insert_token(TokenOwner::User(user.id), request, None, expires_at, entry, now).await?,
+        )))
     }
 }
 

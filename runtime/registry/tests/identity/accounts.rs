@@ -70,14 +70,14 @@ async fn administration_takes_effect_on_credentials_already_handed_out() {
     for world in world::each_default().await {
         let (grant, who) = world.someone("alice").await;
         assert!(!who.allows(Scope::AdminWrite));
-        world.identity.set_admin(None, "ALICE", true).await.unwrap();
+        world.identity.set_admin("ALICE", true).await.unwrap();
         assert!(world.who(&grant).await.unwrap().allows(Scope::AdminWrite));
-        let last = world.identity.set_admin(None, "alice", false).await.unwrap_err();
+        let last = world.identity.set_admin("alice", false).await.unwrap_err();
         assert!(matches!(last, IdentityError::Registry(RegistryError::Conflict { code: "state_conflict", .. })));
-        let last = world.identity.set_active(None, "alice", false).await.unwrap_err();
+        let last = world.identity.set_active("alice", false).await.unwrap_err();
         assert!(matches!(last, IdentityError::Registry(RegistryError::Conflict { code: "state_conflict", .. })));
         world.identity.create_user(world.account("bob"), true).await.unwrap();
-        world.identity.set_admin(None, "alice", false).await.unwrap();
+        world.identity.set_admin("alice", false).await.unwrap();
         assert!(!world.who(&grant).await.unwrap().allows(Scope::AdminWrite));
         assert_eq!((world.audited("user_admin_grant").await, world.audited("user_admin_revoke").await), (1, 1));
     }
@@ -87,7 +87,7 @@ async fn administration_takes_effect_on_credentials_already_handed_out() {
 async fn a_disabled_account_is_out_at_once_and_stays_out() {
     for world in world::each_default().await {
         let (grant, _) = world.someone("alice").await;
-        world.identity.set_active(None, "alice", false).await.unwrap();
+        world.identity.set_active("alice", false).await.unwrap();
         assert_eq!(problem(world.who(&grant).await), CredentialProblem::AccountDisabled);
         let login = world.identity.login("alice", &Secret::new(PASSWORD), &origin()).await;
         assert_eq!(problem(login), CredentialProblem::AccountDisabled);
@@ -95,7 +95,7 @@ async fn a_disabled_account_is_out_at_once_and_stays_out() {
         assert_eq!(problem(guess), CredentialProblem::WrongPassword, "only a right password learns of it");
         assert!(matches!(world.identity.user_by_name("alice").await, Err(RegistryError::NotFound)));
 
-        world.identity.set_active(None, "alice", true).await.unwrap();
+        world.identity.set_active("alice", true).await.unwrap();
         assert_eq!(problem(world.who(&grant).await), CredentialProblem::SessionRevoked, "old sessions stay ended");
         world.login("alice").await;
     }

@@ -15,7 +15,7 @@ use publaryn_metadata::{
     testing::{self, TestDb},
 };
 use publaryn_registry::identity::{
-    Identity, IdentityError, IdentityKeys, IdentitySettings, NewAccount, SessionGrant, Surface,
+    Identity, IdentityError, IdentityKeys, IdentitySettings, LoginOutcome, NewAccount, SessionGrant, Surface,
 };
 
 pub const PASSWORD: &str = "correct horse battery";
@@ -25,6 +25,14 @@ pub struct World {
     pub db: Db,
     pub clock: Arc<StoppedClock>,
     _scratch: TestDb,
+}
+
+/// The session of a login that asked for nothing more.
+pub fn granted(outcome: LoginOutcome) -> SessionGrant {
+    match outcome {
+        LoginOutcome::Granted(grant) => *grant,
+        LoginOutcome::SecondFactor(_) => panic!("a second factor is asked for"),
+    }
 }
 
 pub struct StoppedClock(AtomicI64);
@@ -78,7 +86,12 @@ impl World {
     }
 
     pub async fn login(&self, name: &str) -> SessionGrant {
-        self.identity.login(name, &Secret::new(PASSWORD), &origin()).await.unwrap()
+        self.try_login(name).await.unwrap()
+    }
+
+    /// A login that no second factor is asked for.
+    pub async fn try_login(&self, name: &str) -> Result<SessionGrant, IdentityError> {
+        Ok(granted(self.identity.login(name, &Secret::new(PASSWORD), &origin()).await?))
     }
 
     /// A registered person with a session.

@@ -37,7 +37,7 @@ pub fn run(common: &CommonArgs, command: AdminCommand) -> Result<Exit, Failure> 
             })
         }
         AdminCommand::GrantAdmin { username, revoke } => with_identity(&config, async |identity| {
-            let user = identity.set_admin(None, &username, !revoke).await?;
+            let user = identity.set_admin(&username, !revoke).await?;
             println!("{} is {} platform administrator", user.username, if revoke { "no longer a" } else { "a" });
             Ok(())
         }),

@@ -1,8 +1,13 @@
 //! `publaryn gc`: deletes blobs that nothing refers to, beside a running server.
 
+use std::sync::Arc;
+
 use publaryn_api::backends;
+use publaryn_blobs::BlobStore;
 use publaryn_config::Config;
-use publaryn_gc::{Collector, Extent, GcError, GcOptions, GcReport, Unwatched};
+use publaryn_core::Timestamp;
+use publaryn_gc::{Collector, Extent, GcError, GcOptions, GcReport, OciLetGo, Unwatched};
+use publaryn_metadata::Db;
 
 use crate::{
     cli::{CommonArgs, GcArgs},
@@ -19,11 +24,20 @@ async fn gc(config: &Config, args: &GcArgs) -> Result<Exit, Failure> {
     let db = database::connect_current(config).await?;
     let blobs = backends::stored_blobs(config).await?;
     let options = options(config, args);
-    let result = Collector { db: db.clone(), blobs }.run(&options, &Unwatched).await;
+    let result = collect(&db, blobs, &options).await;
     db.close().await;
     let report = result.map_err(explain)?;
     print(&report, &options, args.json);
     Ok(Exit::Success)
+}
+
+/// What repositories let go of first, then everything nobody refers to.
+async fn collect(db: &Db, blobs: Arc<dyn BlobStore>, options: &GcOptions) -> Result<GcReport, GcError> {
+    if !options.is_dry_run {
+        let letting_go = OciLetGo { db: db.clone(), blobs: blobs.clone(), upload_ttl: options.upload_ttl };
+        letting_go.run(Timestamp::now() - options.grace, &|| false).await?;
+    }
+    Collector { db: db.clone(), blobs }.run(options, &Unwatched).await
 }
 
 fn options(config: &Config, args: &GcArgs) -> GcOptions {

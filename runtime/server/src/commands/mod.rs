@@ -6,5 +6,6 @@ pub mod bench;
 pub mod doctor;
 pub mod gc;
 pub mod migrate;
+pub mod openapi;
 pub mod restore;
 pub mod serve;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use publaryn_core::Digest;
+use publaryn_core::{Digest, UploadId};
 use uuid::Uuid;
 
 use super::dir_sync::DirSync;
@@ -22,12 +22,16 @@ pub struct DiskConfig {
 /// Directory of uploads in progress, below the store's own.
 pub const TEMP_DIR: &str = "tmp";
 
+/// Directory of uploads that go on in later requests.
+pub const UPLOADS_DIR: &str = "uploads";
+
 /// The directories of one store.
 #[derive(Debug)]
 pub(super) struct Layout {
     root: PathBuf,
     /// One gate per shard directory, by its byte.
     shards: Vec<DirSync>,
+    uploads: DirSync,
 }
 
 impl Layout {
@@ -36,13 +40,19 @@ impl Layout {
         let root = config.path;
         create_dirs(&root).map_err(BlobError::from_io)?;
         let shards = (0..=u8::MAX).map(|byte| DirSync::new(shard_dir(&root, byte))).collect();
-        Ok(Self { root, shards })
+        let uploads = DirSync::new(root.join(UPLOADS_DIR));
+        Ok(Self { root, shards, uploads })
     }
 
     /// A key for new content; different at every call.
     pub(super) fn fresh_key(digest: &Digest) -> BlobKey {
-        let (hex, generation) = (digest.hex(), Uuid::new_v4().simple().to_string());
-        let text = format!("sha256/{}/{}-{}", &hex[..2], &hex[2..], &generation[..16]);
+        Self::key(digest, &Uuid::new_v4().simple().to_string()[..16])
+    }
+
+    /// The key of content in a generation of 16 hex digits.
+    pub(super) fn key(digest: &Digest, generation: &str) -> BlobKey {
+        let hex = digest.hex();
+        let text = format!("sha256/{}/{}-{generation}", &hex[..2], &hex[2..]);
         text.parse().expect("hex digits, slashes and a dash are a key")
     }
 
@@ -66,6 +76,20 @@ impl Layout {
 
     pub(super) fn temp_path(&self, name: &str) -> PathBuf {
         self.temp_dir().join(name)
+    }
+
+    pub(super) fn uploads_dir(&self) -> PathBuf {
+        self.root.join(UPLOADS_DIR)
+    }
+
+    /// The file of a resumable upload.
+    pub(super) fn upload_path(&self, id: UploadId) -> PathBuf {
+        self.uploads_dir().join(id.0.simple().to_string())
+    }
+
+    /// The gate of the directory those files are in.
+    pub(super) fn uploads(&self) -> &DirSync {
+        &self.uploads
     }
 
     /// The file of an upload that begins now.
@@ -93,6 +117,7 @@ fn shard_of(key: &BlobKey) -> Option<u8> {
 fn create_dirs(root: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(root)?;
     fs::create_dir_all(root.join(TEMP_DIR))?;
+    fs::create_dir_all(root.join(UPLOADS_DIR))?;
     fs::create_dir_all(root.join("sha256"))?;
     let mut created = false;
     for byte in 0..=u8::MAX {

@@ -8,8 +8,8 @@ use futures::{
 };
 use publaryn_core::Timestamp;
 
-use super::{blocking, layout::Layout};
-use crate::{BlobError, BlobKey, BlobMeta, StaleUpload, blob::StalePlace};
+use super::{blocking, layout::Layout, resuming};
+use crate::{AbandonedUpload, BlobError, BlobKey, BlobMeta, StaleUpload, blob::StalePlace, upload::AbandonedPlace};
 
 /// All blobs, one shard in memory at a time.
 pub(super) fn blobs(layout: Arc<Layout>) -> BoxStream<'static, Result<BlobMeta, BlobError>> {
@@ -39,6 +39,24 @@ pub(super) fn stale_uploads(
         Ok(stale)
     }))
     .map_ok(|stale| stream::iter(stale.into_iter().map(Ok)))
+    .try_flatten()
+    .boxed()
+}
+
+/// Files of resumable uploads last written before `before`.
+pub(super) fn abandoned(
+    layout: Arc<Layout>,
+    before: Timestamp,
+) -> BoxStream<'static, Result<AbandonedUpload, BlobError>> {
+    stream::once(blocking(move || {
+        let mut abandoned = Vec::new();
+        each_file(&layout.uploads_dir(), |name, _, touched| {
+            let id = resuming::id_of(name).filter(|_| touched < before);
+            abandoned.extend(id.map(|id| AbandonedUpload { id, place: AbandonedPlace::File, touched }));
+        })?;
+        Ok(abandoned)
+    }))
+    .map_ok(|abandoned| stream::iter(abandoned.into_iter().map(Ok)))
     .try_flatten()
     .boxed()
 }

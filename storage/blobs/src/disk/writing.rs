@@ -24,7 +24,7 @@ pub(super) struct Writer {
 /// How much may be written before it is pushed to the disk, in bytes.
 ///
 /// Keeps the last sync of a 10 GiB layer short, and the page cache's dirty pages few.
-const SYNC_EVERY_BYTES: usize = 32 * 1024 * 1024;
+pub(super) const SYNC_EVERY_BYTES: usize = 32 * 1024 * 1024;
 
 impl Writer {
     pub(super) fn create(layout: &Layout, plan: &StagePlan) -> Result<Self, BlobError> {
@@ -84,18 +84,23 @@ impl Drop for TempFile {
 /// sync of the directory finds its work done. The other order costs two commits of the journal, one
 /// after the other (ADR 0008).
 pub(super) fn promote(layout: &Layout, temp: &TempFile, key: &BlobKey) -> Result<(), BlobError> {
-    let (Some(path), Some(shard)) = (layout.blob_path(key), layout.shard(key)) else {
-        return Err(BlobError::missing(key));
-    };
+    let shard = layout.shard(key).ok_or_else(|| BlobError::missing(key))?;
     if !temp.renamed.load(Ordering::Acquire) {
-        match fs::rename(&temp.path, &path) {
-            Ok(()) => temp.renamed.store(true, Ordering::Release),
-            // Another call with the same staged blob was faster, unless gc was.
-            Err(e) if e.kind() == io::ErrorKind::NotFound && path.exists() => {}
-            Err(e) => return Err(BlobError::from_io_on(e, key)),
-        }
+        rename(layout, &temp.path, key)?;
+        // Also when another call with the same staged blob was faster: the file has its name.
+        temp.renamed.store(true, Ordering::Release);
     }
     temp.file.sync_all().and_then(|()| shard.sync()).map_err(BlobError::from_io)
+}
+
+/// Moves a file to the place of `key`. Idempotent; the caller makes it durable.
+pub(super) fn rename(layout: &Layout, from: &Path, key: &BlobKey) -> Result<(), BlobError> {
+    let path = layout.blob_path(key).ok_or_else(|| BlobError::missing(key))?;
+    match fs::rename(from, &path) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && path.exists() => Ok(()),
+        Err(e) => Err(BlobError::from_io_on(e, key)),
+    }
 }
 
 /// Removes a file; a missing one is fine.

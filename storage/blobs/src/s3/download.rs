@@ -36,11 +36,16 @@ pub(super) async fn open(store: &Arc<Inner>, key: &BlobKey, range: Option<Range<
     Ok(BlobBody::stream(part.size_bytes, part.range, download.into_stream()))
 }
 
-/// The content of a small object of known existence.
-pub(super) async fn small_object(store: &Inner, object: &str) -> Result<Bytes, BlobError> {
-    let got = (store.client.get_object().bucket(&store.bucket).key(object).send().await)
-        .map_err(|e| super::failure::unavailable("get_object", e))?;
-    Ok(got.body.collect().await.map_err(BlobError::unavailable)?.into_bytes())
+/// The content of a small object; `None` when it is not there.
+pub(super) async fn small_object(store: &Inner, object: &str) -> Result<Option<Bytes>, BlobError> {
+    let got = match store.client.get_object().bucket(&store.bucket).key(object).send().await {
+        Ok(got) => got,
+        Err(e) => match Failure::of("get_object", e) {
+            failure if failure.is_missing() => return Ok(None),
+            failure => return Err(failure.into_error()),
+        },
+    };
+    Ok(Some(got.body.collect().await.map_err(BlobError::unavailable)?.into_bytes()))
 }
 
 /// `attachment` with the file name in both forms of RFC 6266 §4.

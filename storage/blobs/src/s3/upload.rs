@@ -85,14 +85,7 @@ struct Multipart {
 
 impl Multipart {
     async fn begin(store: &Arc<Inner>, object: String) -> Result<Self, BlobError> {
-        let created = (store.client.create_multipart_upload())
-            .bucket(&store.bucket)
-            .key(&object)
-            .content_type(CONTENT_TYPE)
-            .send()
-            .await
-            .map_err(|e| unavailable("create_multipart_upload", e))?;
-        let upload_id = created.upload_id.ok_or_else(|| BlobError::unavailable("s3 gave no upload id"))?;
+        let upload_id = begin_parts(store, &object).await?;
         let store = store.clone();
         let (upload_id, sending) = (Some(upload_id), JoinSet::new());
         Ok(Self { store, object, upload_id, sending, sent: Vec::new(), parts: 0 })
@@ -106,21 +99,11 @@ impl Multipart {
         let slot = self.store.part_slots.clone().acquire_owned().await.map_err(BlobError::unavailable)?;
         self.parts += 1;
         let (store, object, number) = (self.store.clone(), self.object.clone(), self.parts);
-        let upload_id = self.upload_id.clone();
+        let upload_id = self.upload_id.clone().unwrap_or_default();
         self.sending.spawn(async move {
-            let sent = (store.client.upload_part())
-                .bucket(&store.bucket)
-                .key(object)
-                .set_upload_id(upload_id)
-                .part_number(number)
-                .body(SdkBody::from(part.bytes()))
-                .customize()
-                .config_override(client::for_upload())
-                .send()
-                .await
-                .map_err(|e| unavailable("upload_part", e))?;
+            let etag = upload_part(&store, &object, &upload_id, number, part.bytes()).await;
             drop((part, slot));
-            Ok(CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag).build())
+            Ok(CompletedPart::builder().part_number(number).set_e_tag(Some(etag?)).build())
         });
         Ok(())
     }
@@ -137,23 +120,9 @@ impl Multipart {
             self.one_sent().await?;
         }
         self.sent.sort_unstable_by_key(|part| part.part_number);
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.sent))).build();
-        let completed = (self.store.client.complete_multipart_upload())
-            .bucket(&self.store.bucket)
-            .key(&self.object)
-            .set_upload_id(self.upload_id.clone())
-            .multipart_upload(parts)
-            .customize()
-            .config_override(client::for_completion())
-            .send()
-            .await
-            .map_err(|e| Failure::of("complete_multipart_upload", e));
-        if let Err(failure) = completed {
-            // A retry after a lost answer finds the upload gone and the object there.
-            let finished = failure.is_missing() && size_of(&self.store, &self.object).await? == Some(size_bytes);
-            if !finished {
-                return Err(failure.into_error());
-            }
+        let (parts, upload_id) = (std::mem::take(&mut self.sent), self.upload_id.clone().unwrap_or_default());
+        if !complete_parts(&self.store, &self.object, &upload_id, parts, size_bytes).await? {
+            return Err(BlobError::unavailable("the multipart upload is gone"));
         }
         self.upload_id = None;
         Ok(())
@@ -200,6 +169,74 @@ async fn remove_unfinished(
 }
 
 const CONTENT_TYPE: &str = "application/octet-stream";
+
+/// Begins a multipart upload; returns the store's name for it.
+pub(super) async fn begin_parts(store: &Inner, object: &str) -> Result<String, BlobError> {
+    let created = (store.client.create_multipart_upload())
+        .bucket(&store.bucket)
+        .key(object)
+        .content_type(CONTENT_TYPE)
+        .send()
+        .await
+        .map_err(|e| unavailable("create_multipart_upload", e))?;
+    created.upload_id.ok_or_else(|| BlobError::unavailable("s3 gave no upload id"))
+}
+
+/// Sends one part; returns its entity tag.
+///
+/// # Errors
+/// [`BlobError::UploadLost`] when there is no such multipart upload (any more).
+pub(super) async fn upload_part(
+    store: &Inner,
+    object: &str,
+    upload_id: &str,
+    number: i32,
+    body: Bytes,
+) -> Result<String, BlobError> {
+    let sent = (store.client.upload_part())
+        .bucket(&store.bucket)
+        .key(object)
+        .upload_id(upload_id)
+        .part_number(number)
+        .body(SdkBody::from(body))
+        .customize()
+        .config_override(client::for_upload())
+        .send()
+        .await
+        .map_err(|e| match Failure::of("upload_part", e) {
+            failure if failure.is_missing() => BlobError::UploadLost,
+            failure => failure.into_error(),
+        })?;
+    sent.e_tag.ok_or_else(|| BlobError::unavailable("s3 gave no entity tag"))
+}
+
+/// Makes the object; `false` when there is no such multipart upload (any more) and no object of
+/// that size either.
+pub(super) async fn complete_parts(
+    store: &Inner,
+    object: &str,
+    upload_id: &str,
+    parts: Vec<CompletedPart>,
+    size_bytes: u64,
+) -> Result<bool, BlobError> {
+    let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+    let completed = (store.client.complete_multipart_upload())
+        .bucket(&store.bucket)
+        .key(object)
+        .upload_id(upload_id)
+        .multipart_upload(parts)
+        .customize()
+        .config_override(client::for_completion())
+        .send()
+        .await
+        .map_err(|e| Failure::of("complete_multipart_upload", e));
+    match completed {
+        Ok(_) => Ok(true),
+        // A retry after a lost answer finds the upload gone and the object there.
+        Err(failure) if failure.is_missing() => Ok(size_of(store, object).await? == Some(size_bytes)),
+        Err(failure) => Err(failure.into_error()),
+    }
+}
 
 pub(super) async fn put(store: &Inner, object: &str, body: Bytes) -> Result<(), BlobError> {
     (store.client.put_object())

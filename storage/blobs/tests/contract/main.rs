@@ -5,6 +5,7 @@ mod fixture;
 mod keeping;
 mod memory;
 mod reading;
+mod resuming;
 mod staging;
 
 /// Makes one test per store from each named case.
@@ -50,5 +51,15 @@ contract! {
     keeping::listing_is_complete_sorted_and_dated,
     keeping::late_delete_spares_content_uploaded_again,
     keeping::probe_leaves_nothing,
+    resuming::pieces_of_every_awkward_size_become_one_blob,
+    resuming::many_tiny_pieces_become_one_blob,
+    resuming::a_broken_body_keeps_what_came,
+    resuming::the_limit_is_for_the_whole_upload,
+    resuming::a_restart_goes_on_where_the_state_says,
+    resuming::the_end_may_wait_in_memory_for_the_completion,
+    resuming::long_appends_are_saved_on_the_way,
+    resuming::abandoned_uploads_are_found_and_removed,
+    resuming::lost_content_is_told_apart,
+    resuming::a_second_writer_is_noticed_on_disk,
     memory::two_hundred_megabytes_in_constant_memory,
 }

@@ -47,9 +47,7 @@ pub struct JobPage {
 #[derive(Debug, Clone, Serialize)]
 pub struct Progress {
     pub done: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub total: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
@@ -85,11 +83,8 @@ pub struct JobView {
 #[derive(Debug, Clone, Serialize)]
 pub struct JobDetails {
     pub attempts_log: Box<RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub unique_key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub enqueued_by: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
 

@@ -1,0 +1,165 @@
+-- Organizations with their people, teams and grants; namespace claims; what packages and releases carry
+-- for the management API.
+
+CREATE TABLE organizations (
+    id BLOB PRIMARY KEY NOT NULL,
+    slug TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    description TEXT,
+    website TEXT,
+    email TEXT,
+    avatar_url TEXT,
+    is_verified INTEGER NOT NULL DEFAULT 0,
+    mfa_required INTEGER NOT NULL DEFAULT 0,
+    member_directory_is_private INTEGER NOT NULL DEFAULT 0,
+    restrict_private_reads INTEGER NOT NULL DEFAULT 0,
+    -- Counts only while the organization owns it.
+    default_repository_id BLOB REFERENCES repositories(id) ON DELETE SET NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE memberships (
+    org_id BLOB NOT NULL REFERENCES organizations(id) ON DELETE CASCADE,
+    user_id BLOB NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+    role TEXT NOT NULL,
+    joined_at INTEGER NOT NULL,
+    PRIMARY KEY (org_id, user_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX memberships_user ON memberships (user_id);
+
+CREATE TABLE invitations (
+    id BLOB PRIMARY KEY NOT NULL,
+    org_id BLOB NOT NULL REFERENCES organizations(id) ON DELETE CASCADE,
+    user_id BLOB NOT NULL REFERENCES users(id) ON DELETE CASCADE,
+    -- Set when the invitation was addressed by e-mail.
+    email TEXT,
+    role TEXT NOT NULL,
+    -- `pending` with an `expires_at` in the past reads as `expired`.
+    status TEXT NOT NULL,
+    invited_by BLOB REFERENCES users(id) ON DELETE SET NULL,
+    expires_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    -- When it was accepted, declined or revoked.
+    ended_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX invitations_pending ON invitations (org_id, user_id) WHERE status = 'pending';
+CREATE INDEX invitations_org ON invitations (org_id, created_at);
+CREATE INDEX invitations_user ON invitations (user_id, created_at);
+
+CREATE TABLE teams (
+    id BLOB PRIMARY KEY NOT NULL,
+    org_id BLOB NOT NULL REFERENCES organizations(id) ON DELETE CASCADE,
+    slug TEXT NOT NULL,
+    name TEXT NOT NULL,
+    description TEXT,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    UNIQUE (org_id, slug),
+    UNIQUE (id, org_id)
+) STRICT;
+
+-- Whoever leaves the organization leaves its teams: the second reference sees to it.
+CREATE TABLE team_members (
+    team_id BLOB NOT NULL,
+    org_id BLOB NOT NULL,
+    user_id BLOB NOT NULL,
+    added_at INTEGER NOT NULL,
+    PRIMARY KEY (team_id, user_id),
+    FOREIGN KEY (team_id, org_id) REFERENCES teams(id, org_id) ON DELETE CASCADE,
+    FOREIGN KEY (org_id, user_id) REFERENCES memberships(org_id, user_id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+CREATE INDEX team_members_user ON team_members (org_id, user_id);
+
+CREATE TABLE namespace_claims (
+    id BLOB PRIMARY KEY NOT NULL,
+    ecosystem TEXT NOT NULL,
+    -- As its owner wrote it, and as it is compared.
+    namespace TEXT NOT NULL,
+    namespace_key TEXT NOT NULL,
+    owner_user_id BLOB REFERENCES users(id),
+    owner_org_id BLOB REFERENCES organizations(id),
+    is_verified INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL,
+    UNIQUE (ecosystem, namespace_key),
+    CHECK ((owner_user_id IS NULL) <> (owner_org_id IS NULL))
+) STRICT;
+CREATE INDEX namespace_claims_owner_org ON namespace_claims (owner_org_id) WHERE owner_org_id IS NOT NULL;
+CREATE INDEX namespace_claims_owner_user ON namespace_claims (owner_user_id) WHERE owner_user_id IS NOT NULL;
+CREATE INDEX namespace_claims_created ON namespace_claims (created_at);
+
+-- Grants: a JSON array of permissions per team and resource. They count only while the team's organization
+-- owns the resource (access.md §1); transfers delete them.
+CREATE TABLE team_package_grants (
+    team_id BLOB NOT NULL REFERENCES teams(id) ON DELETE CASCADE,
+    resource_id BLOB NOT NULL REFERENCES packages(id) ON DELETE CASCADE,
+    permissions TEXT NOT NULL,
+    granted_at INTEGER NOT NULL,
+    PRIMARY KEY (team_id, resource_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX team_package_grants_resource ON team_package_grants (resource_id);
+
+CREATE TABLE team_repository_grants (
+    team_id BLOB NOT NULL REFERENCES teams(id) ON DELETE CASCADE,
+    resource_id BLOB NOT NULL REFERENCES repositories(id) ON DELETE CASCADE,
+    permissions TEXT NOT NULL,
+    granted_at INTEGER NOT NULL,
+    PRIMARY KEY (team_id, resource_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX team_repository_grants_resource ON team_repository_grants (resource_id);
+
+CREATE TABLE team_claim_grants (
+    team_id BLOB NOT NULL REFERENCES teams(id) ON DELETE CASCADE,
+    resource_id BLOB NOT NULL REFERENCES namespace_claims(id) ON DELETE CASCADE,
+    permissions TEXT NOT NULL,
+    granted_at INTEGER NOT NULL,
+    PRIMARY KEY (team_id, resource_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX team_claim_grants_resource ON team_claim_grants (resource_id);
+
+CREATE INDEX repositories_owner_org ON repositories (owner_org_id, created_at) WHERE owner_org_id IS NOT NULL;
+CREATE INDEX packages_owner_org ON packages (owner_org_id) WHERE owner_org_id IS NOT NULL;
+CREATE INDEX tokens_org ON tokens (org_id, created_at) WHERE org_id IS NOT NULL;
+CREATE INDEX tokens_repository ON tokens (repository_id) WHERE repository_id IS NOT NULL;
+CREATE INDEX tokens_package ON tokens (package_id) WHERE package_id IS NOT NULL;
+
+ALTER TABLE packages ADD COLUMN display_name TEXT;
+-- Names that look the same share it (access.md §8); computed by `publaryn_core::similar::lookalike_key`.
+ALTER TABLE packages ADD COLUMN lookalike_key TEXT NOT NULL DEFAULT '';
+UPDATE packages SET lookalike_key = substr(normalized_name, 1, instr(normalized_name, '/')) ||
+    replace(replace(replace(replace(replace(replace(replace(replace(
+        substr(normalized_name, instr(normalized_name, '/') + 1),
+        '-', ''), '_', ''), '.', ''), '0', 'o'), '1', 'l'), '5', 's'), 'rn', 'm'), 'vv', 'w');
+CREATE INDEX packages_lookalike ON packages (ecosystem, lookalike_key);
+ALTER TABLE packages ADD COLUMN quarantined_at INTEGER;
+ALTER TABLE packages ADD COLUMN quarantine_reason TEXT;
+-- An entry made by a platform administrator is lifted by one only.
+ALTER TABLE packages ADD COLUMN quarantined_by_admin INTEGER NOT NULL DEFAULT 0;
+
+ALTER TABLE releases ADD COLUMN description TEXT;
+ALTER TABLE releases ADD COLUMN changelog TEXT;
+ALTER TABLE releases ADD COLUMN source_ref TEXT;
+-- A JSON object.
+ALTER TABLE releases ADD COLUMN provenance TEXT;
+CREATE INDEX releases_by_sequence ON releases (package_id, sequence);
+
+ALTER TABLE artifacts ADD COLUMN is_signed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE artifacts ADD COLUMN signature_key_id TEXT;
+
+CREATE TABLE trusted_publishers (
+    id BLOB PRIMARY KEY NOT NULL,
+    package_id BLOB NOT NULL REFERENCES packages(id) ON DELETE CASCADE,
+    issuer TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    repository TEXT,
+    workflow_ref TEXT,
+    -- Empty for any.
+    environment TEXT NOT NULL DEFAULT '',
+    created_by BLOB NOT NULL REFERENCES users(id),
+    created_at INTEGER NOT NULL,
+    last_used_at INTEGER,
+    UNIQUE (package_id, issuer, subject, environment)
+) STRICT;
+CREATE INDEX trusted_publishers_subject ON trusted_publishers (issuer, subject);
+
+ALTER TABLE tokens ADD COLUMN trusted_publisher_id BLOB;

@@ -1,0 +1,17 @@
+//! `/v1/orgs/*` and `/v1/org-invitations/*`: organizations, their people, teams and grants
+//! (control-plane.md §5).
+
+mod grants;
+mod invitations;
+mod members;
+pub mod objects;
+mod profile;
+mod teams;
+
+use super::route::Routes;
+
+pub use profile::own;
+
+pub fn routes() -> Routes {
+    profile::routes().with(members::routes()).with(invitations::routes()).with(teams::routes()).with(grants::routes())
+}

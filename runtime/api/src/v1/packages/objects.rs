@@ -1,0 +1,334 @@
+//! The object types of control-plane.md §2 that belong to packages. Every documented member is always there.
+
+use publaryn_core::{Ecosystem, Timestamp, finding::Severity};
+use publaryn_metadata::{
+    package_views::PackageDetails,
+    release_views::{ArtifactViewRow, FindingViewRow, ReleaseSummaryRow},
+    teams::TeamAccessRow,
+    trusted_publishers::TrustedPublisherRow,
+};
+use publaryn_registry::control::{ControlHit, PackagePage, Pipeline, ReleaseView, SummaryView};
+use serde_json::{Map, Value, json};
+
+fn summary_of(details: &PackageDetails, can_transfer: bool) -> Value {
+    json!({
+        "id": details.id,
+        "ecosystem": details.ecosystem,
+        "name": details.name,
+        "normalized_name": details.normalized_name,
+        "description": details.description,
+        "visibility": details.visibility,
+        "effective_visibility": details.effective(),
+        "repository_slug": details.repository_slug,
+        "owner_username": details.owner_username,
+        "owner_org_slug": details.owner_org_slug,
+        "latest_version": details.latest_version,
+        "is_deprecated": details.is_deprecated(),
+        "is_archived": details.is_archived,
+        "download_count": details.download_count,
+        "created_at": details.created_at,
+        "updated_at": details.updated_at,
+        "can_transfer": can_transfer,
+    })
+}
+
+/// **PackageSummary**.
+pub fn summary(view: &SummaryView) -> Value {
+    summary_of(&view.details, view.can_transfer)
+}
+
+/// **Package**.
+pub fn package(page: &PackagePage) -> Value {
+    let details = &page.details;
+    let more = json!({
+        "display_name": details.display_name,
+        "readme": details.readme,
+        "homepage": details.homepage,
+        "repository_url": details.repository_url,
+        "license": details.license,
+        "keywords": details.keyword_list(),
+        "deprecation_message": details.deprecation_message,
+        "is_quarantined": details.is_quarantined,
+        "can_manage_metadata": page.can_manage_metadata,
+        "can_manage_releases": page.can_manage_releases,
+        "can_manage_trusted_publishers": page.can_administer,
+        "can_manage_visibility": page.can_administer,
+        "can_manage_security": page.can_manage_security,
+        "team_access": page.team_access.iter().map(team_access).collect::<Vec<_>>(),
+        "ecosystem_metadata": {
+            "kind": details.ecosystem,
+            "details": name_details(details.ecosystem, &details.name, &details.normalized_name),
+        },
+        // Nothing computes it yet.
+        "bundle_analysis": null,
+    });
+    joined(summary_of(details, page.can_transfer), more)
+}
+
+fn joined(mut object: Value, more: Value) -> Value {
+    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+        object.extend(more);
+    }
+    object
+}
+
+fn team_access(row: &TeamAccessRow) -> Value {
+    json!({
+        "team_id": row.team_id,
+        "team_slug": row.team_slug,
+        "team_name": row.team_name,
+        "permissions": row.permission_list().unwrap_or_default(),
+        "granted_at": row.granted_at,
+    })
+}
+
+/// The package half of **EcoMeta**: what the name alone says.
+fn name_details(ecosystem: Ecosystem, name: &str, normalized: &str) -> Value {
+    let parts = |separator: char| name.split_once(separator).unwrap_or(("", name));
+    match ecosystem {
+        Ecosystem::Npm => {
+            let scope = name.strip_prefix('@').and_then(|rest| rest.split_once('/'));
+            let (scope, bare) = scope.map_or((None, name), |(scope, bare)| (Some(format!("@{scope}")), bare));
+            json!({"scope": scope, "unscoped_name": bare})
+        }
+        Ecosystem::Pypi => json!({"project_name": name, "normalized_name": normalized}),
+        Ecosystem::Cargo => json!({"crate_name": name, "normalized_name": normalized}),
+        Ecosystem::Nuget => json!({"package_id": name, "normalized_id": normalized}),
+        Ecosystem::Rubygems => json!({"gem_name": name, "normalized_name": normalized}),
+        Ecosystem::Composer => json!({"vendor": parts('/').0, "package": parts('/').1}),
+        Ecosystem::Maven => json!({"group_id": parts(':').0, "artifact_id": parts(':').1}),
+        Ecosystem::Oci => json!({"repository": name, "segments": name.split('/').collect::<Vec<_>>()}),
+    }
+}
+
+/// **ReleaseSummary**.
+pub fn release_summary(row: &ReleaseSummaryRow) -> Value {
+    json!({
+        "id": row.id,
+        "version": row.version,
+        "status": row.status,
+        "is_yanked": row.is_yanked,
+        "is_deprecated": row.is_deprecated,
+        "is_prerelease": row.is_prerelease,
+        "published_at": row.published_at,
+        "created_at": row.created_at,
+        "artifact_count": row.artifact_count,
+        "total_size_bytes": row.total_size_bytes,
+    })
+}
+
+/// **Release**; how its scans stand is for those who may see staged releases.
+pub fn release(view: &ReleaseView) -> Value {
+    let details = &view.details;
+    let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or(Value::Null);
+    let more = json!({
+        "ecosystem": view.ecosystem,
+        "package_id": details.package_id,
+        "description": details.description,
+        "changelog": details.changelog,
+        "source_ref": details.source_ref,
+        "provenance": details.provenance.as_deref().map(parsed),
+        "yank_reason": details.yank_reason,
+        "deprecation_message": details.deprecation_message,
+        "published_by": details.publisher.as_ref().map(|username| json!({"username": username})),
+        "can_manage_releases": view.can_manage,
+        "ecosystem_metadata": eco_meta(view.ecosystem, &parsed(&details.metadata)),
+        "bundle_analysis": null,
+    });
+    let mut object = joined(release_summary(&details.summary), more);
+    if view.shows_staged {
+        let blocked = parsed(&details.blocked_by);
+        object["scan"] = json!({
+            "state": details.summary.status,
+            "artifacts_total": details.scans_total,
+            "artifacts_done": details.scans_done,
+            "blocked": blocked.as_array().is_some_and(|list| !list.is_empty()),
+            "blocking_finding_ids": blocked,
+            "started_at": null,
+            "finished_at": details.summary.published_at,
+        });
+    }
+    object
+}
+
+/// Members of a `package.json` that the release half of **EcoMeta** shows for npm.
+const NPM_MEMBERS: [&str; 10] = [
+    "dependencies",
+    "devDependencies",
+    "peerDependencies",
+    "optionalDependencies",
+    "bundledDependencies",
+    "engines",
+    "bin",
+    "scripts",
+    "os",
+    "cpu",
+];
+
+/// The release half of **EcoMeta**, out of the document its adapter keeps; null when there is none.
+fn eco_meta(ecosystem: Ecosystem, document: &Value) -> Value {
+    let Some(object) = document.as_object().filter(|object| !object.is_empty()) else { return Value::Null };
+    let details = match ecosystem {
+        Ecosystem::Npm => {
+            let manifest = object.get("manifest").and_then(Value::as_object);
+            let kept: Map<String, Value> = manifest
+                .into_iter()
+                .flatten()
+                .filter(|(name, _)| NPM_MEMBERS.contains(&name.as_str()))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+            json!({ "manifest": kept })
+        }
+        Ecosystem::Cargo => json!({
+            "dependencies": object.get("deps").cloned().unwrap_or_else(|| json!([])),
+            "features": object.get("features").cloned().unwrap_or_else(|| json!({})),
+            "features2": null,
+            "links": object.get("links"),
+            "rust_version": object.get("rust_version"),
+        }),
+        _ => document.clone(),
+    };
+    json!({"kind": ecosystem, "details": details})
+}
+
+/// **Artifact**.
+pub fn artifact(row: &ArtifactViewRow) -> Value {
+    json!({
+        "id": row.id,
+        "release_id": row.release_id,
+        "kind": row.kind,
+        "filename": row.filename,
+        "content_type": row.content_type,
+        "size_bytes": row.size_bytes,
+        "sha256": row.sha256.hex(),
+        "sha512": row.sha512,
+        "is_signed": row.is_signed,
+        "signature_key_id": row.signature_key_id,
+        "uploaded_at": row.uploaded_at,
+    })
+}
+
+/// **Tag** map.
+pub fn tags(rows: &[(String, String, Timestamp)]) -> Value {
+    rows.iter()
+        .map(|(tag, version, at)| (tag.clone(), json!({"version": version, "updated_at": at})))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+/// **Finding**.
+pub fn finding(row: &FindingViewRow) -> Value {
+    json!({
+        "id": row.id,
+        "kind": row.kind,
+        "severity": row.severity,
+        "title": row.title,
+        "description": row.description,
+        "advisory_id": null,
+        "is_resolved": row.resolved_at.is_some(),
+        "resolved_at": row.resolved_at,
+        "resolved_by": row.resolved_by,
+        "resolved_by_username": row.resolved_by_username,
+        "note": row.note,
+        "detected_at": row.detected_at,
+        "release_version": row.release_version,
+        "artifact_filename": row.artifact_filename,
+        "rule_id": row.rule_id,
+    })
+}
+
+/// **TrustedPublisher**.
+pub fn trusted_publisher(row: &TrustedPublisherRow) -> Value {
+    json!({
+        "id": row.id,
+        "issuer": row.issuer,
+        "subject": row.subject,
+        "repository": row.repository,
+        "workflow_ref": row.workflow_ref,
+        "environment": Some(&row.environment).filter(|text| !text.is_empty()),
+        "created_by": row.created_by,
+        "created_at": row.created_at,
+        "last_used_at": row.last_used_at,
+    })
+}
+
+/// The way of a release to live.
+pub fn pipeline(pipeline: &Pipeline) -> Value {
+    let stages: Vec<Value> = pipeline
+        .stages
+        .iter()
+        .map(|stage| {
+            json!({
+                "stage": stage.name,
+                "state": stage.state.as_str(),
+                "started_at": stage.started_at,
+                "finished_at": stage.finished_at,
+                "detail": stage.detail,
+                "job_ids": stage.jobs,
+            })
+        })
+        .collect();
+    json!({
+        "version": pipeline.version,
+        "status": pipeline.status,
+        "stages": stages,
+        "blocked_by": pipeline.blocked_by,
+        "next_action": pipeline.next_action,
+    })
+}
+
+/// **Hit**.
+pub fn hit(hit: &ControlHit) -> Value {
+    let details = &hit.details;
+    let worst = hit.findings.iter().max().copied();
+    let mut signals = Vec::new();
+    if hit.trusted_publishers > 0 {
+        signals.push("trusted_publisher");
+    }
+    if worst.is_some_and(|worst| worst >= Severity::High) {
+        signals.push("open_findings");
+    }
+    if details.is_deprecated() {
+        signals.push("deprecated");
+    }
+    if details.is_archived {
+        signals.push("archived");
+    }
+    json!({
+        "id": details.id,
+        "name": details.name,
+        "normalized_name": details.normalized_name,
+        "display_name": details.display_name,
+        "description": details.description,
+        "ecosystem": details.ecosystem,
+        "keywords": details.keyword_list(),
+        "latest_version": details.latest_version,
+        "download_count": details.download_count,
+        "is_deprecated": details.is_deprecated(),
+        "is_archived": details.is_archived,
+        "visibility": details.effective(),
+        "owner_name": details.owner_org_slug.as_ref().or(details.owner_username.as_ref()),
+        "repository_name": details.repository_slug,
+        "repository_slug": details.repository_slug,
+        "updated_at": details.updated_at,
+        "discovery": {
+            "risk_level": worst.map(risk_level),
+            "unresolved_security_finding_count": hit.findings.len(),
+            "worst_unresolved_security_severity": worst,
+            "has_trusted_publisher": hit.trusted_publishers > 0,
+            "trusted_publisher_count": hit.trusted_publishers,
+            "latest_release_status": hit.latest.map(|(status, _)| status),
+            "latest_release_published_at": hit.latest.and_then(|(_, at)| at),
+            "signals": signals,
+        },
+    })
+}
+
+const fn risk_level(worst: Severity) -> &'static str {
+    match worst {
+        Severity::Info | Severity::Low => "low",
+        Severity::Medium => "medium",
+        Severity::High => "high",
+        Severity::Critical => "critical",
+    }
+}

@@ -1,0 +1,207 @@
+//! Files of releases through the management API.
+
+use std::sync::Arc;
+
+use publaryn_blobs::ByteStream;
+use publaryn_core::{
+    ArtifactKind, Digest, Ecosystem, Operation, Principal, RegistryError, ReleaseState,
+    access::{Denial, Permission},
+    audit::{AuditAction, ClientOrigin},
+    publish::{PackageFacts, ReleaseDocument},
+};
+use publaryn_metadata::release_views::ArtifactViewRow;
+
+use super::PackageAccessed;
+use crate::{Inspector, Registry, ServableArtifact, StageRequest};
+
+/// A file to be stored; the values passed their rules.
+#[derive(Debug, Clone)]
+pub struct ArtifactUpload {
+    pub kind: ArtifactKind,
+    pub filename: String,
+    pub content_type: String,
+    pub limit_bytes: u64,
+    /// What the client says it sends.
+    pub sha256: Option<Digest>,
+    pub is_signed: bool,
+    pub signature_key_id: Option<String>,
+}
+
+/// What a file says about its release: the adapter's document and the facts about the package, as JSON.
+pub type Described = Option<(serde_json::Value, PackageFacts)>;
+
+/// A stored file.
+#[derive(Debug, Clone)]
+pub struct Uploaded {
+    pub artifact: ArtifactViewRow,
+    pub is_new: bool,
+}
+
+/// A file the caller may have the bytes of.
+#[derive(Debug, Clone)]
+pub struct OpenedArtifact {
+    pub servable: ServableArtifact,
+    /// Of a live release: the download counts.
+    pub is_live: bool,
+}
+
+impl Registry {
+    /// Files of a release the caller may see, by name.
+    pub async fn artifacts(
+        &self,
+        who: &Principal,
+        package: &PackageAccessed,
+        version_key: &str,
+    ) -> Result<Vec<ArtifactViewRow>, RegistryError> {
+        let release = self.release(who, package, version_key).await?;
+        Ok(self.0.db.artifacts_of(release.details.summary.id).await?)
+    }
+
+    /// A file to download: of a live release for readers, of a staged one for those who may see it.
+    pub async fn artifact_bytes(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        normalized: &str,
+        version_key: &str,
+        filename: &str,
+    ) -> Result<OpenedArtifact, RegistryError> {
+        let package = self.package_for(who, ecosystem, normalized, Operation::Read).await?;
+        let release = self.release(who, &package, version_key).await?;
+        let location = self.0.db.artifact_location(release.details.summary.id, filename).await?;
+        let location = location.ok_or(RegistryError::NotFound)?;
+        if !package.permits(who, Operation::Download) {
+            // Quarantined, and not the caller's to judge.
+            return Err(RegistryError::Denied(Denial::InsufficientPermission(Permission::ManageView)));
+        }
+        let head = self.0.db.package_head_by_id(package.id()).await?.ok_or(RegistryError::NotFound)?;
+        let is_live = location.status.is_live();
+        let servable = ServableArtifact { location: Arc::new(location), package: Arc::new(head), counts: is_live };
+        Ok(OpenedArtifact { servable, is_live })
+    }
+
+    /// Whether a release takes files from the caller, before a body is read.
+    ///
+    /// # Errors
+    /// `state_conflict` once it was published.
+    pub async fn may_upload(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        normalized: &str,
+        version_key: &str,
+    ) -> Result<PackageAccessed, RegistryError> {
+        let package = self.package_for(who, ecosystem, normalized, Operation::Publish).await?;
+        let release = self.release(who, &package, version_key).await?;
+        let status = release.details.summary.status;
+        if status != ReleaseState::Quarantine {
+            return Err(RegistryError::conflict_with(
+                "state_conflict",
+                format!("the release is {status}"),
+                [("state", serde_json::json!(status)), ("allowed", serde_json::json!(["quarantine"]))],
+            ));
+        }
+        Ok(package)
+    }
+
+    /// Stores a file of a staged release. The same content under the same name is stored once.
+    ///
+    /// # Errors
+    /// `checksum_mismatch`, `artifact_content_mismatch`, `TooLarge`, `Archive` when `inspect` refuses.
+    #[allow(clippy::too_many_arguments, reason = "who, where, what, from where: each is one thing")]
+    pub async fn upload_artifact(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        normalized: &str,
+        version_key: &str,
+        upload: ArtifactUpload,
+        body: ByteStream,
+        inspect: Inspector<Described>,
+        origin: &ClientOrigin,
+    ) -> Result<Uploaded, RegistryError> {
+        let request = StageRequest {
+            kind: upload.kind,
+            filename: upload.filename.clone(),
+            content_type: upload.content_type.clone(),
+            limit_bytes: upload.limit_bytes,
+            sha1: true,
+            md5: true,
+        };
+        let (staged, described) = self.stage(body, request, inspect).await?;
+        if staged.size_bytes() == 0 {
+            self.discard(staged).await;
+            return Err(RegistryError::invalid("validation_failed", "the file is empty"));
+        }
+        if upload.sha256.is_some_and(|wanted| wanted != staged.digests().sha256) {
+            self.discard(staged).await;
+            return Err(RegistryError::invalid("checksum_mismatch", "the file is not what `sha256` says"));
+        }
+        let file = staged.promote(self).await?;
+        let mut change = self.change_package(who, ecosystem, normalized, Operation::Publish, origin).await?;
+        change.require_no_quarantine()?;
+        change.require_active()?;
+        let release = change.draft(version_key).await?;
+        let (id, now) = (release.summary.id, change.now);
+        if let Some(known) = change.tx.artifact_of(id, &upload.filename).await? {
+            drop(change);
+            self.forget_bytes([file.location]);
+            if known.sha256 == file.artifact.digests.sha256 {
+                return Ok(Uploaded { artifact: known, is_new: false });
+            }
+            return Err(RegistryError::conflict(
+                "artifact_content_mismatch",
+                "a file of that name with other content is there already",
+            ));
+        }
+        let digest = file.artifact.digests.sha256;
+        let kept = change.tx.upsert_blob(digest, file.location.as_str(), file.artifact.size_bytes, now).await?;
+        let artifact = change.tx.insert_artifact(id, &file.artifact, None, now).await?;
+        if upload.is_signed {
+            change.tx.mark_artifact_signed(artifact, upload.signature_key_id.as_deref()).await?;
+        }
+        if let Some((metadata, facts)) = described {
+            change.tx.set_release_document(id, &ReleaseDocument { metadata, facts }).await?;
+        }
+        let row = change.tx.artifact_of(id, &upload.filename).await?.ok_or(RegistryError::NotFound)?;
+        let entry = change
+            .audit(AuditAction::ReleaseUpdate)
+            .release(id)
+            .with("version", release.summary.version.as_str())
+            .with("artifact", upload.filename.as_str())
+            .with("sha256", digest.to_string());
+        change.commit_quietly(entry).await?;
+        if kept != file.location.as_str() {
+            self.forget_bytes([file.location]);
+        }
+        Ok(Uploaded { artifact: row, is_new: true })
+    }
+
+    /// Takes a file out of a staged release.
+    ///
+    /// # Errors
+    /// `state_conflict` once it was published.
+    pub async fn delete_artifact(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        normalized: &str,
+        version_key: &str,
+        filename: &str,
+        origin: &ClientOrigin,
+    ) -> Result<(), RegistryError> {
+        let mut change = self.change_package(who, ecosystem, normalized, Operation::Publish, origin).await?;
+        let release = change.draft(version_key).await?;
+        let id = release.summary.id;
+        let artifact = change.tx.artifact_of(id, filename).await?.ok_or(RegistryError::NotFound)?;
+        change.tx.delete_artifact(artifact.id).await?;
+        let nothing = ReleaseDocument { metadata: serde_json::json!({}), facts: PackageFacts::default() };
+        change.tx.set_release_document(id, &nothing).await?;
+        let entry = change
+            .audit(AuditAction::ReleaseUpdate)
+            .release(id)
+            .with("version", release.summary.version.as_str())
+            .with("removed_artifact", filename);
+        change.commit_quietly(entry).await
+    }
+}

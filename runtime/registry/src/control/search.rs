@@ -1,0 +1,136 @@
+//! Search of the management API: the index proposes, current rows and rights decide (control-plane.md §9).
+
+use publaryn_core::{
+    Operation, PackageId, Principal, RegistryError, ReleaseState, RepositoryKind, Timestamp, Visibility,
+    access::{PackageAccess, Resource, permits},
+    finding::Severity,
+};
+use publaryn_metadata::package_views::PackageDetails;
+use publaryn_search::{SearchQuery, Total};
+
+use crate::Registry;
+
+/// What to search for, with filters by name; unknown names find nothing.
+#[derive(Debug, Clone)]
+pub struct SearchRequest {
+    pub query: SearchQuery,
+    pub org: Option<String>,
+    pub owner: Option<String>,
+    pub repository: Option<String>,
+}
+
+/// One found package as it stands now.
+#[derive(Debug, Clone)]
+pub struct ControlHit {
+    pub details: PackageDetails,
+    /// Unresolved findings of live releases.
+    pub findings: Vec<Severity>,
+    pub trusted_publishers: i64,
+    pub latest: Option<(ReleaseState, Option<Timestamp>)>,
+}
+
+/// A page of hits, best first.
+#[derive(Debug, Clone)]
+pub struct ControlSearch {
+    pub total: usize,
+    pub is_exact: bool,
+    pub hits: Vec<ControlHit>,
+}
+
+impl ControlSearch {
+    const NOTHING: Self = Self { total: 0, is_exact: true, hits: Vec::new() };
+}
+
+impl Registry {
+    /// Searches what `who` may discover now.
+    pub async fn search_packages(
+        &self,
+        who: &Principal,
+        request: SearchRequest,
+    ) -> Result<ControlSearch, RegistryError> {
+        let Some(query) = self.resolve_filters(who, request).await? else { return Ok(ControlSearch::NOTHING) };
+        let audience = self.audience(who).await?;
+        let page = self.0.search.query(&query, &audience).await;
+        let page = page.map_err(|error| RegistryError::unavailable("search", error))?;
+        let ids: Vec<PackageId> = page.hits.iter().map(|hit| hit.id).collect();
+        let standings = self.0.db.standings(who).await?;
+        let mut rows = self.0.db.packages_details(&ids).await?;
+        rows.sort_by_key(|row| ids.iter().position(|id| *id == row.id));
+        let mut hits = Vec::with_capacity(rows.len());
+        for details in rows {
+            let relation =
+                standings.to_package(details.id, details.owner(), details.repository_id, details.repository_owner());
+            let access = PackageAccess {
+                id: details.id,
+                repository: details.repository_id,
+                owner: details.owner(),
+                effective: details.effective(),
+                relation,
+            };
+            if is_found(who, &details, &access) {
+                hits.push(self.hit(details).await?);
+            }
+        }
+        // What the index believed and rights refused was not found.
+        let refused = ids.len() - hits.len();
+        let total = page.total.count().saturating_sub(refused);
+        Ok(ControlSearch { total, is_exact: matches!(page.total, Total::Exactly(_)), hits })
+    }
+
+    /// Names to ids. `None` when one of them names nobody, or nothing the caller may know of.
+    async fn resolve_filters(
+        &self,
+        who: &Principal,
+        request: SearchRequest,
+    ) -> Result<Option<SearchQuery>, RegistryError> {
+        let mut query = request.query;
+        if let Some(slug) = &request.org {
+            let Some(org) = self.0.db.organization_by_slug(slug).await? else { return Ok(None) };
+            query.owner = Some(publaryn_core::access::Owner::Org(org.id));
+        }
+        if let Some(name) = &request.owner {
+            let Some(user) = self.0.db.user_by_name(&name.to_ascii_lowercase()).await? else { return Ok(None) };
+            if query.owner.is_some() {
+                return Ok(None);
+            }
+            query.owner = Some(publaryn_core::access::Owner::User(user.id));
+        }
+        if let Some(slug) = &request.repository {
+            match self.readable_repository(who, slug).await {
+                Ok((row, _)) => query.repository = Some(row.id),
+                Err(RegistryError::NotFound) => return Ok(None),
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(Some(query))
+    }
+
+    async fn hit(&self, details: PackageDetails) -> Result<ControlHit, RegistryError> {
+        let db = &self.0.db;
+        let latest = match &details.latest_version {
+            Some(version) => db.release_state(details.id, version).await?,
+            None => None,
+        };
+        Ok(ControlHit {
+            findings: db.open_findings(details.id).await?,
+            trusted_publishers: db.count_trusted_publishers(details.id).await?,
+            latest,
+            details,
+        })
+    }
+}
+
+/// Whether a package is found by this caller now.
+fn is_found(who: &Principal, details: &PackageDetails, access: &PackageAccess) -> bool {
+    if details.repository_kind == RepositoryKind::Staging
+        || matches!(access.effective, Visibility::Unlisted | Visibility::Quarantined)
+        || !permits(who, Operation::Discover, Resource::Package(access))
+    {
+        return false;
+    }
+    // Without anything live it is found by its own people only.
+    details.has_live_release || {
+        let closed = PackageAccess { effective: access.effective.max(Visibility::InternalOrg), ..access.clone() };
+        permits(who, Operation::Discover, Resource::Package(&closed))
+    }
+}

@@ -1,0 +1,106 @@
+//! Tags, the catalog and referrers, page by page.
+
+use publaryn_core::{Decision, Operation, Principal, RegistryError, Visibility, access::Resource, decide};
+use publaryn_metadata::packages::PackageHead;
+
+use super::OciRepository;
+use crate::Registry;
+
+/// A page of tags in byte order.
+pub type Tags = publaryn_metadata::oci::TagPage;
+
+/// A page of repository names in byte order, and whether more follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    pub names: Vec<String>,
+    pub has_more: bool,
+}
+
+/// A page of referrers: descriptors as JSON text, in order of digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referrers {
+    pub descriptors: Vec<String>,
+    /// The digest to go on after.
+    pub last: Option<String>,
+}
+
+/// Candidates looked at per query of the catalog.
+const SLICE: i64 = 500;
+/// Rows read per query of referrers; each may carry a manifest's worth of annotations.
+const REFERRERS_AT_ONCE: u32 = 100;
+
+impl Registry {
+    /// Tags after `last`.
+    pub async fn oci_tags(
+        &self,
+        repository: &OciRepository,
+        last: Option<&str>,
+        limit: u32,
+    ) -> Result<Tags, RegistryError> {
+        let head = repository.head.as_ref().filter(|_| repository.may_read()).ok_or(RegistryError::NotFound)?;
+        Ok(self.0.db.tags_after(head.id, last, limit).await?)
+    }
+
+    /// Repositories with something live in them that the listing shows this caller (access.md §2).
+    pub async fn oci_catalog(&self, who: &Principal, last: Option<&str>, limit: u32) -> Result<Names, RegistryError> {
+        let (mut names, mut last) = (Vec::new(), last.map(str::to_owned));
+        loop {
+            let user = who.user().map(|user| user.id);
+            let candidates = self.0.db.repositories_after(user, last.as_deref(), SLICE).await?;
+            let is_end = candidates.len() < SLICE as usize;
+            for head in candidates {
+                if self.is_listed(who, &head).await? {
+                    if names.len() == limit as usize {
+                        return Ok(Names { names, has_more: true });
+                    }
+                    names.push(head.normalized_name.to_string());
+                }
+                last = Some(head.normalized_name.to_string());
+            }
+            if is_end {
+                return Ok(Names { names, has_more: false });
+            }
+        }
+    }
+
+    async fn is_listed(&self, who: &Principal, head: &PackageHead) -> Result<bool, RegistryError> {
+        let access = head.access(self.full_relation(who, head).await?);
+        let is_readable = decide(who, Operation::NativeRead, Resource::Package(&access)) == Decision::Allow;
+        // Unlisted ones are for those who know their name.
+        Ok(is_readable && head.effective != Visibility::Unlisted)
+    }
+
+    /// Live manifests about `subject` after `last`, up to `limit` of them and about `max_bytes` of text.
+    pub async fn oci_referrers(
+        &self,
+        repository: &OciRepository,
+        subject: &str,
+        artifact_type: Option<&str>,
+        last: Option<&str>,
+        limit: u32,
+        max_bytes: usize,
+    ) -> Result<Referrers, RegistryError> {
+        let mut page = Referrers { descriptors: Vec::new(), last: None };
+        let Some(head) = repository.head.as_ref().filter(|_| repository.may_read()) else { return Ok(page) };
+        let (mut bytes, mut after) = (0, last.map(str::to_owned));
+        loop {
+            let wanted = i64::from(REFERRERS_AT_ONCE);
+            let rows = self.0.db.referrers_after(head.id, subject, artifact_type, after.as_deref(), wanted).await?;
+            let is_end = rows.len() < wanted as usize;
+            for row in rows {
+                let is_full = page.descriptors.len() == limit as usize
+                    || (bytes + row.descriptor.len() > max_bytes && !page.descriptors.is_empty());
+                if is_full {
+                    page.last = after;
+                    return Ok(page);
+                }
+                bytes += row.descriptor.len() + 1;
+                page.descriptors.push(row.descriptor);
+                after = Some(row.digest);
+            }
+            if is_end {
+                return Ok(page);
+            }
+        }
+    }
+}
