@@ -40,6 +40,11 @@ impl Registry {
         self.visible(who, heads).await
     }
 
+    /// Whether [`Self::listed_names`] may leave out something that its caller can read.
+    pub async fn has_unlisted(&self, ecosystem: Ecosystem) -> Result<bool, RegistryError> {
+        Ok(self.0.db.holds_unlisted_package(ecosystem).await?)
+    }
+
     /// The answer to a read of something that is missing or hidden, which must not tell which of the two.
     ///
     /// `challenges`: clients of this ecosystem send what credentials they have only when asked, so anonymous

@@ -5,6 +5,7 @@
 
 mod cargo;
 mod collecting;
+mod composer;
 mod faults;
 mod metrics;
 mod npm;
