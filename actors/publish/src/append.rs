@@ -58,6 +58,7 @@ pub struct Appended {
 /// As [`crate::commit`]; `FileExists`; `Conflict` with `filename_spent` for names of files that were blocked or
 /// deleted, `kind_taken` for a second file of a kind that may occur once, `too_many_files`; `VersionNotFound`
 /// where the release had to exist. Nothing is stored on any error.
+#[allow(clippy::too_many_arguments, reason = "who, where, what, with what: each is one thing")]
 pub async fn append(
     db: &Db,
     settings: &PublishSettings,
@@ -102,7 +103,11 @@ pub async fn append(
     let unused = store(&mut tx, id, &release, command, file, companions, now).await?;
     use_token(&mut tx, who, TokenUse::FileOf(release.id), now).await?;
     place.record(&mut tx, who, &wanted, now).await?;
+    if let Some(similar) = &place.similar {
+        tx.upsert_finding(release.id, None, similar, now).await?;
+    }
     let entry = AuditEntry::by(who, AuditAction::ReleasePublish)
+        .org(place.head.owner.org())
         .package(place.head.id)
         .release(release.id)
         .with("version", release.version.as_str())

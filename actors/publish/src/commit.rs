@@ -134,6 +134,7 @@ pub async fn commit(
     place.record(&mut tx, who, &wanted, now).await?;
     let entry = AuditEntry::by(who, AuditAction::ReleasePublish)
         .package(package)
+        .org(place.head.owner.org())
         .release(id)
         .with("version", command.version.as_str())
         .with("source", command.ecosystem.as_str());

@@ -61,7 +61,8 @@ pub(crate) async fn finalize_in(
     tx.set_release_state(release.id, ReleaseState::Quarantine, now).await?;
     let blocked_by = serde_json::Value::from(blocking).to_string();
     tx.set_blocked_by(release.id, &blocked_by).await?;
-    let entry = AuditEntry::system(AuditAction::ReleaseScanBlock).package(release.package_id).release(release.id);
+    let entry =
+        AuditEntry::system(AuditAction::ReleaseScanBlock).package(head.id).org(head.owner.org()).release(release.id);
     tx.append_audit(&entry.with("version", release.version.as_str()), now).await?;
     count_outcome(head.ecosystem, "blocked");
     if head.ecosystem == Ecosystem::Oci {
@@ -115,7 +116,8 @@ pub(crate) async fn go_live(
     }
     tx.bump_revision(head, now).await?;
     tx.enqueue(&index_job(head.id, head.owner)).await?;
-    let entry = AuditEntry::system(AuditAction::ReleaseScanPass).package(head.id).release(release.id);
+    let entry =
+        AuditEntry::system(AuditAction::ReleaseScanPass).package(head.id).org(head.owner.org()).release(release.id);
     tx.append_audit(&entry.with("version", release.version.as_str()), now).await?;
     count_outcome(head.ecosystem, "live");
     Ok(())

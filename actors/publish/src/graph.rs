@@ -81,7 +81,8 @@ pub(crate) async fn set_staged_tags(
             tx.set_tag(head.id, &tag, release.id, sequence, now).await?
         };
         if is_set {
-            let entry = AuditEntry::system(AuditAction::TagUpdate).package(head.id).release(release.id);
+            let entry =
+                AuditEntry::system(AuditAction::TagUpdate).package(head.id).org(head.owner.org()).release(release.id);
             let entry = entry.with("tag", tag).with("version", release.version.as_str()).with("before", before);
             tx.append_audit(&entry, now).await?;
         }

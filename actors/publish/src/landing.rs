@@ -9,7 +9,7 @@ use publaryn_core::{
     principal::{Binding, UserIdentity, Who},
 };
 use publaryn_metadata::{
-    Db, Tx,
+    Tx,
     claims::ClaimRow,
     packages::{NewPackage, PackageHead},
     repositories::RepositoryRow,
@@ -119,25 +119,6 @@ pub async fn create_package(
         new_repository: is_new.then_some(repository),
         similar: similar.filter(|other| other.is_public).map(|other| similar_name(&other.name)),
     }))
-}
-
-/// Whether a first publish under a name would be let in, for protocols whose uploads come before it.
-/// Changes nothing; the publish itself decides again.
-///
-/// # Errors
-/// Those of [`create_package`].
-pub async fn may_create(
-    db: &Db,
-    settings: &PublishSettings,
-    who: &Principal,
-    ecosystem: Ecosystem,
-    name: &PackageName,
-) -> Result<(), RegistryError> {
-    let creation = Creation { ecosystem, name, repository: None, visibility: Wish::AsRepository };
-    let mut tx = db.begin().await?;
-    let outcome = create_package(&mut tx, settings, who, &creation, Timestamp::now()).await;
-    tx.rollback().await?;
-    outcome.map(drop)
 }
 
 /// The visibility of a package in a repository (access.md §6).

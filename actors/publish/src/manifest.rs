@@ -124,6 +124,7 @@ impl Push<'_> {
     fn audit(&self, action: AuditAction, release: ReleaseId) -> AuditEntry {
         AuditEntry::by(self.who, action)
             .package(self.package())
+            .org(self.place.head.owner.org())
             .release(release)
             .with("version", self.command.version.as_str())
             .with("source", self.command.ecosystem.as_str())

@@ -11,7 +11,7 @@ use publaryn_core::{
     finding::Finding,
     principal::Credential,
 };
-use publaryn_metadata::{Tx, packages::PackageHead, repositories::RepositoryRow};
+use publaryn_metadata::{Db, Tx, packages::PackageHead, repositories::RepositoryRow};
 
 use crate::{
     commit::PublishSettings,
@@ -29,6 +29,17 @@ pub(crate) struct Wanted<'a> {
     pub access_hint: Option<Visibility>,
     /// The repository that the client named.
     pub repository: Option<&'a str>,
+}
+
+impl<'a> Wanted<'a> {
+    fn creation(&self) -> Creation<'a> {
+        Creation {
+            ecosystem: self.ecosystem,
+            name: self.name,
+            repository: self.repository,
+            visibility: self.access_hint.map_or(Wish::AsRepository, Wish::AtMost),
+        }
+    }
 }
 
 /// Where a release is going to live; its package is locked.
@@ -73,11 +84,14 @@ impl Place {
     ) -> Result<(), RegistryError> {
         let source = wanted.ecosystem.as_str();
         if let Some(repository) = &self.new_repository {
-            let entry = AuditEntry::by(who, AuditAction::RepositoryCreate).with("slug", repository.slug.as_str());
+            let entry = AuditEntry::by(who, AuditAction::RepositoryCreate)
+                .org(self.head.owner.org())
+                .with("slug", repository.slug.as_str());
             tx.append_audit(&entry.with("source", source), now).await?;
         }
         if self.is_first {
-            let entry = AuditEntry::by(who, AuditAction::PackageCreate).package(self.head.id);
+            let entry =
+                AuditEntry::by(who, AuditAction::PackageCreate).package(self.head.id).org(self.head.owner.org());
             tx.append_audit(&entry.with("name", wanted.name.display()).with("source", source), now).await?;
             // Reads of the name were misses until now.
             let touched = self.head.touched();
@@ -142,16 +156,29 @@ async fn create(
     wanted: &Wanted<'_>,
     now: Timestamp,
 ) -> Result<Place, RegistryError> {
-    let creation = Creation {
-        ecosystem: wanted.ecosystem,
-        name: wanted.name,
-        repository: wanted.repository,
-        visibility: wanted.access_hint.map_or(Wish::AsRepository, Wish::AtMost),
-    };
-    match create_package(tx, settings, who, &creation, now).await? {
+    match create_package(tx, settings, who, &wanted.creation(), now).await? {
         Some(Created { head, new_repository, similar }) => Ok(Place { head, is_first: true, new_repository, similar }),
         None => created_meanwhile(tx, who, wanted, now).await,
     }
+}
+
+/// Whether a first publish under a name would be let in, for protocols whose uploads come before it.
+/// Changes nothing; the publish itself decides again.
+///
+/// # Errors
+/// Those of [`crate::commit`] for a name without a package.
+pub async fn may_create(
+    db: &Db,
+    settings: &PublishSettings,
+    who: &Principal,
+    ecosystem: Ecosystem,
+    name: &PackageName,
+) -> Result<(), RegistryError> {
+    let wanted = Wanted { ecosystem, name, access_hint: None, repository: None };
+    let mut tx = db.begin().await?;
+    let outcome = create_package(&mut tx, settings, who, &wanted.creation(), Timestamp::now()).await;
+    tx.rollback().await?;
+    outcome.map(drop)
 }
 
 /// Another replica created the package since we looked; its row decides.

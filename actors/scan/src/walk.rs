@@ -23,7 +23,11 @@ use std::{
 use limits::Budget;
 use publaryn_core::finding::{Category, Finding, Severity};
 
-pub use self::{tar::walk_targz, zip::walk_zip};
+pub use self::{
+    gzip::gunzip,
+    tar::{walk_tar, walk_targz},
+    zip::walk_zip,
+};
 
 /// Counts up with every change of what the walker accepts or notes; part of the ruleset digest.
 pub const WALKER_VERSION: u32 = 2;

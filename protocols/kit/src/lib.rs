@@ -11,6 +11,7 @@ mod metadata;
 mod multipart;
 mod range;
 mod route;
+pub mod strict_json;
 mod transfer;
 
 pub use adapter::{Adapter, Mount, RequestFacts};

@@ -3,10 +3,11 @@
 use std::io::Read;
 
 use publaryn_core::finding::Finding;
+use publaryn_protocol::strict_json;
 use publaryn_scan::{ArchiveError, ArchiveRules, EntryKind, ErrorKind, RootRule, walk_targz};
 use serde_json::{Map, Value};
 
-use crate::{release::ArchiveFacts, strict_json};
+use crate::release::ArchiveFacts;
 
 /// Largest `package.json`, in bytes (scanning.md §4, metadata file).
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;

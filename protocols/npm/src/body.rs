@@ -8,11 +8,11 @@ use flate2::write::MultiGzDecoder;
 use futures::StreamExt;
 use http::{HeaderMap, header};
 use publaryn_core::{BoxError, RegistryError};
-use publaryn_protocol::byte_stream;
+use publaryn_protocol::{byte_stream, strict_json};
 use publaryn_registry::ByteStream;
 use serde_json::{Map, Value};
 
-use crate::{error::NpmError, strict_json};
+use crate::error::NpmError;
 
 /// Compressed bytes inflated at a time: bounds what one step can produce to about 4 MiB.
 const INFLATE_STEP_BYTES: usize = 4096;

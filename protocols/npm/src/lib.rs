@@ -19,7 +19,6 @@ pub mod route;
 pub mod scanner;
 mod search;
 pub mod signature;
-pub mod strict_json;
 pub mod version;
 mod web_login;
 

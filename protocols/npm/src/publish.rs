@@ -17,6 +17,7 @@ use publaryn_core::{
     ArtifactKind, BoxError, Ecosystem, PackageName, RegistryError,
     publish::{PublishCommand, PublishOutcome},
 };
+use publaryn_protocol::strict_json;
 use publaryn_registry::{ByteStream, Published, StageRequest, StagedArtifact};
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
@@ -34,7 +35,6 @@ use crate::{
     name::{self, tarball_filename},
     packument,
     release::{self, MAX_README_BYTES},
-    strict_json,
     version::clean,
 };
 

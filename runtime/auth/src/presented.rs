@@ -100,8 +100,8 @@ impl Presented {
         let Some((username, password)) = decoded.as_deref().and_then(|text| text.split_once(':')) else {
             return Self::Malformed;
         };
-        if password.is_empty() && username.starts_with(token::PREFIX) {
-            // Some tools put the token into the user name and leave the password empty.
+        if matches!(password, "" | "x-oauth-basic") && username.starts_with(token::PREFIX) {
+            // Some tools put the token into the user name and leave the password empty, or as GitHub has it.
             return Self::Basic { username: String::new(), secret: Offered::read(username) };
         }
         Self::Basic { username: username.to_owned(), secret: Offered::read(password) }

@@ -147,6 +147,16 @@ pub enum Owner {
     Org(OrgId),
 }
 
+impl Owner {
+    /// The organization, if one owns it: its audit log holds what happens to the resource.
+    pub const fn org(self) -> Option<OrgId> {
+        match self {
+            Self::Org(id) => Some(id),
+            Self::User(_) => None,
+        }
+    }
+}
+
 /// Settings of the owning organization that change decisions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OrgRules {

@@ -104,7 +104,7 @@ pub(crate) struct Change<'a> {
 impl Change<'_> {
     pub(crate) fn audit(&self, action: AuditAction) -> AuditEntry {
         let source = self.head.ecosystem.as_str();
-        AuditEntry::by(self.who, action).package(self.head.id).with("source", source)
+        AuditEntry::by(self.who, action).package(self.head.id).org(self.head.owner.org()).with("source", source)
     }
 
     async fn release(&mut self, version_key: &str) -> Result<ReleaseProgress, RegistryError> {

@@ -33,6 +33,7 @@ mod instance;
 mod listing;
 mod lookup;
 mod meters;
+mod namespace;
 pub mod oci;
 mod operations;
 mod publishing;

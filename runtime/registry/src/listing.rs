@@ -5,7 +5,7 @@ use std::time::Duration;
 use publaryn_core::{Ecosystem, Principal, RegistryError, Scope};
 use publaryn_metadata::packages::ListedName;
 
-use crate::{AnonymousMiss, Registry};
+use crate::{AnonymousMiss, PackageView, Registry};
 
 /// How old the knowledge may be that an ecosystem holds hidden packages (access.md §11).
 pub(crate) const HIDES_TTL: Duration = Duration::from_secs(60);
@@ -26,6 +26,23 @@ impl Registry {
         }
         names.sort_by(|a, b| a.normalized_name.cmp(&b.normalized_name));
         Ok(names)
+    }
+
+    /// The packages of [`Self::listed_names`] as views, for indexes that say something about every package. Some
+    /// of the caller's own may have nothing live.
+    pub async fn listed(&self, who: &Principal, ecosystem: Ecosystem) -> Result<Vec<PackageView>, RegistryError> {
+        let mut heads = self.0.db.public_heads(ecosystem).await?;
+        if let Some(user) = who.user().filter(|_| who.allows(Scope::PackagesRead)) {
+            let own = self.0.db.packages_of_user(ecosystem, user.id).await?;
+            heads.extend(own.into_iter().filter(|head| !head.effective.is_open()));
+            heads.sort_by(|a, b| a.normalized_name.cmp(&b.normalized_name));
+        }
+        self.visible(who, heads).await
+    }
+
+    /// Whether [`Self::listed_names`] may leave out something that its caller can read.
+    pub async fn has_unlisted(&self, ecosystem: Ecosystem) -> Result<bool, RegistryError> {
+        Ok(self.0.db.holds_unlisted_package(ecosystem).await?)
     }
 
     /// The answer to a read of something that is missing or hidden, which must not tell which of the two.

@@ -1,6 +1,6 @@
 //! Findings of live releases by package name: what audit commands ask for.
 
-use publaryn_core::{Ecosystem, PackageId, finding::Severity};
+use publaryn_core::{Ecosystem, PackageId, Timestamp, finding::Severity};
 use sqlx::FromRow;
 
 use crate::{Db, DbResult, Sql};
@@ -16,12 +16,14 @@ pub struct AdvisoryRow {
     pub severity: Severity,
     pub title: String,
     pub location: String,
+    pub detected_at: Timestamp,
 }
 
 macro_rules! advisories {
     ($names:literal) => {
         concat!(
-            "SELECT p.id AS package_id, p.normalized_name AS package, r.version, f.rule_id, f.severity, f.title, f.location ",
+            "SELECT p.id AS package_id, p.normalized_name AS package, r.version, f.rule_id, f.severity, f.title, f.location, ",
+            "f.detected_at ",
             "FROM packages p JOIN releases r ON r.package_id = p.id JOIN findings f ON f.release_id = r.id ",
             "WHERE p.ecosystem = $1 AND p.deleted_at IS NULL AND r.status IN ('published', 'deprecated', 'yanked') ",
             "AND f.resolved_at IS NULL AND f.severity IN ('medium', 'high', 'critical') AND f.kind IN ('vulnerability', ",

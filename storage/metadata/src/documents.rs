@@ -52,6 +52,8 @@ pub struct ReleaseRow {
     /// When it first went live.
     pub published_at: Option<Timestamp>,
     pub created_at: Timestamp,
+    /// Of its last change of state: for a yanked release, when it was yanked.
+    pub updated_at: Timestamp,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -91,7 +93,8 @@ impl Db {
     pub async fn package_document(&self, id: PackageId) -> DbResult<Option<PackageDocument>> {
         const RELEASES: &str = "SELECT r.id, r.version, r.version_key, r.sort_key, r.status, r.is_prerelease, r.is_yanked, \
              r.yank_reason, r.deprecation_message, r.metadata, r.sequence, r.published_by, u.username AS publisher, \
-             u.email AS publisher_email, r.published_at, r.created_at FROM releases r LEFT JOIN users u ON u.id = r.published_by \
+             u.email AS publisher_email, r.published_at, r.created_at, r.updated_at \
+             FROM releases r LEFT JOIN users u ON u.id = r.published_by \
              WHERE r.package_id = $1 AND r.status IN ('published', 'deprecated', 'yanked') ORDER BY r.sequence";
         const ARTIFACTS: &str = servable!(
             "a.id, a.release_id, a.kind, a.filename, a.content_type, a.size_bytes, a.sha256, a.sha512, a.sha1, a.md5, \

@@ -25,11 +25,11 @@ pub mod jobs;
 pub mod mfa;
 mod migrate;
 pub mod names;
-pub mod organizations;
-pub mod package_views;
 #[macro_use]
 pub mod packages;
 pub mod oci;
+pub mod organizations;
+pub mod package_views;
 pub mod release_views;
 pub mod releases;
 pub mod repositories;

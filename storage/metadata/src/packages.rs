@@ -207,6 +207,19 @@ impl Db {
         Ok(rows.into_iter().map(HeadRow::into_head).collect())
     }
 
+    /// Packages of an ecosystem whose canonical name starts with `prefix`, the first hundred by age. Reads all names
+    /// of the ecosystem: for what happens once per new package.
+    pub async fn packages_below(&self, ecosystem: Ecosystem, prefix: &str) -> DbResult<Vec<PackageHead>> {
+        const SQL: &str = head_columns!(
+            "WHERE p.ecosystem = $1 AND SUBSTR(p.normalized_name, 1, $3) = $2 AND p.deleted_at IS NULL \
+             ORDER BY p.created_at LIMIT 100"
+        );
+        let length = i32::try_from(prefix.chars().count()).unwrap_or(i32::MAX);
+        let rows: Vec<HeadRow> =
+            on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).bind(prefix).bind(length).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(HeadRow::into_head).collect())
+    }
+
     /// Names and heads of packages a user has starred.
     pub async fn starred_by(&self, ecosystem: Ecosystem, user: UserId) -> DbResult<Vec<PackageHead>> {
         const SQL: &str = head_columns!(
@@ -330,9 +343,12 @@ impl Tx {
     }
 
     /// Records a visible change: caches and validators of the package move on.
+    ///
+    /// `updated_at` rises by at least a second each time: Composer tells two states of a document apart by nothing
+    /// but its `Last-Modified`, which has whole seconds.
     pub async fn bump_revision(&mut self, head: &PackageHead, now: Timestamp) -> DbResult<i64> {
-        const SQL: &str =
-            "UPDATE packages SET revision = revision + 1, updated_at = $2 WHERE id = $1 RETURNING revision";
+        const SQL: &str = "UPDATE packages SET revision = revision + 1, updated_at = CASE \
+             WHEN $2 / 1000000 > updated_at / 1000000 THEN $2 ELSE updated_at + 1000000 END WHERE id = $1 RETURNING revision";
         let revision: i64 = on_tx!(self, |c| sqlx::query_scalar(SQL).bind(head.id).bind(now).fetch_one(c).await)?;
         let touched = head.touched();
         self.notice().packages.push(touched);
@@ -430,6 +446,17 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).fetch_all(c).await)?)
     }
 
+    /// The same packages as heads.
+    pub async fn public_heads(&self, ecosystem: Ecosystem) -> DbResult<Vec<PackageHead>> {
+        const SQL: &str = head_columns!(
+            "WHERE p.ecosystem = $1 AND p.deleted_at IS NULL AND NOT p.is_quarantined AND p.visibility = 'public' \
+             AND r.visibility = 'public' AND EXISTS (SELECT 1 FROM releases x WHERE x.package_id = p.id \
+             AND x.status IN ('published', 'deprecated', 'yanked')) ORDER BY p.normalized_name"
+        );
+        let rows: Vec<HeadRow> = on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(HeadRow::into_head).collect())
+    }
+
     pub async fn has_live_release(&self, package: PackageId) -> DbResult<bool> {
         const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM releases WHERE package_id = $1 \
              AND status IN ('published', 'deprecated', 'yanked') LIMIT 1) live";
@@ -443,6 +470,17 @@ impl Db {
              JOIN repositories r ON r.id = p.repository_id WHERE p.ecosystem = $1 AND p.deleted_at IS NULL \
              AND (p.is_quarantined OR p.visibility NOT IN ('public', 'unlisted') \
              OR r.visibility NOT IN ('public', 'unlisted')) LIMIT 1) hidden";
+        let count: i64 = on_db!(self, |c| sqlx::query_scalar(SQL).bind(ecosystem).fetch_one(c).await)?;
+        Ok(count > 0)
+    }
+
+    /// Whether the ecosystem has a package that somebody reads without finding it in their list: an unlisted one, or
+    /// an organization's that is not public.
+    pub async fn holds_unlisted_package(&self, ecosystem: Ecosystem) -> DbResult<bool> {
+        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM packages p \
+             JOIN repositories r ON r.id = p.repository_id WHERE p.ecosystem = $1 AND p.deleted_at IS NULL \
+             AND (p.visibility IN ('unlisted', 'internal_org') OR r.visibility IN ('unlisted', 'internal_org') \
+             OR (p.owner_org_id IS NOT NULL AND (p.visibility <> 'public' OR r.visibility <> 'public'))) LIMIT 1) unlisted";
         let count: i64 = on_db!(self, |c| sqlx::query_scalar(SQL).bind(ecosystem).fetch_one(c).await)?;
         Ok(count > 0)
     }

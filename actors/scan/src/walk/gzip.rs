@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::{ArchiveError, Budget, ByteSource, ErrorKind, polyglot::ZipTail};
+use super::{ArchiveError, ArchiveRules, Budget, ByteSource, ErrorKind, RootRule, polyglot::ZipTail};
 
 const RULE: &str = "ARC-T1";
 const IN_BUFFER: usize = 32 << 10;
@@ -160,6 +160,22 @@ impl<R: Read> ByteSource for Gunzip<R> {
             if consumed == 0 {
                 return Err(malformed("the gzip stream is corrupt"));
             }
+        }
+    }
+}
+
+/// Unpacks a whole gzip file into memory, with the framing verified as in archives.
+///
+/// # Errors
+/// T1 when it is not exactly one sound member, B1 when more than `max_bytes` come out.
+pub fn gunzip(input: &mut dyn Read, max_bytes: u64) -> Result<Vec<u8>, ArchiveError> {
+    let mut budget = Budget::new(&ArchiveRules { max_unpacked_bytes: max_bytes, ..ArchiveRules::new(RootRule::Any) });
+    let mut source = Gunzip::new(input, true);
+    let (mut bytes, mut block) = (Vec::new(), [0; 8 << 10]);
+    loop {
+        match source.read(&mut block, &mut budget)? {
+            0 => return Ok(bytes),
+            read => bytes.extend_from_slice(&block[..read]),
         }
     }
 }

@@ -5,13 +5,13 @@ use std::io::Read;
 use publaryn_core::finding::Severity;
 
 use super::{
-    ArchiveError, ArchiveRules, ArchiveSummary, ByteSource, EntryKind, ErrorKind, LinkRule,
+    ArchiveError, ArchiveRules, ArchiveSummary, Budget, ByteSource, EntryKind, ErrorKind, LinkRule,
     gzip::Gunzip,
     header::{BLOCK, Header, padding_of, type_name},
     listing::{Found, Level, Visit, Walk, at_path, fill, shown, unsafe_name},
     path::SeenPaths,
     pax::Pax,
-    polyglot::ZipLikeness,
+    polyglot::{ZipLikeness, ZipTail},
 };
 
 /// Extended headers larger than this are refused: the longest legitimate ones carry file attributes.
@@ -45,6 +45,44 @@ pub fn walk_targz<R: Read>(
         None => {}
     }
     Ok(walk.finish())
+}
+
+/// Walks a plain tar, as [`walk_targz`] does a compressed one.
+///
+/// # Errors
+/// The first rule broken, by the archive or by the visitor.
+pub fn walk_tar<R: Read>(
+    input: R,
+    rules: &ArchiveRules,
+    visit: &mut Visit<'_>,
+) -> Result<ArchiveSummary, ArchiveError> {
+    let mut walk = Walk::new(rules);
+    let mut source = Plain { input, tail: ZipTail::default() };
+    walk.tar(&mut source, &Level::OUTERMOST, visit)?;
+    match source.tail.likeness() {
+        Some(ZipLikeness::Exact) => {
+            return Err(ArchiveError::refuse("ARC-P", None, "the file is a tar and a zip archive at once"));
+        }
+        Some(ZipLikeness::Lenient) => walk.note("ARC-P", Severity::Medium, "lenient zip readers open this file", ""),
+        None => {}
+    }
+    Ok(walk.finish())
+}
+
+/// Bytes as they come, counted against the budget.
+struct Plain<R> {
+    input: R,
+    tail: ZipTail,
+}
+
+impl<R: Read> ByteSource for Plain<R> {
+    fn read(&mut self, out: &mut [u8], budget: &mut Budget) -> Result<usize, ArchiveError> {
+        let read = self.input.read(out)?;
+        self.tail.push(&out[..read]);
+        budget.consumed(read);
+        budget.produced(read)?;
+        Ok(read)
+    }
 }
 
 /// Records read so far for the entry that follows.

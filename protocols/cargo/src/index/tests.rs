@@ -70,6 +70,7 @@ fn release(request: &str, yanked: bool) -> LiveRelease {
             publisher_email: None,
             published_at: Some(at),
             created_at: at,
+            updated_at: at,
         },
         artifacts: vec![ArtifactRow {
             id: ArtifactId::new(),

@@ -42,6 +42,7 @@ fn release(name: &str, version: &str, extra: Value) -> LiveRelease {
             publisher_email: Some("alice@example.test".into()),
             published_at: Some(Timestamp::from_micros(1_767_323_045_678_901)),
             created_at: Timestamp::from_micros(0),
+            updated_at: Timestamp::from_micros(0),
         },
         artifacts: vec![ArtifactRow {
             id: ArtifactId::new(),

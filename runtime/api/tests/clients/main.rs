@@ -5,6 +5,7 @@
 
 mod cargo;
 mod collecting;
+mod composer;
 mod faults;
 mod metrics;
 mod npm;
@@ -12,6 +13,7 @@ mod npm_upload;
 mod oci;
 mod process;
 mod pypi;
+mod rubygems;
 mod server;
 
 pub use server::{Backend, Server, User, bulk};

@@ -7,7 +7,9 @@ use publaryn_cluster::InProcess;
 use publaryn_core::{ArtifactKind, Visibility};
 use publaryn_metadata::Db;
 use publaryn_publish::{NameSimilarity, PublishSettings};
-use publaryn_registry::{AnonymousMiss, Identity, Limits, Registry, Services, Settings, package_turns};
+use publaryn_registry::{
+    AnonymousMiss, Identity, Limits, Registry, Services, Settings, oci::OciSettings, package_turns,
+};
 use publaryn_search::EmbeddedIndex;
 
 pub async fn over(db: &Db, identity: Identity) -> (Registry, tempfile::TempDir) {
@@ -50,6 +52,12 @@ fn settings() -> Settings {
             max_ratio: 100,
         },
         cargo_auth_required: false,
+        oci: OciSettings {
+            layer_limit_bytes: 1 << 20,
+            manifest_limit_bytes: 1 << 20,
+            identity_tokens: true,
+            token_ttl: Duration::from_secs(900),
+        },
         require_login: false,
         anonymous_miss: AnonymousMiss::Auto,
         node_timeout: Duration::from_secs(15),

@@ -37,14 +37,6 @@ pub struct Uploaded {
     pub is_new: bool,
 }
 
-/// A file the caller may have the bytes of.
-#[derive(Debug, Clone)]
-pub struct OpenedArtifact {
-    pub servable: ServableArtifact,
-    /// Of a live release: the download counts.
-    pub is_live: bool,
-}
-
 impl Registry {
     /// Files of a release the caller may see, by name.
     pub async fn artifacts(
@@ -65,7 +57,7 @@ impl Registry {
         normalized: &str,
         version_key: &str,
         filename: &str,
-    ) -> Result<OpenedArtifact, RegistryError> {
+    ) -> Result<ServableArtifact, RegistryError> {
         let package = self.package_for(who, ecosystem, normalized, Operation::Read).await?;
         let release = self.release(who, &package, version_key).await?;
         let location = self.0.db.artifact_location(release.details.summary.id, filename).await?;
@@ -75,9 +67,9 @@ impl Registry {
             return Err(RegistryError::Denied(Denial::InsufficientPermission(Permission::ManageView)));
         }
         let head = self.0.db.package_head_by_id(package.id()).await?.ok_or(RegistryError::NotFound)?;
-        let is_live = location.status.is_live();
-        let servable = ServableArtifact { location: Arc::new(location), package: Arc::new(head), counts: is_live };
-        Ok(OpenedArtifact { servable, is_live })
+        // Looking at staged bytes is no download.
+        let counts = location.status.is_live();
+        Ok(ServableArtifact { location: Arc::new(location), package: Arc::new(head), counts })
     }
 
     /// Whether a release takes files from the caller, before a body is read.

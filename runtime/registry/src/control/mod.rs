@@ -21,14 +21,14 @@ use publaryn_core::{
 };
 use publaryn_metadata::{Tx, package_views::PackageDetails, packages::PackageHead};
 
-pub use artifacts::{ArtifactUpload, Described, OpenedArtifact, Uploaded};
+pub use artifacts::{ArtifactUpload, Described, Uploaded};
 pub use packages::{NewPackageRequest, PackagePatch, PackageView as PackagePage, SummaryView};
 pub use publishers::NewTrustedPublisher;
 pub use releases::{NewDraft, Pipeline, PublishAnswer, ReleaseChange, ReleaseView, Stage, StageState};
 pub use search::{ControlHit, ControlSearch, SearchRequest};
 pub use transfer::TransferredPackage;
 
-use crate::{Registry, change::Turn, governance::org_of};
+use crate::{Registry, change::Turn};
 
 /// A package that the caller may do something to, as the database says now.
 #[derive(Debug, Clone)]
@@ -64,7 +64,7 @@ pub(crate) struct PackageChange<'a> {
 
 impl PackageChange<'_> {
     pub fn audit(&self, action: AuditAction) -> AuditEntry {
-        AuditEntry::by(self.who, action).package(self.head.id).org(org_of(self.head.owner)).from_client(self.origin)
+        AuditEntry::by(self.who, action).package(self.head.id).org(self.head.owner.org()).from_client(self.origin)
     }
 
     /// Commits a change that readers can see: caches and search documents follow.

@@ -17,7 +17,7 @@ use publaryn_publish::{Creation, Wish, check_visibility, create_package};
 use serde_json::{Map, Value, json};
 
 use super::PackageAccessed;
-use crate::{Registry, governance::org_of};
+use crate::Registry;
 
 /// A package to be created; the values passed their rules.
 #[derive(Debug, Clone)]
@@ -228,7 +228,7 @@ impl Registry {
         tx.enqueue(&publaryn_publish::index_job(created.head.id, created.head.owner)).await?;
         let entry = AuditEntry::by(who, AuditAction::PackageCreate)
             .package(created.head.id)
-            .org(org_of(created.head.owner))
+            .org(created.head.owner.org())
             .from_client(origin)
             .with("ecosystem", new.ecosystem.as_str())
             .with("name", new.name.display())

@@ -15,7 +15,6 @@ use publaryn_metadata::{
 };
 use publaryn_publish::fold_name;
 
-use super::org_of;
 use crate::Registry;
 
 /// A claim as a caller sees it.
@@ -221,7 +220,7 @@ impl Registry {
 
 fn claim_entry(who: &Principal, action: AuditAction, row: &ClaimRow, origin: &ClientOrigin) -> AuditEntry {
     AuditEntry::by(who, action)
-        .org(org_of(row.owner()))
+        .org(row.owner().org())
         .from_client(origin)
         .with("namespace_claim_id", row.id.to_string())
         .with("ecosystem", row.ecosystem.as_str())

@@ -147,11 +147,3 @@ impl Registry {
         self.identity().user_by_name(username).await
     }
 }
-
-/// The organization of an owner, for audit entries.
-pub(crate) fn org_of(owner: Owner) -> Option<OrgId> {
-    match owner {
-        Owner::Org(id) => Some(id),
-        Owner::User(_) => None,
-    }
-}

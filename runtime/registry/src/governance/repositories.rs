@@ -15,7 +15,6 @@ use publaryn_metadata::{
 use publaryn_publish::index_job;
 use serde_json::{Map, Value, json};
 
-use super::org_of;
 use crate::Registry;
 
 /// A repository as a caller sees it.
@@ -323,7 +322,7 @@ fn changes(before: &RepositoryRow, after: &RepositoryRow) -> Map<String, Value> 
 
 fn repository_entry(who: &Principal, action: AuditAction, row: &RepositoryRow, origin: &ClientOrigin) -> AuditEntry {
     AuditEntry::by(who, action)
-        .org(org_of(row.owner()))
+        .org(row.owner().org())
         .from_client(origin)
         .with("repository_id", row.id.to_string())
         .with("repository_slug", row.slug.as_str())

@@ -55,12 +55,12 @@ struct Inner {
     hasher: PasswordHasher,
     session_keys: SessionKeys,
     refresh_keys: RefreshKeys,
-    registry_keys: RegistryTokenKeys,
-    passwords: oci::KnownPasswords,
     /// What recovery codes are hashed with: the current key first.
     recovery_keys: Vec<[u8; 32]>,
     /// What authenticator apps show as the origin of a code.
     issuer: String,
+    registry_keys: RegistryTokenKeys,
+    passwords: oci::KnownPasswords,
     throttle: LoginThrottle,
     last_use: last_use::LastUse,
 }
@@ -126,13 +126,13 @@ impl Identity {
             hasher: PasswordHasher::new(settings.hash_cost)?,
             session_keys: SessionKeys::new(keys.issuer.as_str(), &keys.current, keys.previous.as_ref()),
             refresh_keys: RefreshKeys::new(&keys.current, keys.previous.as_ref()),
-            registry_keys: RegistryTokenKeys::new(keys.issuer.as_str(), &keys.current, keys.previous.as_ref()),
-            passwords: oci::KnownPasswords::default(),
             recovery_keys: std::iter::once(&keys.current)
                 .chain(keys.previous.as_ref())
                 .map(|key| key.derive("recovery codes"))
                 .collect(),
             issuer: keys.issuer.clone(),
+            registry_keys: RegistryTokenKeys::new(keys.issuer.as_str(), &keys.current, keys.previous.as_ref()),
+            passwords: oci::KnownPasswords::default(),
             throttle: LoginThrottle::new(settings.throttle),
             last_use: last_use::LastUse::default(),
             db,

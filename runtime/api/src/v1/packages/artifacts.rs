@@ -108,7 +108,7 @@ async fn upload(
     let sha256 = match query.text("sha256") {
         None => None,
         Some(text) => {
-            let digest: Result<Digest, _> = text.to_ascii_lowercase().parse();
+            let digest = Digest::from_hex(text);
             Some(digest.map_err(|_| unprocessable_parameter("sha256", "must be a SHA-256 digest in hex"))?)
         }
     };
@@ -186,11 +186,11 @@ async fn download(
 ) -> Result<Response, Problem> {
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
     let version = version_in(&state, ecosystem, &version)?;
-    let found = state.registry.artifact_bytes(&caller.0, ecosystem, name.canonical(), &version, &filename).await?;
-    let digest = found.servable.sha256();
+    let servable = state.registry.artifact_bytes(&caller.0, ecosystem, name.canonical(), &version, &filename).await?;
+    let digest = servable.sha256();
     // Here the tag names its algorithm, natively it does not.
     let headers = with_plain_tags(headers);
-    let mut response = respond_artifact(&state.registry, found.servable, &method, &headers).await?;
+    let mut response = respond_artifact(&state.registry, servable, &method, &headers).await?;
     if response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
         let range = response.headers().get(header::CONTENT_RANGE).cloned();
         let problem =

@@ -1,0 +1,76 @@
+//! Changes to what is published: yanking, abandoning; and what clients report of installs.
+
+use axum::{body::Body, response::IntoResponse};
+use http::StatusCode;
+use publaryn_core::{Ecosystem, Operation, RegistryError};
+use publaryn_protocol::read_body;
+use serde_json::{Value, json};
+
+use crate::{
+    call::{Answer, Call, json as json_answer, ok},
+    error::ComposerError,
+    name,
+    release::abandoned_message,
+    version::Normalized,
+};
+
+/// Largest body of these routes, in bytes: a report of some thousand installs.
+const MAX_BODY_BYTES: u64 = 1 << 20;
+
+/// `DELETE /packages/{v}/{p}/versions/{version}` and its `POST`.
+pub(crate) async fn set_yanked(call: &Call, package: &str, version: &str, yanked: bool) -> Answer {
+    call.require_scope(Operation::ManageReleases)?;
+    let canonical = name::canonical(package).ok_or(RegistryError::NotFound)?;
+    let version = Normalized::parse(version).map_err(|_| RegistryError::VersionNotFound(version.to_owned()))?;
+    call.registry.set_yanked(&call.who, Ecosystem::Composer, &canonical, &version.unique, yanked, None).await?;
+    if yanked {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    ok(&json!({ "status": "success" }))
+}
+
+/// `PUT /packages/{v}/{p}/abandoned`: all versions there are, so that every client hears of it.
+pub(crate) async fn abandon(call: &Call, package: &str, body: Body) -> Answer {
+    call.require_scope(Operation::ManageReleases)?;
+    let body = read_body(body, MAX_BODY_BYTES).await?;
+    let wanted: Value = match body.is_empty() {
+        true => Value::Null,
+        false => serde_json::from_slice(&body).map_err(|_| ComposerError::bad_request("the body must be JSON"))?,
+    };
+    let replacement = match wanted.get("replacement") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(name)) if name::is_name(name) => Some(name.as_str()),
+        Some(_) => return Err(ComposerError::bad_request("`replacement` must be the name of a package, or null")),
+    };
+    deprecate(call, package, Some(&abandoned_message(replacement))).await?;
+    ok(&json!({ "status": "success" }))
+}
+
+/// `DELETE /packages/{v}/{p}/abandoned`
+pub(crate) async fn take_up(call: &Call, package: &str) -> Answer {
+    call.require_scope(Operation::ManageReleases)?;
+    deprecate(call, package, None).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn deprecate(call: &Call, package: &str, message: Option<&str>) -> Result<(), ComposerError> {
+    let view = call.package(package).await?;
+    let document = call.registry.document(&view).await?;
+    let messages: Vec<(String, Option<String>)> =
+        document.releases.iter().map(|release| (release.row.version.clone(), message.map(str::to_owned))).collect();
+    call.registry.deprecate(&call.who, Ecosystem::Composer, view.name(), &messages).await?;
+    Ok(())
+}
+
+/// `POST /downloads`: what a client has installed, from here or from its cache. Nothing is counted by it, because
+/// everybody can send anything; downloads are counted where their bytes are sent.
+pub(crate) async fn installed(body: Body) -> Answer {
+    let body = read_body(body, MAX_BODY_BYTES).await?;
+    let report: Value =
+        serde_json::from_slice(&body).map_err(|_| ComposerError::bad_request("the report must be JSON"))?;
+    let Some(installs) = report.get("downloads").and_then(Value::as_array) else {
+        return Err(ComposerError::bad_request("the report must list `downloads`"));
+    };
+    tracing::debug!(installs = installs.len(), "a client reported installs");
+    Ok(json_answer(StatusCode::CREATED, &json!({ "status": "success" })))
+}

@@ -1,0 +1,85 @@
+//! Advisories from findings, and abandoned packages.
+
+use serde_json::json;
+
+use super::{Desk, Lib, lib::send};
+use crate::{Server, on_backends};
+
+/// Records a finding on a live release, as a rescan with newer knowledge would.
+async fn find(server: &Server, name: &str, version_key: &str, title: &str) {
+    let insert = format!(
+        "INSERT INTO findings (id, release_id, fingerprint, rule_id, kind, category, severity, title, location, detected_at) \
+         SELECT r.id, r.id, 'known', 'CVE-2026-0001', 'vulnerability', 'vulnerability', 'high', '{title}', '', \
+         1767225600000000 FROM releases r JOIN packages p ON p.id = r.package_id \
+         WHERE p.ecosystem = 'composer' AND p.normalized_name = '{name}' AND r.version_key = '{version_key}'"
+    );
+    server.database().await.execute_raw(&insert).await.expect("the release is there");
+}
+
+on_backends!(findings_are_told_by_update_and_audit, async |server: Server| {
+    let user = server.new_user("ada").await;
+    for version in ["1.0.0", "1.1.0"] {
+        Lib::new("acme/lib", version).live(&server, &user).await;
+    }
+    let desk = Desk::new(&server, "consumer");
+    let dir = desk.project("app", &json!({ "acme/lib": "^1.0" }));
+    let old = desk.project("old", &json!({ "acme/lib": "1.0.0" }));
+    for dir in [&dir, &old] {
+        desk.run(dir, &["update"]).await.ok().says("No security vulnerability advisories found");
+        desk.run(dir, &["audit"]).await.ok().says("No security vulnerability advisories found");
+    }
+    find(&server, "acme/lib", "1.1.0.0", "Remote code execution").await;
+    // Nothing else about the package has changed, so nothing but the finding can make the document another one.
+    desk.run(&dir, &["update"]).await.says("Found 1 security vulnerability advisory affecting 1 package");
+    let audit = desk.run(&dir, &["audit"]).await.ends_with(1);
+    audit.says("Remote code execution").says("CVE-2026-0001").says("1.1.0.0");
+    let audit = desk.run(&dir, &["audit", "--format=json"]).await.ends_with(1).json();
+    let advisory = &audit["advisories"]["acme/lib"][0];
+    assert_eq!(
+        (advisory["title"].as_str(), advisory["cve"].as_str()),
+        (Some("Remote code execution"), Some("CVE-2026-0001"))
+    );
+    desk.run(&old, &["audit"]).await.ok().says("No security vulnerability advisories found");
+
+    let ask = async |token: Option<&str>, form: &str| {
+        let path = "/composer/api/security-advisories/";
+        send(&server, http::Method::POST, path, token, "application/x-www-form-urlencoded", form.into()).await
+    };
+    let found = ask(None, "packages%5B0%5D=acme%2Flib&packages%5B1%5D=acme%2Fmissing").await;
+    assert_eq!(found.body["advisories"].as_object().unwrap().len(), 1, "{found:?}");
+    assert_eq!(found.body["advisories"]["acme/lib"][0]["affectedVersions"], "1.1.0.0");
+    assert_eq!(ask(None, "updatedSince=1").await.status, 400);
+    // What the caller may not see has none.
+    server.set_visibility("composer", "acme/lib", "private").await;
+    assert_eq!(ask(None, "packages[]=acme/lib").await.body, json!({ "advisories": {} }));
+    assert_eq!(ask(Some(&user.token), "packages[]=acme/lib").await.body, found.body);
+
+    server.database().await.execute_raw("UPDATE findings SET resolved_at = 1").await.unwrap();
+    assert_eq!(ask(Some(&user.token), "packages[]=acme/lib").await.body, json!({ "advisories": {} }));
+});
+
+on_backends!(abandoned_packages_name_their_replacement, async |server: Server| {
+    let user = server.new_user("ada").await;
+    for version in ["1.0.0", "1.1.0"] {
+        Lib::new("acme/lib", version).live(&server, &user).await;
+    }
+    let desk = Desk::new(&server, "consumer");
+    let dir = desk.project("app", &json!({ "acme/lib": "^1.0" }));
+    desk.run(&dir, &["update"]).await.ok().never_says("abandoned");
+    let mark = async |method: http::Method, token: Option<&str>, body: &str| {
+        let path = "/composer/packages/acme/lib/abandoned";
+        send(&server, method, path, token, "application/json", body.into()).await.status
+    };
+    let (put, delete) = (http::Method::PUT, http::Method::DELETE);
+    let stranger = server.new_user("mallory").await;
+    assert_eq!(mark(put.clone(), None, "{}").await, 401);
+    assert_eq!(mark(put.clone(), Some(&stranger.token), "{}").await, 403);
+    assert_eq!(mark(put.clone(), Some(&user.token), r#"{"replacement":"no name"}"#).await, 400);
+    assert_eq!(mark(put.clone(), Some(&user.token), r#"{"replacement":"acme/newlib"}"#).await, 200);
+    let said = "Package acme/lib is abandoned, you should avoid using it.";
+    desk.run(&dir, &["update"]).await.ok().says(said).says("Use acme/newlib instead.");
+    assert_eq!(mark(put, Some(&user.token), r#"{"replacement":null}"#).await, 200);
+    desk.run(&dir, &["update"]).await.ok().says(said).says("No replacement was suggested.");
+    assert_eq!(mark(delete, Some(&user.token), "").await, 204);
+    desk.run(&dir, &["update"]).await.ok().never_says("abandoned");
+});

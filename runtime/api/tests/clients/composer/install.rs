@@ -1,0 +1,190 @@
+//! Installing, updating, looking around.
+
+use serde_json::{Value, json};
+
+use super::{Desk, Lib, requests};
+use crate::{Server, on_backends};
+
+fn lock(dir: &std::path::Path) -> Value {
+    serde_json::from_slice(&std::fs::read(dir.join("composer.lock")).expect("a lock file")).expect("JSON")
+}
+
+on_backends!(a_project_installs_what_it_requires, async |server: Server| {
+    let user = server.new_user("ada").await;
+    Lib::new("acme/base", "1.4.0").live(&server, &user).await;
+    let lib = Lib::new("acme/lib", "1.0.0").with("require", json!({ "acme/base": "^1.0" }));
+    let lib = lib.with("bin", json!(["bin/hello"])).file("bin/hello", "#!/usr/bin/env php\n<?php echo 'hello';\n");
+    lib.live(&server, &user).await;
+    let desk = Desk::new(&server, "consumer");
+    let dir = desk.project("app", &json!({ "acme/lib": "^1.0" }));
+    desk.run(&dir, &["install"]).await.ok().says("Locking acme/lib (1.0.0)").says("Installing acme/base (1.4.0)");
+    desk.php(&dir, "require 'vendor/autoload.php'; echo AcmeLib\\Hello::VERSION, ' ', AcmeBase\\Hello::VERSION;")
+        .await
+        .ok()
+        .says("1.0.0 1.4.0");
+    desk.php(&dir, "require 'vendor/bin/hello';").await.ok().says("hello");
+
+    let locked = lock(&dir);
+    let dist = &locked["packages"][1]["dist"];
+    assert_eq!(locked["packages"][1]["name"], "acme/lib", "{locked}");
+    let url = dist["url"].as_str().unwrap();
+    let sha1 = dist["shasum"].as_str().unwrap();
+    assert!(url.starts_with(&format!("{}/composer/dist/acme/lib/1.0.0/", server.base_url())), "{url}");
+    assert!(sha1.len() == 40 && dist["reference"] == sha1 && url.ends_with(&format!("/{sha1}.zip")), "{dist}");
+
+    // From the cache; the install is reported all the same.
+    std::fs::remove_dir_all(dir.join("vendor")).unwrap();
+    let seen = server.log().lines().count();
+    desk.run(&dir, &["install"]).await.ok().says("Installing acme/lib (1.0.0)").never_says("Downloading");
+    let asked = requests(&server, seen);
+    assert!(!asked.iter().any(|(_, path, _)| path.contains("/dist/")), "{asked:?}");
+    assert!(asked.contains(&("POST".into(), "/composer/downloads".into(), 201)), "{asked:?}");
+
+    // A lock file from somewhere else that names other bytes.
+    let tampered = std::fs::read_to_string(dir.join("composer.lock")).unwrap().replace(sha1, &"0".repeat(40));
+    std::fs::write(
+        dir.join("composer.lock"),
+        tampered.replace(&format!("{}.zip", "0".repeat(40)), &format!("{sha1}.zip")),
+    )
+    .unwrap();
+    std::fs::remove_dir_all(dir.join("vendor")).unwrap();
+    desk.run(&dir, &["install"]).await.fails().says("The checksum verification of the file failed");
+});
+
+on_backends!(updates_see_each_publication_at_once, async |server: Server| {
+    let user = server.new_user("ada").await;
+    Lib::new("acme/lib", "1.0.0").live(&server, &user).await;
+    let desk = Desk::new(&server, "consumer");
+    let dir = desk.project("app", &json!({ "acme/lib": "^1.0" }));
+    desk.run(&dir, &["update"]).await.ok().says("Locking acme/lib (1.0.0)");
+    let seen = server.log().lines().count();
+    desk.run(&dir, &["update"]).await.ok().says("Nothing to modify in lock file");
+    let asked = requests(&server, seen);
+    for path in ["/composer/packages.json", "/composer/p2/acme/lib.json"] {
+        assert!(asked.contains(&("GET".into(), path.into(), 304)), "{path}: {asked:?}");
+    }
+    // Both within one second, with a look in between: `Last-Modified` has whole seconds.
+    for version in ["1.1.1", "1.2.0"] {
+        Lib::new("acme/lib", version).live(&server, &user).await;
+        desk.run(&dir, &["update"]).await.ok().says(&format!("=> {version}"));
+    }
+    let stamps = async || {
+        let response =
+            server.http.get(format!("{}/composer/p2/acme/lib.json", server.base_url())).send().await.unwrap();
+        response.headers()["last-modified"].to_str().unwrap().to_owned()
+    };
+    let mut known = vec![stamps().await];
+    for patch in 1..4 {
+        Lib::new("acme/lib", &format!("1.2.{patch}")).live(&server, &user).await;
+        known.push(stamps().await);
+    }
+    known.dedup();
+    assert_eq!(known.len(), 4, "{known:?}");
+
+    Lib::new("acme/lib", "2.0.0-beta1").live(&server, &user).await;
+    let all = desk.run(&dir, &["show", "-a", "acme/lib"]).await.ok();
+    all.says("versions : 2.0.0-beta1, 1.2.3, 1.2.2").says("a test of acme/lib").says("MIT License");
+    desk.run(&dir, &["outdated"]).await.ok().says("acme/lib 1.2.0 ! 1.2.3");
+    let fresh = desk.project("fresh", &json!({}));
+    desk.run(&fresh, &["require", "acme/lib:^1"]).await.ok().says("Locking acme/lib (1.2.3)");
+    desk.run(&fresh, &["require", "acme/lib:^9"]).await.ends_with(2).says("but it does not match");
+    let seen = server.log().lines().count();
+    let nothing = desk.run(&fresh, &["require", "acme/missing:^1"]).await.ends_with(2);
+    nothing.says("could not be found in any version");
+    let asked = requests(&server, seen);
+    assert!(asked.contains(&("GET".into(), "/composer/p2/acme/missing.json".into(), 404)), "{asked:?}");
+    // What no vendor of ours can have is not asked for here.
+    let seen = server.log().lines().count();
+    desk.run(&fresh, &["require", "others/thing:^1"]).await.fails();
+    assert!(!requests(&server, seen).iter().any(|(_, path, _)| path.contains("others")), "names leak");
+});
+
+on_backends!(a_yanked_version_stays_for_lock_files, async |server: Server| {
+    let user = server.new_user("ada").await;
+    for version in ["1.0.0", "1.1.0"] {
+        Lib::new("acme/lib", version).live(&server, &user).await;
+    }
+    let desk = Desk::new(&server, "consumer");
+    let dir = desk.project("app", &json!({ "acme/lib": "^1.0" }));
+    desk.run(&dir, &["install"]).await.ok().says("Installing acme/lib (1.1.0)");
+    let yank = async |method: http::Method, version: &str, token: Option<&str>| {
+        let path = format!("/composer/packages/acme/lib/versions/{version}");
+        crate::composer::lib::send(&server, method, &path, token, "text/plain", Vec::new()).await.status
+    };
+    let (delete, post) = (http::Method::DELETE, http::Method::POST);
+    let stranger = server.new_user("mallory").await;
+    assert_eq!(yank(delete.clone(), "1.1.0", None).await, 401);
+    assert_eq!(yank(delete.clone(), "1.1.0", Some(&stranger.token)).await, 403);
+    assert_eq!(yank(delete.clone(), "3.0.0", Some(&user.token)).await, 404);
+    for _ in 0..2 {
+        assert_eq!(yank(delete.clone(), "v1.1", Some(&user.token)).await, 204);
+    }
+    let other = desk.project("other", &json!({ "acme/lib": "^1.0" }));
+    desk.run(&other, &["update"]).await.ok().says("Locking acme/lib (1.0.0)");
+    desk.run(&dir, &["clear-cache"]).await.ok();
+    std::fs::remove_dir_all(dir.join("vendor")).unwrap();
+    desk.run(&dir, &["install"]).await.ok().says("Downloading acme/lib (1.1.0)");
+    // The number stays taken.
+    let again = Lib::new("acme/lib", "1.1.0").file("more", "x").put(&server, Some(&user.token)).await;
+    again.is(409, "acme/lib 1.1.0 already exists");
+    // With its last version the package is gone for resolution, rather than empty.
+    assert_eq!(yank(delete, "1.0.0", Some(&user.token)).await, 204);
+    for path in ["/composer/p2/acme/lib.json", "/composer/p2/acme/lib~dev.json"] {
+        assert_eq!(server.get(path, None).await.0, 404, "{path}");
+    }
+    assert_eq!(yank(post, "1.1.0", Some(&user.token)).await, 200);
+    desk.run(&other, &["update"]).await.ok().says("=> 1.1.0");
+});
+
+on_backends!(names_are_listed_and_found, async |server: Server| {
+    let user = server.new_user("ada").await;
+    let lib = Lib::new("acme/quokka", "1.0.0").with("keywords", json!(["marsupial"]));
+    lib.with("type", json!("library")).live(&server, &user).await;
+    Lib::new("globex/thing", "1.0.0").live(&server, &user).await;
+    server.until(|page| page.contains("acme/quokka"), "/composer/search.json?q=quokka&type=").await;
+    let desk = Desk::new(&server, "searcher");
+    let dir = desk.project("app", &json!({}));
+    desk.run(&dir, &["search", "quokka"]).await.ok().says("acme/quokka").never_says("globex");
+    let json = async |path: &str| {
+        let (status, text) = server.get(path, None).await;
+        (status, serde_json::from_str::<Value>(&text).unwrap_or_else(|_| panic!("{path}: {text}")))
+    };
+    let hits = async |query: &str| {
+        json(&format!("/composer/search.json?{query}")).await.1["results"].as_array().unwrap().len()
+    };
+    assert_eq!(hits("q=quokka&type=composer-plugin").await, 0);
+    assert_eq!(hits("q=&tags[]=marsupial").await, 1);
+    let (_, first) = json("/composer/search.json?q=&per_page=1").await;
+    assert_eq!((first["results"].as_array().unwrap().len(), first["total"].as_u64()), (1, Some(2)));
+    let next = first["next"].as_str().unwrap().strip_prefix(&server.base_url()).unwrap().to_owned();
+    let (_, second) = json(&next).await;
+    assert_ne!(first["results"][0]["name"], second["results"][0]["name"]);
+    assert!(second.get("next").is_none());
+    let (_, names) = json("/composer/list.json?filter=acme/*").await;
+    assert_eq!(names, json!({ "packageNames": ["acme/quokka"] }));
+    let (_, root) = json("/composer/packages.json").await;
+    assert_eq!(root["available-package-patterns"], json!(["acme/*", "globex/*"]));
+    assert_eq!(root["metadata-url"], "/composer/p2/%package%.json");
+});
+
+on_backends!(a_long_history_is_minified_and_read_by_the_client, async |server: Server| {
+    let user = server.new_user("ada").await;
+    let long = "x".repeat(30_000);
+    for patch in 0..5 {
+        let mut lib = Lib::new("acme/lib", &format!("1.0.{patch}")).with("extra", json!({ "long": long }));
+        if patch == 2 {
+            lib = lib.with("extra", Value::Null);
+        }
+        lib.live(&server, &user).await;
+    }
+    let (_, text) = server.get("/composer/p2/acme/lib.json", None).await;
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["minified"], "composer/2.0");
+    assert!(text.len() < 100_000, "{}", text.len());
+    let desk = Desk::new(&server, "consumer");
+    for (wanted, has_extra) in [("1.0.1", true), ("1.0.2", false), ("1.0.4", true)] {
+        let dir = desk.project(wanted, &json!({ "acme/lib": wanted }));
+        desk.run(&dir, &["install"]).await.ok();
+        assert_eq!(lock(&dir)["packages"][0].get("extra").is_some(), has_extra, "{wanted}");
+    }
+});
