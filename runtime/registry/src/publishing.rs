@@ -27,7 +27,12 @@ pub struct Published {
 }
 
 /// How often a publish that loses a deadlock is tried before its client is told to come back.
-const MAX_ATTEMPTS: u32 = 5;
+pub(crate) const MAX_ATTEMPTS: u32 = 8;
+
+/// Lets the winner finish before the next attempt.
+pub(crate) async fn rest_after(attempts: u32) {
+    tokio::time::sleep(Duration::from_millis(5 << attempts)).await;
+}
 
 /// A publish on its way into the database.
 struct Upload {
@@ -150,13 +155,14 @@ impl Registry {
         T: Send + 'static,
         F: Future<Output = Result<T, RegistryError>> + Send + 'static,
     {
-        for _ in 1..MAX_ATTEMPTS {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
             match self.0.db.beside_writer(run()).await {
-                Err(RegistryError::Overloaded { .. }) => {}
+                Err(RegistryError::Overloaded { .. }) if attempts < MAX_ATTEMPTS => rest_after(attempts).await,
                 outcome => return outcome,
             }
         }
-        self.0.db.beside_writer(run()).await
     }
 
     /// Deletes bytes that were promoted and that no row will ever name. In the background and as well as

@@ -16,9 +16,6 @@ use clap::Parser;
 use cli::{BenchCommand, Cli, Command};
 use exit::{Exit, Failure};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // clap prints help, version and usage faults itself; a usage fault exits with 2.
     let cli = Cli::parse();

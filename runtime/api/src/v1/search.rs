@@ -18,6 +18,10 @@ use super::{
 /// Longest query, in characters.
 const MAX_CHARS: usize = 256;
 
+/// `podman search` and `docker search` ask `/v1/search?q=…&n=…` first, which was the registry protocol before OCI.
+/// Whoever answers is believed; a 404 sends them to the catalog.
+const REGISTRY_V1: &str = "n";
+
 pub fn routes() -> Routes {
     Routes::new("search").get(
         "/search",
@@ -28,11 +32,15 @@ pub fn routes() -> Routes {
                  sort relevance|updated|downloads|name?=relevance",
             )
             .listed(20, "total i, total_relation eq|gte, page i, per_page i, has_next b, packages [Hit]")
+            .problem(404, "route_not_found")
             .problem(503, "unavailable"),
     )
 }
 
 async fn search(State(state): State<ApiState>, caller: Caller, query: Query) -> Result<Response, Problem> {
+    if query.text(REGISTRY_V1).is_some() {
+        return Err(Problem::route_not_found());
+    }
     let page = query.page(20)?;
     let deprecated = query.optional_flag("deprecated")?;
     let text = query.text("q").unwrap_or_default();

@@ -18,6 +18,7 @@ use super::OciRepository;
 use crate::{
     Registry,
     meters::{Direction, count_bytes},
+    publishing::{MAX_ATTEMPTS, rest_after},
     read::blob_error,
 };
 
@@ -95,8 +96,6 @@ pub enum PushOutcome {
 
 /// Longest wait for the verdict: containerd-based clients give up on an answer after 30 s (oci.md §1).
 const MAX_PATIENCE: Duration = Duration::from_secs(20);
-/// How often a push that loses a deadlock is tried.
-const MAX_ATTEMPTS: u32 = 5;
 
 impl Registry {
     /// The live manifest that a tag or digest leads to.
@@ -165,7 +164,9 @@ impl Registry {
             attempts += 1;
             let (command, manifest) = (&push.command, &push.manifest);
             match commit_manifest(&self.0.db, settings, who, release, command, manifest, &file).await {
-                Err(ManifestRefusal::Registry(RegistryError::Overloaded { .. })) if attempts < MAX_ATTEMPTS => {}
+                Err(ManifestRefusal::Registry(RegistryError::Overloaded { .. })) if attempts < MAX_ATTEMPTS => {
+                    rest_after(attempts).await;
+                }
                 // The collector took the bytes from under us, which needs no grace to happen: they are still here.
                 Err(ManifestRefusal::Registry(RegistryError::Unavailable { .. })) if attempts < MAX_ATTEMPTS => {
                     file = self.stage_manifest(&push).await?;
