@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn what_could_hurt_is_refused() {
         let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n";
-        let deep = "[".repeat(100_000);
+        let (deep, nested) = ("[".repeat(100_000), "[".repeat(200));
         for (text, wanted) in [
             ("--- !ruby/object:Kernel\na: 1\n", "a tag"),
             ("--- !ruby/hash:Gem::Version\na: 1\n", "a tag"),
@@ -243,7 +243,8 @@ mod tests {
             ("? [a]\n: b\n", "no text"),
             ("a: &x [*x]\n", "alias"),
             (bomb, "anchor"),
-            (deep.as_str(), "deeply"),
+            (deep.as_str(), "recursion limit"),
+            (nested.as_str(), "deeply"),
         ] {
             let error = of(text).unwrap_err();
             assert!(error.contains(wanted), "{text:.40}: {error}");
