@@ -18,7 +18,8 @@ use publaryn_metadata::{
     users::NewUser,
 };
 use publaryn_publish::{
-    Appended, Outcomes, PublishSettings, StagedCompanion, StagedFile, Subject, Verdict, append, commit, settle_file,
+    Appended, NameSimilarity, Outcomes, PublishSettings, StagedCompanion, StagedFile, Subject, Verdict, append, commit,
+    settle_file,
 };
 use serde_json::json;
 
@@ -37,6 +38,8 @@ async fn worlds() -> Vec<World> {
             reserved_names: HashSet::new(),
             releases_per_package: 100,
             artifacts_per_release: 5,
+            name_similarity: NameSimilarity::Enforce,
+            require_claim: HashSet::new(),
         };
         worlds.push(World { test, settings, who });
     }

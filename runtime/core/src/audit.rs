@@ -38,6 +38,7 @@ text_enum! {
         OrgInvitationRevoke = "org_invitation_revoke",
         OrgInvitationAccept = "org_invitation_accept",
         OrgInvitationDecline = "org_invitation_decline",
+        OrgAuditExport = "org_audit_export",
         TeamCreate = "team_create",
         TeamUpdate = "team_update",
         TeamDelete = "team_delete",

@@ -46,7 +46,7 @@ pub use change::{OwnerChange, Turns, Unpublished, package_turns};
 pub use downloads::Downloads;
 pub use identity::Identity;
 pub use lookup::{SearchHit, SearchResults};
-pub use operations::{AuditSlice, AuditStart, AuditStep, JobQuestion, Retry};
+pub use operations::{AuditSlice, AuditStart, AuditStep, AuditedOrg, JobQuestion, Retry};
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
 pub use publaryn_metadata::packages::{ListedName, OwnerRow, PackageRow};

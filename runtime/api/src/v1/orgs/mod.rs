@@ -1,6 +1,7 @@
 //! `/v1/orgs/*` and `/v1/org-invitations/*`: organizations, their people, teams and grants
 //! (control-plane.md §5).
 
+mod audit;
 mod grants;
 mod invitations;
 mod members;
@@ -13,5 +14,10 @@ use super::route::Routes;
 pub use profile::own;
 
 pub fn routes() -> Routes {
-    profile::routes().with(members::routes()).with(invitations::routes()).with(teams::routes()).with(grants::routes())
+    profile::routes()
+        .with(members::routes())
+        .with(invitations::routes())
+        .with(teams::routes())
+        .with(grants::routes())
+        .with(audit::routes())
 }
