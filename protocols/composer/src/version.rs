@@ -194,7 +194,7 @@ fn dated(text: &str) -> Option<(Vec<&str>, &str)> {
     while end < bytes.len() {
         let is_joined = matches!(bytes[end], b'.' | b':' | b'-') && end > 0 && bytes[end - 1].is_ascii_digit();
         let leads_on = bytes.get(end + 1).is_some_and(u8::is_ascii_digit);
-        if !bytes[end].is_ascii_digit() && !(is_joined && leads_on) {
+        if !(bytes[end].is_ascii_digit() || is_joined && leads_on) {
             break;
         }
         end += 1;

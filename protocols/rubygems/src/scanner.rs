@@ -52,7 +52,7 @@ fn compare(gem: &GemArchive, out: &mut Findings) {
     let unlisted = packed.iter().filter(|path| !gem.packed.files.contains(**path));
     for path in unlisted.take(MAX_NAMED) {
         let title = format!("a file is packed that the specification does not name: {path}");
-        out.add("META-FILES", Category::MetadataMismatch, Severity::High, title, *path);
+        out.add("META-FILES", Category::MetadataMismatch, Severity::High, title, path);
     }
     for path in &gem.packed.spec.extensions {
         if !packed.contains(path.trim_start_matches("./")) {
