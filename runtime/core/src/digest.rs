@@ -80,41 +80,7 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-#[cfg(feature = "sql")]
-mod sql {
-    use super::Digest;
-
-    impl<DB: sqlx::Database> sqlx::Type<DB> for Digest
-    where
-        String: sqlx::Type<DB>,
-    {
-        fn type_info() -> DB::TypeInfo {
-            <String as sqlx::Type<DB>>::type_info()
-        }
-        fn compatible(ty: &DB::TypeInfo) -> bool {
-            <String as sqlx::Type<DB>>::compatible(ty)
-        }
-    }
-    impl<'q, DB: sqlx::Database> sqlx::Encode<'q, DB> for Digest
-    where
-        String: sqlx::Encode<'q, DB>,
-    {
-        fn encode_by_ref(
-            &self,
-            buf: &mut <DB as sqlx::Database>::ArgumentBuffer,
-        ) -> Result<sqlx::encode::IsNull, sqlx::error::BoxDynError> {
-            <String as sqlx::Encode<'q, DB>>::encode(self.to_string(), buf)
-        }
-    }
-    impl<'r, DB: sqlx::Database> sqlx::Decode<'r, DB> for Digest
-    where
-        String: sqlx::Decode<'r, DB>,
-    {
-        fn decode(value: <DB as sqlx::Database>::ValueRef<'r>) -> Result<Self, sqlx::error::BoxDynError> {
-            Ok(<String as sqlx::Decode<'r, DB>>::decode(value)?.parse::<Digest>()?)
-        }
-    }
-}
+sql_text!(Digest);
 
 /// Every digest of one blob, as raw bytes in lower-case hex.
 ///

@@ -49,7 +49,7 @@ macro_rules! text_enum {
     };
 }
 
-/// The sqlx codecs of a type that is stored as TEXT through `as_str` and `FromStr`.
+/// The sqlx codecs of a type that is stored as TEXT through `Display` and `FromStr`.
 #[cfg(feature = "sql")]
 macro_rules! sql_text {
     ($name:ident) => {
@@ -72,7 +72,7 @@ macro_rules! sql_text {
                 &self,
                 buf: &mut <DB as sqlx::Database>::ArgumentBuffer,
             ) -> Result<sqlx::encode::IsNull, sqlx::error::BoxDynError> {
-                <String as sqlx::Encode<'q, DB>>::encode(self.as_str().to_owned(), buf)
+                <String as sqlx::Encode<'q, DB>>::encode(self.to_string(), buf)
             }
         }
         impl<'r, DB: sqlx::Database> sqlx::Decode<'r, DB> for $name

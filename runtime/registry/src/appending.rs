@@ -75,19 +75,14 @@ impl Registry {
         }
         let id = ArtifactId::new();
         count_bytes(Direction::In, command.ecosystem, file.size_bytes());
-        let promoted = file.promote(self).await?;
+        let file = file.promote(self).await?;
         let mut beside = Vec::with_capacity(companions.len());
         for companion in companions {
             beside.push(self.promote_companion(companion).await?);
         }
         crash::reached(CrashPoint::UploadPromoted);
         let waiter = self.0.outcomes.expect(Subject::File(id));
-        let file = [promoted];
-        let scanned = match self.0.scan_ahead.get() {
-            Some(scanner) if !patience.is_zero() => scanner.scan(&subject_of(&command), &file).await,
-            _ => None,
-        };
-        let [file] = file;
+        let scanned = self.scanned_ahead(&subject_of(&command), std::slice::from_ref(&file), patience).await;
         let turn = self.0.turns.take(command.ecosystem, command.name.canonical()).await?;
         let upload = Arc::new(Upload { who: who.clone(), command, file, beside, scanned });
         let committed = self.committed(|| upload.clone().commit(self.clone(), id)).await;

@@ -111,11 +111,7 @@ impl Registry {
         let release = ReleaseId::new();
         let waiter = self.0.outcomes.expect(Subject::Release(release));
         let patience = patience.min(self.0.settings.publish_wait);
-        // Whoever does not wait for the verdict does not wait for a scan either.
-        let scanned = match self.0.scan_ahead.get() {
-            Some(scanner) if !patience.is_zero() => scanner.scan(&subject_of(&command), &files).await,
-            _ => None,
-        };
+        let scanned = self.scanned_ahead(&subject_of(&command), &files, patience).await;
         let handed_over = std::time::Instant::now();
         let turn = self.0.turns.take(command.ecosystem, command.name.canonical()).await?;
         let upload = Arc::new(Upload { who: who.clone(), command, files, scanned });
@@ -146,6 +142,20 @@ impl Registry {
         };
         crash::reached(CrashPoint::AnswerReady);
         Ok(Published { outcome, is_open: committed.visibility.is_open(), new_repository: committed.repository_slug })
+    }
+
+    /// What the scanners say of files about to be committed; `None` leaves them to the queue.
+    pub(crate) async fn scanned_ahead(
+        &self,
+        of: &ScanSubject<'_>,
+        files: &[StagedFile],
+        patience: Duration,
+    ) -> Option<Vec<Scanned>> {
+        match self.0.scan_ahead.get() {
+            // Whoever does not wait for the verdict does not wait for a scan either.
+            Some(scanner) if !patience.is_zero() => scanner.scan(of, files).await,
+            _ => None,
+        }
     }
 
     /// Runs a publish transaction beside the database's writer. One that lost a deadlock left nothing behind, so

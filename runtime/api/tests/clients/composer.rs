@@ -11,5 +11,5 @@ mod install;
 mod lib;
 mod publish;
 
-pub use desk::{Desk, requests};
+pub use desk::Desk;
 pub use lib::Lib;

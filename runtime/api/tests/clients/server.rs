@@ -233,6 +233,18 @@ impl Server {
         read(&self.data.path().join("log"))
     }
 
+    /// Requests that were logged after the first `skip` lines: method, path and status.
+    pub fn requests(&self, skip: usize) -> Vec<(String, String, u64)> {
+        let log = self.log();
+        let lines = log.lines().skip(skip).filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter_map(|line| {
+                let text = |key: &str| line[key].as_str().map(str::to_owned);
+                Some((text("method")?, text("path")?, line["status"].as_u64()?))
+            })
+            .collect()
+    }
+
     /// `kill -9`.
     pub async fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

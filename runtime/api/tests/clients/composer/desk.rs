@@ -154,15 +154,3 @@ impl Desk {
         Ran { code: ended.status.code(), text, stdout: ended.out, command: shown }
     }
 }
-
-/// Requests that the server logged after its first `skip` lines: method, path and status.
-pub fn requests(server: &Server, skip: usize) -> Vec<(String, String, u64)> {
-    let log = server.log();
-    let lines = log.lines().skip(skip).filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines
-        .filter_map(|line| {
-            let text = |key: &str| line[key].as_str().map(str::to_owned);
-            Some((text("method")?, text("path")?, line["status"].as_u64()?))
-        })
-        .collect()
-}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Desk, Lib, requests};
+use super::{Desk, Lib};
 use crate::{Server, on_backends};
 
 fn lock(dir: &std::path::Path) -> Value {
@@ -36,7 +36,7 @@ on_backends!(a_project_installs_what_it_requires, async |server: Server| {
     std::fs::remove_dir_all(dir.join("vendor")).unwrap();
     let seen = server.log().lines().count();
     desk.run(&dir, &["install"]).await.ok().says("Installing acme/lib (1.0.0)").never_says("Downloading");
-    let asked = requests(&server, seen);
+    let asked = server.requests(seen);
     assert!(!asked.iter().any(|(_, path, _)| path.contains("/dist/")), "{asked:?}");
     assert!(asked.contains(&("POST".into(), "/composer/downloads".into(), 201)), "{asked:?}");
 
@@ -59,7 +59,7 @@ on_backends!(updates_see_each_publication_at_once, async |server: Server| {
     desk.run(&dir, &["update"]).await.ok().says("Locking acme/lib (1.0.0)");
     let seen = server.log().lines().count();
     desk.run(&dir, &["update"]).await.ok().says("Nothing to modify in lock file");
-    let asked = requests(&server, seen);
+    let asked = server.requests(seen);
     for path in ["/composer/packages.json", "/composer/p2/acme/lib.json"] {
         assert!(asked.contains(&("GET".into(), path.into(), 304)), "{path}: {asked:?}");
     }
@@ -91,12 +91,12 @@ on_backends!(updates_see_each_publication_at_once, async |server: Server| {
     let seen = server.log().lines().count();
     let nothing = desk.run(&fresh, &["require", "acme/missing:^1"]).await.ends_with(2);
     nothing.says("could not be found in any version");
-    let asked = requests(&server, seen);
+    let asked = server.requests(seen);
     assert!(asked.contains(&("GET".into(), "/composer/p2/acme/missing.json".into(), 404)), "{asked:?}");
     // What no vendor of ours can have is not asked for here.
     let seen = server.log().lines().count();
     desk.run(&fresh, &["require", "others/thing:^1"]).await.fails();
-    assert!(!requests(&server, seen).iter().any(|(_, path, _)| path.contains("others")), "names leak");
+    assert!(!server.requests(seen).iter().any(|(_, path, _)| path.contains("others")), "names leak");
 });
 
 on_backends!(a_yanked_version_stays_for_lock_files, async |server: Server| {

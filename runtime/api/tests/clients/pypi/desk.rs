@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
 use tokio::process::Command;
 
 use super::Dist;
@@ -253,18 +252,6 @@ impl Venv {
     pub fn python(&self) -> PathBuf {
         self.dir.join("bin/python")
     }
-}
-
-/// Requests that the server logged after its first `skip` lines: method, path and status.
-pub fn requests(server: &Server, skip: usize) -> Vec<(String, String, u64)> {
-    let log = server.log();
-    let lines = log.lines().skip(skip).filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines
-        .filter_map(|line| {
-            let text = |key: &str| line[key].as_str().map(str::to_owned);
-            Some((text("method")?, text("path")?, line["status"].as_u64()?))
-        })
-        .collect()
 }
 
 async fn finish(mut command: Command, shown: String) -> Ran {

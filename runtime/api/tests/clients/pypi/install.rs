@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Client, Desk, Dist, desk::requests};
+use super::{Client, Desk, Dist};
 use crate::{Server, User, on_backends};
 
 const INSTALLERS: [Client; 3] = [Client::Pip23, Client::Pip26, Client::Uv];
@@ -76,7 +76,7 @@ on_backends!(resolution_reads_metadata_and_not_wheels, async |server: Server| {
                 .ok()
                 .says("base-lib-1.0");
         }
-        let seen = requests(&server, before);
+        let seen = server.requests(before);
         let of_files: Vec<_> = seen.iter().filter(|(_, path, _)| path.starts_with("/pypi/files/")).collect();
         assert!(of_files.iter().any(|(_, path, _)| path.ends_with(".metadata")), "{client:?}: {seen:?}");
         assert!(

@@ -1,6 +1,6 @@
 //! Partial reads, and clients that fall back to them where no metadata is offered.
 
-use super::{Client, Desk, Dist, desk::requests, noise};
+use super::{Client, Desk, Dist, noise};
 use crate::{Server, on_backends};
 
 async fn wheel_url(server: &Server, name: &str) -> String {
@@ -68,7 +68,7 @@ on_backends!(clients_without_metadata_read_parts_of_wheels, async |server: Serve
         .await
         .ok()
         .says("base-lib==1.0");
-    let seen = requests(&server, before);
+    let seen = server.requests(before);
     let lazily = |method: &str, status: u64| {
         seen.iter().any(|(m, path, s)| m == method && path.contains("/lazy-1.0") && *s == status)
     };
@@ -79,5 +79,5 @@ on_backends!(clients_without_metadata_read_parts_of_wheels, async |server: Serve
     let venv = desk.venv("lazy").await;
     desk.install(Client::Pip26, &venv, &desk.index(), &["--use-feature=fast-deps", "lazy"]).await.ok();
     assert_eq!(desk.version(&venv, "base-lib").await, "1.0");
-    assert!(requests(&server, before).iter().any(|(_, path, status)| path.contains("/lazy-1.0") && *status == 206));
+    assert!(server.requests(before).iter().any(|(_, path, status)| path.contains("/lazy-1.0") && *status == 206));
 });

@@ -1,13 +1,10 @@
-use serde_json::Value;
-
 use super::{Desk, Gem};
 use crate::{Server, on_backends};
 
 /// Requests for a path that the server logged after its first `skip` lines, as their statuses.
 fn statuses(server: &Server, skip: usize, path: &str) -> Vec<u64> {
-    let log = server.log();
-    let lines = log.lines().skip(skip).filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter(|line| line["path"] == path).filter_map(|line| line["status"].as_u64()).collect()
+    let requests = server.requests(skip).into_iter();
+    requests.filter(|(_, asked, _)| asked == path).map(|(_, _, status)| status).collect()
 }
 
 on_backends!(bundler_follows_the_index_as_it_grows, async |server: Server| {
