@@ -172,7 +172,8 @@ async fn ended_tokens_sessions_and_logins_are_forgotten_in_time() {
         tx.insert_web_login(&[1; 32], now, now - day).await.unwrap();
         tx.insert_web_login(&[2; 32], now, now + day).await.unwrap();
         tx.commit().await.unwrap();
-        run_job(&world.db, Arc::new(CleanupExpiredTokens { db: world.db.clone(), keep: day * 30, keep_audit: None })).await;
+        run_job(&world.db, Arc::new(CleanupExpiredTokens { db: world.db.clone(), keep: day * 30, keep_audit: None }))
+            .await;
         for (row, is_kept) in tokens.iter().zip([true, true, true, false]) {
             assert_eq!(world.db.token(row.id).await.unwrap().is_some(), is_kept, "{}", row.name);
         }
@@ -192,10 +193,7 @@ async fn audit_entries_go_when_they_are_not_kept_for_ever() {
             world.db.begin().await.unwrap().commit_audited(&entry, now - day * age).await.unwrap();
         }
         let cleanup = |keep_audit| {
-            run_job(
-                &world.db,
-                Arc::new(CleanupExpiredTokens { db: world.db.clone(), keep: day * 30, keep_audit }),
-            )
+            run_job(&world.db, Arc::new(CleanupExpiredTokens { db: world.db.clone(), keep: day * 30, keep_audit }))
         };
         cleanup(None).await;
         assert_eq!(world.db.count_rows("audit_log").await.unwrap(), written + 3);

@@ -105,11 +105,9 @@ async fn the_audit_log_lets_go_only_of_what_lies_before_its_horizon() {
         assert_eq!(tx.expire_audit(now - day * 30, 10).await.unwrap(), 1);
         assert_eq!(tx.expire_audit(now - day * 50, 10).await.unwrap(), 0, "an earlier horizon changes nothing");
         tx.commit().await.unwrap();
-        for statement in [
-            "DELETE FROM audit_log",
-            "UPDATE audit_horizon SET kept_from = 0",
-            "UPDATE audit_log SET occurred_at = 0",
-        ] {
+        for statement in
+            ["DELETE FROM audit_log", "UPDATE audit_horizon SET kept_from = 0", "UPDATE audit_log SET occurred_at = 0"]
+        {
             assert!(test.db.execute_raw(statement).await.is_err(), "{statement}");
         }
         test.db.execute_raw("DELETE FROM audit_horizon").await.unwrap();
