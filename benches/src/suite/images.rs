@@ -2,10 +2,12 @@
 
 use std::{
     fmt::Write as _,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use futures::StreamExt;
 use reqwest::{Client, Method, header};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -14,8 +16,8 @@ use super::{Request, servers, take_turns};
 use crate::{
     Error, Plan,
     contender::{Account, Backend, Distribution, Nginx, Publaryn, Registry},
-    corpus::layer,
-    http,
+    corpus::{layer, noise},
+    http, process,
     publisher::{Work, accepted},
     report::{Row, Target},
     statistics::Sample,
@@ -26,6 +28,9 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const LARGE_BYTES: usize = 100 << 20;
 const LAYER_BYTES: usize = 10 << 20;
 const SMALL_BYTES: usize = 50_000;
+/// A layer of 5 GiB is sent as so many blocks of so many bytes.
+const HUGE_BLOCKS: usize = 5 << 10;
+const HUGE_BLOCK: usize = 1 << 20;
 /// Clients that push at once.
 const CLIENTS: usize = 4;
 /// Layers, or images, that each of them pushes per turn.
@@ -43,6 +48,7 @@ pub(super) async fn measure(plan: &Plan) -> Result<Vec<Row>, Error> {
     let mut rows = pulls(plan, &servers, &registries, &nginx).await?;
     rows.extend(pushes(plan, &servers, &registries).await?);
     rows.extend(beside_others(plan, &servers, &accounts).await?);
+    rows.extend(huge(plan, &servers, &accounts).await?);
     nginx.stop().await?;
     distribution.stop().await?;
     for (_, server) in servers {
@@ -180,12 +186,49 @@ async fn beside_others(plan: &Plan, servers: &[(Backend, Publaryn)], accounts: &
     Ok(rows)
 }
 
+/// A layer of 5 GiB: how long its last byte waits for the answer, and what the server grows by.
+async fn huge(plan: &Plan, servers: &[(Backend, Publaryn)], accounts: &[Account]) -> Result<Vec<Row>, Error> {
+    // The other back end would need thrice as much space on this disk.
+    let Some(((backend, server), account)) = servers.iter().zip(accounts).next() else { return Ok(Vec::new()) };
+    let (client, registry, pid) = (http::client()?, account.oci(), server.pid()?);
+    let (mut waits, mut grown) = (Vec::new(), Vec::new());
+    for round in 0..plan.rounds.min(2) {
+        let block = Bytes::from(noise(HUGE_BLOCK));
+        let mut hash = Sha256::new();
+        (0..HUGE_BLOCKS).for_each(|_| hash.update(&block));
+        let digest = hex_digest(hash);
+        let begin = registry.request(&client, Method::POST, &format!("/v2/bench/huge{round}/blobs/uploads/"));
+        let begun = accepted(begin.header(header::CONTENT_LENGTH, 0)).await?;
+        let location = begun.headers().get(header::LOCATION).ok_or("no Location")?.to_str()?.to_owned();
+        let path = location.strip_prefix(&registry.base).unwrap_or(&location);
+        process::forget_peak(pid)?;
+        let before = process::memory(pid)?.own_rss;
+        let last = Arc::new(Mutex::new(Instant::now()));
+        let noted = last.clone();
+        let blocks = futures::stream::iter(0..HUGE_BLOCKS).map(move |_| {
+            *noted.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            Ok::<_, std::io::Error>(block.clone())
+        });
+        let put = registry.request(&client, Method::PUT, &format!("{path}?digest={digest}"));
+        accepted(put.body(reqwest::Body::wrap_stream(blocks))).await?.bytes().await?;
+        waits.push(last.lock().unwrap_or_else(PoisonError::into_inner).elapsed().as_secs_f64());
+        grown.push(process::peak_rss(pid)?.saturating_sub(before) as f64 / 1e6);
+    }
+    let wait = Row::new("layer of 5 GiB, last byte to answer", backend.name(), "s", Sample::of(waits));
+    let memory = Row::new("layer of 5 GiB, growth of the server", backend.name(), "MB", Sample::of(grown));
+    Ok(vec![wait.wanting(Target::AtMost(5.0)), memory.wanting(Target::AtMost(64.0))])
+}
+
 fn embedded(row: Row, backend: &Backend, target: Target) -> Row {
     if matches!(backend, Backend::Embedded) { row.wanting(target) } else { row }
 }
 
 fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
+    hex_digest(Sha256::new_with_prefix(bytes))
+}
+
+fn hex_digest(hash: Sha256) -> String {
+    hash.finalize().iter().fold("sha256:".to_owned(), |mut text, byte| {
         // Memory takes everything.
         let _ = write!(text, "{byte:02x}");
         text
