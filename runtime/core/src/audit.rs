@@ -38,6 +38,7 @@ text_enum! {
         OrgInvitationRevoke = "org_invitation_revoke",
         OrgInvitationAccept = "org_invitation_accept",
         OrgInvitationDecline = "org_invitation_decline",
+        OrgAuditExport = "org_audit_export",
         TeamCreate = "team_create",
         TeamUpdate = "team_update",
         TeamDelete = "team_delete",
@@ -83,6 +84,9 @@ text_enum! {
         AdminJobRetry = "admin_job_retry",
         AdminJobCancel = "admin_job_cancel",
         AdminJobsRecoverStale = "admin_jobs_recover_stale",
+        AdminQueuePause = "admin_queue_pause",
+        AdminQueueResume = "admin_queue_resume",
+        AdminScheduleRun = "admin_schedule_run",
         AdminSearchReindex = "admin_search_reindex",
         AdminGc = "admin_gc",
     }

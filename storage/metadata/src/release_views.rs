@@ -277,23 +277,6 @@ impl Db {
         Ok((rows, total))
     }
 
-    /// The state of a version, as its package spells it, and since when it is live.
-    pub async fn release_state(
-        &self,
-        package: PackageId,
-        version: &str,
-    ) -> DbResult<Option<(ReleaseState, Option<Timestamp>)>> {
-        const SQL: &str = "SELECT status, published_at FROM releases WHERE package_id = $1 AND version = $2";
-        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(version).fetch_optional(c).await)?)
-    }
-
-    /// The severities of unresolved findings of live releases.
-    pub async fn open_findings(&self, package: PackageId) -> DbResult<Vec<Severity>> {
-        const SQL: &str = "SELECT f.severity FROM findings f JOIN releases r ON r.id = f.release_id \
-             WHERE r.package_id = $1 AND r.status IN ('published', 'deprecated', 'yanked') AND f.resolved_at IS NULL";
-        Ok(on_db!(self, |c| sqlx::query_scalar(SQL).bind(package).fetch_all(c).await)?)
-    }
-
     /// The scans of a release's artifacts, oldest first.
     pub async fn scan_jobs_of(&self, release: ReleaseId) -> DbResult<Vec<PipelineJob>> {
         const SQL: &str = "SELECT j.id, j.state, j.started_at, j.completed_at AS finished_at FROM jobs j JOIN artifacts a ON a.id = j.target \
