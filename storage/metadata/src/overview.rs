@@ -64,11 +64,7 @@ macro_rules! for_packages {
     ($head:literal, $tail:literal) => {
         Sql {
             sqlite: concat!($head, " IN (SELECT unhex(value) FROM json_each($1))", $tail),
-            postgres: concat!(
-                $head,
-                " = ANY(ARRAY(SELECT CAST(json_array_elements_text($1::json) AS uuid)))",
-                $tail
-            ),
+            postgres: concat!($head, " = ANY(ARRAY(SELECT CAST(json_array_elements_text($1::json) AS uuid)))", $tail),
         }
     };
 }

@@ -6,9 +6,7 @@ use publaryn_core::{
 };
 use sqlx::FromRow;
 
-use crate::{
-    Db, DbError, DbResult, Sql, Tx, organizations::Slice, overview::id_list, reach::Reach, rows::owner_of,
-};
+use crate::{Db, DbError, DbResult, Sql, Tx, organizations::Slice, overview::id_list, reach::Reach, rows::owner_of};
 
 /// What deciding about a package takes.
 #[derive(Debug, Clone, FromRow)]

@@ -53,12 +53,7 @@ impl Reach {
 /// Binds `$1` to `$5` of [`discoverable_package`] and [`discoverable_repository`].
 macro_rules! bind_reach {
     ($query:expr, $reach:expr) => {
-        $query
-            .bind($reach.user)
-            .bind($reach.org)
-            .bind($reach.has_low_role)
-            .bind($reach.package)
-            .bind($reach.repository)
+        $query.bind($reach.user).bind($reach.org).bind($reach.has_low_role).bind($reach.package).bind($reach.repository)
     };
 }
 
@@ -68,9 +63,14 @@ macro_rules! member_of {
     ($owner:literal, $private:literal) => {
         concat!(
             "EXISTS (SELECT 1 FROM organizations o LEFT JOIN memberships m ON m.org_id = o.id AND m.user_id = $1 ",
-            "WHERE o.id = ", $owner, " AND ((m.role IS NOT NULL AND NOT (", $private,
+            "WHERE o.id = ",
+            $owner,
+            " AND ((m.role IS NOT NULL AND NOT (",
+            $private,
             " AND o.restrict_private_reads AND m.role IN ('viewer', 'billing_manager'))) ",
-            "OR (o.id = $2 AND NOT (", $private, " AND o.restrict_private_reads AND $3))))"
+            "OR (o.id = $2 AND NOT (",
+            $private,
+            " AND o.restrict_private_reads AND $3))))"
         )
     };
 }

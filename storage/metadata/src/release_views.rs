@@ -296,7 +296,8 @@ pub struct ReleaseTexts {
 }
 
 impl Tx {
-    /// Creates a release that waits for its files; `false` when its version number is taken.
+    /// Creates a release that waits for its files and gives its number in the package; `None` when its version
+    /// is taken.
     #[allow(clippy::too_many_arguments, reason = "the columns of one row")]
     pub async fn insert_draft(
         &mut self,
@@ -307,7 +308,7 @@ impl Tx {
         texts: &ReleaseTexts,
         by: Option<UserId>,
         now: Timestamp,
-    ) -> DbResult<bool> {
+    ) -> DbResult<Option<i64>> {
         const SQL: &str = "INSERT INTO releases (id, package_id, version, version_key, sort_key, status, is_prerelease, \
              metadata, sequence, published_by, is_native, description, changelog, source_ref, provenance, created_at, \
              updated_at) VALUES ($1, $2, $3, $4, $5, 'quarantine', $6, '{}', $7, $8, FALSE, $9, $10, $11, $12, $13, $13) \
@@ -330,7 +331,7 @@ impl Tx {
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;
-        Ok(done == 1)
+        Ok((done == 1).then_some(sequence))
     }
 
     pub async fn release_details(&mut self, package: PackageId, version_key: &str) -> DbResult<Option<ReleaseDetails>> {

@@ -119,9 +119,7 @@ macro_rules! team_columns {
 }
 
 /// What can be granted to teams: a row of what the grant is on, and how it is read.
-pub trait Grantable:
-    Sized + Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow>
-{
+pub trait Grantable: Sized + Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {
     const SQL: GrantSql;
 }
 

@@ -2,9 +2,14 @@
 
 mod app;
 mod cargo;
+#[path = "../shared/conformance.rs"]
+mod conformance;
+mod contract;
 mod dependencies;
 mod governance;
 mod matrix;
 mod matrix_credentials;
+mod no_oracle;
 mod npm;
+mod operators;
 mod packages;

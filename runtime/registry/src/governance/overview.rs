@@ -144,7 +144,9 @@ impl Registry {
             let counts = Severity::ALL.iter().rev().map(|severity| risk.severities.get(severity).copied().unwrap_or(0));
             counts.collect::<Vec<_>>()
         };
-        risks.sort_by(|a, b| badness(b).cmp(&badness(a)).then_with(|| (a.ecosystem, &a.name).cmp(&(b.ecosystem, &b.name))));
+        risks.sort_by(|a, b| {
+            badness(b).cmp(&badness(a)).then_with(|| (a.ecosystem, &a.name).cmp(&(b.ecosystem, &b.name)))
+        });
         Ok(risks)
     }
 

@@ -180,10 +180,8 @@ impl Change {
 
     /// **AccessChange**.
     fn object(&self, row: &AuditRow) -> Value {
-        let target: Map<String, Value> = TARGET
-            .iter()
-            .filter_map(|name| Some(((*name).to_owned(), self.metadata.get(*name)?.clone())))
-            .collect();
+        let target: Map<String, Value> =
+            TARGET.iter().filter_map(|name| Some(((*name).to_owned(), self.metadata.get(*name)?.clone()))).collect();
         json!({
             "id": row.id,
             "action": row.action,

@@ -56,10 +56,7 @@ pub fn routes() -> Routes {
         .get(
             "/orgs/{slug}/security-findings/export",
             export,
-            public("The same as a CSV file")
-                .query(FILTERS)
-                .media(200, "text/csv")
-                .problem(422, "validation_failed"),
+            public("The same as a CSV file").query(FILTERS).media(200, "text/csv").problem(422, "validation_failed"),
         )
 }
 
@@ -116,9 +113,8 @@ fn worst_first() -> impl Iterator<Item = Severity> {
 }
 
 fn severities(counts: &SeverityCounts) -> Value {
-    let members = worst_first().map(|severity| {
-        (severity.as_str().to_owned(), json!(counts.get(&severity).copied().unwrap_or(0)))
-    });
+    let members = worst_first()
+        .map(|severity| (severity.as_str().to_owned(), json!(counts.get(&severity).copied().unwrap_or(0))));
     Value::Object(members.collect::<Map<_, _>>())
 }
 
