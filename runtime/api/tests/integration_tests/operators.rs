@@ -4,7 +4,79 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::app::{self, column, text};
+use crate::app::{self, Server, column, text};
+
+/// What the tallies say is what counting says.
+async fn numbers_are_right(server: &Server, after: &str) {
+    let db = server.db();
+    let open = "(SELECT p.id FROM packages p JOIN repositories r ON r.id = p.repository_id WHERE p.visibility = 'public' \
+         AND r.visibility = 'public' AND NOT p.is_quarantined AND p.deleted_at IS NULL)";
+    let live = format!("releases WHERE status IN ('published', 'deprecated', 'yanked') AND package_id IN {open}");
+    let numbers = db.statistics().await.unwrap();
+    for (told, counted) in [
+        (numbers.packages, format!("packages WHERE id IN {open}")),
+        (numbers.releases, live),
+        (numbers.organizations, "organizations".to_owned()),
+        (numbers.artifacts, "artifacts".to_owned()),
+        (numbers.findings, "findings".to_owned()),
+        (numbers.unresolved_findings, "findings WHERE resolved_at IS NULL".to_owned()),
+    ] {
+        assert_eq!(told, db.count_rows(&counted).await.unwrap(), "after {after}: {counted}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tallies_follow_every_change() {
+    app::each_with(&[("policy.name_similarity", "warn")], async |server| {
+        let (ada, eve) = (server.person("ada").await, server.person("eve").await);
+        let acme = server.org(&ada, "acme").await;
+        server.org(&ada, "gone").await;
+        server.repository(&ada, &acme, "main", "public", "public").await;
+        server.repository(&ada, &acme, "vault", "private", "private").await;
+        for (name, repository) in [("tool-one", "main"), ("tool-two", "main"), ("secret-tool", "vault")] {
+            let body = json!({"ecosystem": "npm", "name": name, "repository_slug": repository});
+            server.post("/v1/packages", body).bearer(&ada.token).expect(201).await;
+            for version in ["1.0.0", "1.1.0"] {
+                server.npm_published(&ada.token, name, version).await;
+            }
+        }
+        server.npm_published(&eve.token, "tool-ones", "1.0.0").await;
+        numbers_are_right(server, "publishing").await;
+        assert_eq!(server.db().statistics().await.unwrap().releases, 5);
+
+        let steps: [(&str, &str, Value); 12] = [
+            ("PUT", "/v1/packages/npm/tool-one/releases/1.0.0/yank", json!({})),
+            ("DELETE", "/v1/packages/npm/tool-one/releases/1.0.0", json!({})),
+            ("PUT", "/v1/packages/npm/tool-two/quarantine", json!({"reason": "test"})),
+            ("PATCH", "/v1/repositories/main", json!({"visibility": "unlisted"})),
+            ("DELETE", "/v1/packages/npm/tool-two/quarantine", json!({})),
+            ("PATCH", "/v1/repositories/main", json!({"visibility": "public", "confirm_exposure": true})),
+            ("PATCH", "/v1/packages/npm/tool-two", json!({"visibility": "private"})),
+            ("PATCH", "/v1/packages/npm/tool-two", json!({"description": "x", "visibility": "public"})),
+            ("POST", "/v1/packages/npm/tool-two/releases", json!({"version": "9.0.0"})),
+            ("DELETE", "/v1/packages/npm/tool-two/releases/9.0.0", json!({})),
+            ("POST", "/v1/packages", json!({"ecosystem": "npm", "name": "empty-one", "repository_slug": "main"})),
+            ("DELETE", "/v1/packages/npm/empty-one?mode=delete", json!({})),
+        ];
+        for (method, path, body) in steps {
+            let answer = server.call(method, path).json(body).bearer(&ada.token).send().await;
+            assert!((200..300).contains(&answer.status), "{method} {path}: {}", answer.text);
+            numbers_are_right(server, path).await;
+        }
+        server.delete("/v1/orgs/gone").bearer(&ada.token).expect(200).await;
+        let found = server.get("/v1/packages/npm/tool-ones/security-findings").expect(200).await.body;
+        let path = format!("/v1/packages/npm/tool-ones/security-findings/{}", text(&found["findings"][0]["id"]));
+        for is_resolved in [true, false, true] {
+            server.patch(&path, json!({"is_resolved": is_resolved})).bearer(&eve.token).expect(200).await;
+            numbers_are_right(server, "triage").await;
+        }
+        let mut tx = server.db().begin().await.unwrap();
+        assert!(tx.fold_tallies(1_000).await.unwrap() > 10);
+        tx.commit().await.unwrap();
+        numbers_are_right(server, "folding").await;
+    })
+    .await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_see_and_steer_the_queues() {
