@@ -73,13 +73,13 @@ async fn session(server: &Server, name: &str) -> String {
 }
 
 on_backends!(every_answer_is_as_the_document_says, async |server: Server| {
-    for name in ["ada", "bob", "root"] {
+    for name in ["ada", "bob", "chief"] {
         server.new_user_with(name, &["packages:read"]).await;
     }
-    let promote = "UPDATE users SET is_admin = TRUE WHERE username = 'root'";
-    server.database().await.execute_raw(promote).await.expect("root is there");
+    let promote = "UPDATE users SET is_admin = TRUE WHERE username = 'chief'";
+    server.database().await.execute_raw(promote).await.expect("she is there");
     furnish(&server, &session(&server, "ada").await).await;
     drive(&server, "anybody", None).await;
     drive(&server, "ada", Some(&session(&server, "ada").await)).await;
-    drive(&server, "root", Some(&session(&server, "root").await)).await;
+    drive(&server, "chief", Some(&session(&server, "chief").await)).await;
 });

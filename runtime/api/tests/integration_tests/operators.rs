@@ -81,7 +81,7 @@ async fn tallies_follow_every_change() {
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_see_and_steer_the_queues() {
     app::each(async |server| {
-        let (root, ada) = (server.admin("root").await, server.person("ada").await);
+        let (root, ada) = (server.admin("chief").await, server.person("ada").await);
         for path in ["queues", "schedules", "workers", "actors"] {
             let path = format!("/v1/admin/{path}");
             server.get(&path).problem(401, "unauthenticated").await;
@@ -99,7 +99,7 @@ async fn operators_see_and_steer_the_queues() {
             let answer = steer("reindex_search", "pause").bearer(&root.token).expect(200).await.body;
             assert_eq!(answer, json!({"kind": "reindex_search", "paused": true}));
         }
-        assert_eq!((&queue().await["paused"], &queue().await["paused_by"]), (&json!(true), &json!("root")));
+        assert_eq!((&queue().await["paused"], &queue().await["paused_by"]), (&json!(true), &json!("chief")));
         assert_eq!(server.audited("admin_queue_pause").await, 1);
 
         // What waits can be cancelled; what is cancelled cannot be cancelled again.
@@ -128,7 +128,7 @@ async fn operators_see_and_steer_the_queues() {
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_see_schedules_nodes_and_the_tree() {
     app::each(async |server| {
-        let root = server.admin("root").await;
+        let root = server.admin("chief").await;
         let get = async |path: &str| server.get(format!("/v1/admin/{path}")).bearer(&root.token).expect(200).await.body;
         // The one node leads as soon as it has looked around.
         let since = Instant::now();

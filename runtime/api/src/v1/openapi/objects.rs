@@ -138,7 +138,9 @@ pub const OBJECTS: &[(&str, &str)] = &[
         "Release",
         "..ReleaseSummary, ecosystem Ecosystem, package_id u, description s?, changelog s?, source_ref s?, provenance o?, \
          yank_reason s?, deprecation_message s?, published_by {username s}?, can_manage_releases b, \
-         ecosystem_metadata EcoMeta?, bundle_analysis Analysis?",
+         ecosystem_metadata EcoMeta?, bundle_analysis Analysis?, \
+         scan {state ReleaseStatus, artifacts_total i, artifacts_done i, blocked b, blocking_finding_ids [u], \
+         started_at t?, finished_at t?}??",
     ),
     (
         "Artifact",
