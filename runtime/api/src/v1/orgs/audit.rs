@@ -1,6 +1,7 @@
 //! `/v1/orgs/{slug}/audit*`: what happened in an organization (control-plane.md §5.3).
 
 use axum::{extract::State, response::Response};
+use http::Method;
 use publaryn_core::{Scope, audit::AuditAction};
 use publaryn_registry::{AuditSlice, AuditStart};
 
@@ -60,12 +61,16 @@ async fn export(
     State(state): State<ApiState>,
     caller: Caller,
     Origin(origin): Origin,
+    method: Method,
     Path(slug): Path<String>,
     query: Query,
 ) -> Result<Response, Problem> {
     let org = state.registry.audited_organization(&caller.0, &slug).await?;
     let filter = common_filter(&query)?;
-    state.registry.note_audit_export(&caller.0, org, "audit", &origin).await?;
+    // A HEAD takes nothing away.
+    if method == Method::GET {
+        state.registry.note_audit_export(&caller.0, org, "audit", &origin).await?;
+    }
     let registry = state.registry.clone();
     // A slug holds nothing that a header or a file name would mind.
     csv::answer(&format!("org-audit-{slug}.csv"), &COLUMNS, move |position| {

@@ -2,6 +2,7 @@
 //! (control-plane.md §5.3). It is the organization's audit log, read as changes of grants.
 
 use axum::{extract::State, response::Response};
+use http::Method;
 use publaryn_core::{Scope, audit::AuditAction};
 use publaryn_metadata::audit_log::{AccessFilter, AccessScope, AuditFilter, AuditRow};
 use publaryn_registry::{AuditSlice, AuditStart};
@@ -83,12 +84,16 @@ async fn export(
     State(state): State<ApiState>,
     caller: Caller,
     Origin(origin): Origin,
+    method: Method,
     Path(slug): Path<String>,
     query: Query,
 ) -> Result<Response, Problem> {
     let org = state.registry.audited_organization(&caller.0, &slug).await?;
     let filter = filter(&query)?;
-    state.registry.note_audit_export(&caller.0, org, "access_history", &origin).await?;
+    // A HEAD takes nothing away.
+    if method == Method::GET {
+        state.registry.note_audit_export(&caller.0, org, "access_history", &origin).await?;
+    }
     let registry = state.registry.clone();
     csv::answer(&format!("org-access-history-{slug}.csv"), &COLUMNS, move |position| {
         let (registry, filter) = (registry.clone(), filter.clone());
