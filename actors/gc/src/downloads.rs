@@ -1,7 +1,8 @@
 //! The `flush_downloads` job: adds what every process noted to the counters of the packages.
 //!
 //! Each process writes its own sums as notes (`root/storage/downloads`); one job for all of them adds the
-//! notes up, so that no two nodes ever wait for each other's packages.
+//! notes up, so that no two nodes ever wait for each other's packages. The tallies of the instance are folded
+//! on the way: they are noted and added up the same way.
 
 use async_trait::async_trait;
 use publaryn_core::job::JobKind;
@@ -25,9 +26,10 @@ impl Handler for FlushDownloads {
         let mut summed = 0;
         loop {
             let mut tx = self.db.begin().await.map_err(JobError::retry)?;
-            let folded = tx.fold_downloads(BATCH).await.map_err(JobError::retry)?;
+            let downloads = tx.fold_downloads(BATCH).await.map_err(JobError::retry)?;
+            let folded = downloads.max(tx.fold_tallies(BATCH).await.map_err(JobError::retry)?);
             tx.commit().await.map_err(JobError::retry)?;
-            summed += folded;
+            summed += downloads;
             if folded < BATCH.unsigned_abs() || job.should_stop() {
                 return Ok(Outcome::Done);
             }

@@ -11,16 +11,13 @@ use crate::Jobs;
 pub struct QueueView {
     pub kind: JobKind,
     pub paused: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub paused_by: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub paused_at: Option<Timestamp>,
     pub concurrency: usize,
     pub running: i64,
     pub pending: i64,
     pub failed: i64,
     pub dead: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_pending_age_seconds: Option<i64>,
     /// Finished jobs per second.
     pub throughput_1m: f64,

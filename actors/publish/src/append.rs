@@ -18,6 +18,7 @@ use crate::{
     ahead::Scanned,
     commit::{PublishSettings, StagedFile},
     finalize::Verdict,
+    landing::note_similar_name,
     place::{Place, TokenUse, Wanted, use_token},
     scan_job::{Scan, ScanArtifact, note_scan},
 };
@@ -79,7 +80,7 @@ pub async fn append(
     let mut tx = db.begin().await?;
     let place = Place::find(&mut tx, settings, who, &wanted, now).await?;
     crash::reached(CrashPoint::PackageLocked);
-    let release = release_of(&mut tx, who, command, &place, now).await?;
+    let release = release_of(&mut tx, settings, who, command, &place, now).await?;
     let done = |artifact, is_repeat, unused, verdict| Appended {
         verdict,
         package: place.head.id,
@@ -103,9 +104,6 @@ pub async fn append(
     let unused = store(&mut tx, id, &release, command, file, companions, now).await?;
     use_token(&mut tx, who, TokenUse::FileOf(release.id), now).await?;
     place.record(&mut tx, who, &wanted, now).await?;
-    if let Some(similar) = &place.similar {
-        tx.upsert_finding(release.id, None, similar, now).await?;
-    }
     let entry = AuditEntry::by(who, AuditAction::ReleasePublish)
         .org(place.head.owner.org())
         .package(place.head.id)
@@ -132,6 +130,7 @@ pub async fn append(
 /// The release of that version, made where there is none.
 async fn release_of(
     tx: &mut Tx,
+    settings: &PublishSettings,
     who: &Principal,
     command: &AppendCommand,
     place: &Place,
@@ -159,6 +158,7 @@ async fn release_of(
         published_by: who.acting_user(),
     };
     tx.insert_release(&new, now).await?;
+    note_similar_name(tx, settings, &place.head, sequence, new.id, now).await?;
     let made = tx.lock_release(new.id).await?;
     // The package is locked, so nobody else can have made it meanwhile.
     made.ok_or_else(|| RegistryError::internal("a release just inserted"))

@@ -14,6 +14,7 @@ use publaryn_metadata::{Db, releases::NewRelease};
 use crate::{
     ahead::Scanned,
     finalize::Verdict,
+    landing::note_similar_name,
     place::{Place, TokenUse, Wanted, use_token},
     scan_job::{Scan, ScanArtifact, note_scan},
 };
@@ -125,9 +126,7 @@ pub async fn commit(
         }
         artifacts.push((tx.insert_artifact(id, &file.artifact, None, now).await?, digests.sha256));
     }
-    if let Some(similar) = &place.similar {
-        tx.upsert_finding(id, None, similar, now).await?;
-    }
+    note_similar_name(&mut tx, settings, &place.head, sequence, id, now).await?;
     let dependencies: Vec<&str> = command.dependencies().take(MAX_DEPENDENCIES).collect();
     tx.record_dependencies(package, &dependencies).await?;
     use_token(&mut tx, who, TokenUse::Release, now).await?;

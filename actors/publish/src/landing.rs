@@ -1,8 +1,8 @@
 //! Creating a package: where it lands, under which claim, and whether its name may be had (access.md §6–§8).
 
 use publaryn_core::{
-    Decision, Ecosystem, Operation, PackageId, PackageName, Principal, RegistryError, RepositoryId, RepositoryKind,
-    Timestamp, Visibility,
+    Decision, Ecosystem, Operation, PackageId, PackageName, Principal, RegistryError, ReleaseId, RepositoryId,
+    RepositoryKind, Timestamp, Visibility,
     access::{Denial, Owner, Resource, refuse_before_lookup},
     decide,
     finding::{Category, Finding, FindingKind, Severity},
@@ -47,8 +47,6 @@ pub struct Created {
     pub head: PackageHead,
     /// Made on the spot for this package.
     pub new_repository: Option<RepositoryRow>,
-    /// What to say about its name with the first release.
-    pub similar: Option<Finding>,
 }
 
 /// Creates a package; `None` when somebody else did since the caller looked.
@@ -100,14 +98,12 @@ pub async fn create_package(
         return Err(RegistryError::NameTaken { existing: is_told.then(|| holder.name.to_string()) });
     }
     let visibility = visibility_in(&repository, creation.visibility)?;
-    let mut similar = None;
-    if visibility.is_open() && claim.is_none() && settings.name_similarity != NameSimilarity::Off {
-        similar = tx.similar_open_package(ecosystem, name, owner).await?;
-        if let Some(other) = &similar
-            && settings.name_similarity == NameSimilarity::Enforce
-        {
-            return Err(RegistryError::NameTaken { existing: other.is_public.then(|| other.name.clone()) });
-        }
+    if visibility.is_open()
+        && claim.is_none()
+        && settings.name_similarity == NameSimilarity::Enforce
+        && let Some(other) = tx.similar_open_package(ecosystem, name.canonical(), &name.lookalike_key(), owner).await?
+    {
+        return Err(RegistryError::NameTaken { existing: other.is_public.then_some(other.name) });
     }
     let new = NewPackage { id: PackageId::new(), ecosystem, name, repository: repository.id, owner, visibility };
     if !tx.insert_package(&new, now).await? {
@@ -117,8 +113,32 @@ pub async fn create_package(
     Ok(Some(Created {
         head: head.ok_or_else(|| RegistryError::internal("a package just inserted"))?,
         new_repository: is_new.then_some(repository),
-        similar: similar.filter(|other| other.is_public).map(|other| similar_name(&other.name)),
     }))
+}
+
+/// Says with the first release of a package (`sequence` 1) that its name resembles another one, where such
+/// names are let in. However the package came to be, its first release is where people look.
+pub async fn note_similar_name(
+    tx: &mut Tx,
+    settings: &PublishSettings,
+    head: &PackageHead,
+    sequence: i64,
+    release: ReleaseId,
+    now: Timestamp,
+) -> Result<(), RegistryError> {
+    if sequence != 1 || settings.name_similarity != NameSimilarity::Warn || !head.effective.is_open() {
+        return Ok(());
+    }
+    let claim = tx.governing_claim(head.ecosystem, &head.normalized_name).await?;
+    if claim.is_some_and(|claim| claim.owner() == head.owner) {
+        return Ok(());
+    }
+    let key = tx.lookalike_key_of(head.id).await?;
+    let other = tx.similar_open_package(head.ecosystem, &head.normalized_name, &key, head.owner).await?;
+    if let Some(other) = other.filter(|other| other.is_public) {
+        tx.upsert_finding(release, None, &similar_name(&other.name), now).await?;
+    }
+    Ok(())
 }
 
 /// The visibility of a package in a repository (access.md §6).

@@ -20,7 +20,7 @@ use publaryn_metadata::{
 use uuid::Uuid;
 
 use crate::{
-    PublishSettings, ScanArtifact, StagedFile, Verdict, finalize, index_job,
+    PublishSettings, ScanArtifact, StagedFile, Verdict, finalize, index_job, note_similar_name,
     place::{Place, TokenUse, Wanted, use_token},
     scan_content::content_job,
 };
@@ -93,7 +93,7 @@ pub async fn commit_manifest(
     let package = place.head.id;
     let known = tx.lock_release_by_version(package, command.version.unique_key()).await?;
     let facts = tx.policy_facts(package).await?;
-    let push = Push { who, wanted, command, manifest, place: &place, kind: facts.repository_kind, now };
+    let push = Push { settings, who, wanted, command, manifest, place: &place, kind: facts.repository_kind, now };
     match known {
         None => push.stage(tx, id, file).await,
         Some(old) if old.status == ReleaseState::Deleted => {
@@ -107,6 +107,7 @@ pub async fn commit_manifest(
 }
 
 struct Push<'a> {
+    settings: &'a PublishSettings,
     who: &'a Principal,
     wanted: Wanted<'a>,
     command: &'a PublishCommand,
@@ -154,9 +155,7 @@ impl Push<'_> {
             // The row is locked by us or absent; only an engine fault leads here.
             return Err(RegistryError::VersionExists(self.command.version.to_string()).into());
         }
-        if let Some(similar) = &self.place.similar {
-            tx.upsert_finding(id, None, similar, now).await?;
-        }
+        note_similar_name(&mut tx, self.settings, &self.place.head, sequence, id, now).await?;
         let digests = &file.artifact.digests;
         let kept = tx.upsert_blob(digests.sha256, file.location.as_str(), file.artifact.size_bytes, now).await?;
         let unused = (kept != file.location.as_str()).then(|| file.location.clone());

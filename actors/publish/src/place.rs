@@ -8,7 +8,6 @@ use publaryn_core::{
     audit::{AuditAction, AuditEntry},
     decide,
     error::CredentialProblem,
-    finding::Finding,
     principal::Credential,
 };
 use publaryn_metadata::{Db, Tx, packages::PackageHead, repositories::RepositoryRow};
@@ -48,8 +47,6 @@ pub(crate) struct Place {
     /// This publication created the package.
     pub is_first: bool,
     pub new_repository: Option<RepositoryRow>,
-    /// What to say about the name of a new package.
-    pub similar: Option<Finding>,
 }
 
 impl Place {
@@ -102,7 +99,7 @@ impl Place {
 }
 
 /// What a `publish` token is used for: it is good for one publication.
-pub(crate) enum TokenUse {
+pub enum TokenUse {
     /// A release as a whole.
     Release,
     /// A file of that release; others of the same may follow.
@@ -113,12 +110,7 @@ pub(crate) enum TokenUse {
 ///
 /// # Errors
 /// `BadCredential` when it was used for something else while this request was on its way.
-pub(crate) async fn use_token(
-    tx: &mut Tx,
-    who: &Principal,
-    used_for: TokenUse,
-    now: Timestamp,
-) -> Result<(), RegistryError> {
+pub async fn use_token(tx: &mut Tx, who: &Principal, used_for: TokenUse, now: Timestamp) -> Result<(), RegistryError> {
     let Credential::Token(token, TokenKind::Publish) = who.credential else { return Ok(()) };
     let is_good = match used_for {
         TokenUse::Release => tx.use_up_token(token, now).await?,
@@ -146,7 +138,7 @@ async fn existing(tx: &mut Tx, who: &Principal, head: PackageHead, now: Timestam
         }
         tx.set_package_deleted(head.id, None).await?;
     }
-    Ok(Place { head, is_first: false, new_repository: None, similar: None })
+    Ok(Place { head, is_first: false, new_repository: None })
 }
 
 async fn create(
@@ -157,7 +149,7 @@ async fn create(
     now: Timestamp,
 ) -> Result<Place, RegistryError> {
     match create_package(tx, settings, who, &wanted.creation(), now).await? {
-        Some(Created { head, new_repository, similar }) => Ok(Place { head, is_first: true, new_repository, similar }),
+        Some(Created { head, new_repository }) => Ok(Place { head, is_first: true, new_repository }),
         None => created_meanwhile(tx, who, wanted, now).await,
     }
 }

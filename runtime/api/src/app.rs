@@ -1,6 +1,12 @@
 //! The composition root: one value that is the running server.
 
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::Router;
 use publaryn_actors::Tree;
@@ -123,8 +129,9 @@ impl App {
             page,
             config.metrics.token.as_ref().map(|t| t.expose().to_owned()),
         );
+        let standing_tree = Arc::new(OnceLock::new());
         let edge = Edge::new(
-            router(&config, &registry, &adapters, &probes),
+            router(&config, &registry, &adapters, &probes, &standing_tree),
             Surfaces::new(adapters, &registry),
             config.log.access,
             config.server.idle_timeout_seconds.duration(),
@@ -160,6 +167,8 @@ impl App {
         })
         .await?;
         probes.watch(tree.clone());
+        // Set once, at start.
+        let _ = standing_tree.set(tree.clone());
         Ok(Self { address, config, registry, tree, jobs, probes, stop_http, exhausted, _lock: lock })
     }
 
@@ -349,7 +358,13 @@ fn settings(config: &Config) -> Settings {
 }
 
 /// What is not an adapter's.
-fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], probes: &Probes) -> Router {
+fn router(
+    config: &Config,
+    registry: &Registry,
+    adapters: &[Arc<dyn Adapter>],
+    probes: &Probes,
+    tree: &Arc<OnceLock<Tree>>,
+) -> Router {
     let has_metrics = config.metrics.listen.is_none();
     if config.server.role == Role::Worker {
         return probes.router(has_metrics).fallback(async || Problem::route_not_found());
@@ -372,6 +387,7 @@ fn router(config: &Config, registry: &Registry, adapters: &[Arc<dyn Adapter>], p
                 .map(|kind| (*kind, config.limits.artifact.of(*kind).bytes()))
                 .collect(),
         }),
+        tree: tree.clone(),
     };
     let router = v1::router(state).merge(probes.router(has_metrics));
     with_templates(router).fallback(async || Problem::route_not_found())

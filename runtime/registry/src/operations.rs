@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use publaryn_core::{
-    JobId, Operation, PackageId, Principal, RegistryError, Timestamp,
+    JobId, Operation, OrgId, PackageId, Principal, RegistryError, Timestamp,
     audit::{AuditAction, AuditEntry, ClientOrigin},
     job::{JobKind, JobState},
 };
@@ -52,6 +52,10 @@ pub enum AuditStart {
     Behind(AuditPosition),
 }
 
+/// Proof that the caller may read the audit log of this organization.
+#[derive(Debug, Clone, Copy)]
+pub struct AuditedOrg(OrgId);
+
 /// Which jobs an operator looks for.
 #[derive(Debug, Clone, Default)]
 pub struct JobQuestion {
@@ -82,8 +86,39 @@ impl Registry {
         self.audit_step(filter, slice).await
     }
 
-    /// The same for whoever was allowed to by other rights.
-    pub(crate) async fn audit_step(&self, filter: &AuditFilter, slice: AuditSlice) -> Result<AuditStep, RegistryError> {
+    /// The organization of that name, for whoever may read its audit log.
+    ///
+    /// # Errors
+    /// `NotFound`; `Denied` for everybody but its owners, admins and auditors.
+    pub async fn audited_organization(&self, who: &Principal, slug: &str) -> Result<AuditedOrg, RegistryError> {
+        Ok(AuditedOrg(self.organization_for(who, slug, Operation::ReadOrgAudit).await?.id))
+    }
+
+    /// A step through the audit log of an organization: what was done to it, and to packages while they were its own.
+    pub async fn org_audit_log(
+        &self,
+        org: AuditedOrg,
+        filter: &AuditFilter,
+        slice: AuditSlice,
+    ) -> Result<AuditStep, RegistryError> {
+        self.audit_step(&AuditFilter { target_org: Some(org.0), ..filter.clone() }, slice).await
+    }
+
+    /// Notes that somebody takes a copy of what an organization's audit log holds; `log` says which view of it.
+    pub async fn note_audit_export(
+        &self,
+        who: &Principal,
+        org: AuditedOrg,
+        log: &'static str,
+        origin: &ClientOrigin,
+    ) -> Result<(), RegistryError> {
+        let entry =
+            AuditEntry::by(who, AuditAction::OrgAuditExport).org(Some(org.0)).with("log", log).from_client(origin);
+        let tx = self.0.db.begin().await?;
+        Ok(tx.commit_audited(&entry, Timestamp::now()).await?)
+    }
+
+    async fn audit_step(&self, filter: &AuditFilter, slice: AuditSlice) -> Result<AuditStep, RegistryError> {
         let (behind, offset) = match slice.from {
             AuditStart::Offset(offset) => (None, i64::try_from(offset).unwrap_or(i64::MAX)),
             AuditStart::Behind(position) => (Some(position), 0),

@@ -1,10 +1,11 @@
 //! Reading the audit log: pages, walks and totals with filters.
 
 use publaryn_core::{AuditId, OrgId, PackageId, ReleaseId, Timestamp, TokenId, UserId, audit::AuditAction};
+use serde_json::{Map, Value};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::{Db, DbResult};
+use crate::{Db, DbResult, Engine};
 
 /// Which entries; every member that is set must hold.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +18,55 @@ pub struct AuditFilter {
     /// Both ends belong to the range.
     pub from: Option<Timestamp>,
     pub until: Option<Timestamp>,
+    /// Only changes of what teams are granted.
+    pub access: Option<AccessFilter>,
+}
+
+/// What a team is granted something on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessScope {
+    Package,
+    Repository,
+    Namespace,
+}
+
+/// Which changes of what teams are granted.
+#[derive(Debug, Clone, Default)]
+pub struct AccessFilter {
+    pub scope: Option<AccessScope>,
+    pub team_slug: Option<String>,
+    /// Part of the label of what the grant is on ([`AccessScope::label`]), ignoring case.
+    pub target: Option<String>,
+}
+
+impl AccessScope {
+    pub const ALL: [Self; 3] = [Self::Package, Self::Repository, Self::Namespace];
+
+    pub const fn action(self) -> AuditAction {
+        match self {
+            Self::Package => AuditAction::TeamPackageAccessUpdate,
+            Self::Repository => AuditAction::TeamRepositoryAccessUpdate,
+            Self::Namespace => AuditAction::TeamNamespaceAccessUpdate,
+        }
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Package => "package",
+            Self::Repository => "repository",
+            Self::Namespace => "namespace",
+        }
+    }
+
+    /// What a grant is on, for people: `npm/left-pad`, `tools`, `npm/@acme`. [`LABEL`] says the same in SQL.
+    pub fn label(self, metadata: &Map<String, Value>) -> String {
+        let member = |name: &str| metadata.get(name).and_then(Value::as_str).unwrap_or_default();
+        match self {
+            Self::Package => format!("{}/{}", member("ecosystem"), member("name")),
+            Self::Repository => member("repository_slug").to_owned(),
+            Self::Namespace => format!("{}/{}", member("ecosystem"), member("namespace")),
+        }
+    }
 }
 
 /// Where a walk stands: behind this entry, which was the last of the step before.
@@ -66,10 +116,25 @@ const COLUMNS: &str = "SELECT a.id, a.action, a.actor_user_id, u.username AS act
 const NAMES: &str = ") AS a LEFT JOIN users u ON u.id = a.actor_user_id LEFT JOIN users t ON t.id = a.target_user_id \
      ORDER BY a.occurred_at DESC, a.id DESC";
 
+/// The actions of [`AccessScope`], as the partial index of migration 0008 has them.
+const ACCESS_ACTIONS: &str =
+    "a.action IN ('team_package_access_update', 'team_repository_access_update', 'team_namespace_access_update')";
+/// The label of what a grant is on; `{member}` stands for reading a member of the metadata.
+const LABEL: &str = "LOWER(CASE a.action WHEN 'team_repository_access_update' THEN {repository_slug} \
+     WHEN 'team_package_access_update' THEN {ecosystem} || '/' || {name} ELSE {ecosystem} || '/' || {namespace} END)";
+
+/// A member of an entry's metadata as text.
+fn member(engine: Engine, name: &str) -> String {
+    match engine {
+        Engine::Sqlite => format!("(a.metadata ->> '{name}')"),
+        Engine::Postgres => format!("(CAST(a.metadata AS JSON) ->> '{name}')"),
+    }
+}
+
 #[derive(Clone)]
 enum Arg {
     Int(i64),
-    Text(&'static str),
+    Text(String),
     Id(Uuid),
 }
 
@@ -80,10 +145,10 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn new(filter: &AuditFilter) -> Self {
+    fn new(filter: &AuditFilter, engine: Engine) -> Self {
         let mut all = Self { text: " WHERE TRUE".into(), args: Vec::new() };
         if let Some(action) = filter.action {
-            all.add("a.action =", Arg::Text(action.as_str()));
+            all.add("a.action =", Arg::Text(action.as_str().to_owned()));
         }
         let ids = [
             ("a.actor_user_id =", filter.actor_user.map(|id| id.0)),
@@ -101,7 +166,32 @@ impl Conditions {
                 all.add(condition, Arg::Int(at.as_micros()));
             }
         }
+        if let Some(access) = &filter.access {
+            all.add_access(access, engine);
+        }
         all
+    }
+
+    fn add_access(&mut self, filter: &AccessFilter, engine: Engine) {
+        self.text.push_str(&format!(" AND {ACCESS_ACTIONS}"));
+        if let Some(scope) = filter.scope {
+            self.add("a.action =", Arg::Text(scope.action().as_str().to_owned()));
+        }
+        if let Some(slug) = &filter.team_slug {
+            self.add(&format!("{} =", member(engine, "team_slug")), Arg::Text(slug.clone()));
+        }
+        if let Some(part) = &filter.target {
+            let names = ["repository_slug", "ecosystem", "namespace", "name"];
+            let label = names
+                .iter()
+                .fold(LABEL.to_owned(), |text, name| text.replace(&format!("{{{name}}}"), &member(engine, name)));
+            let number = self.arg(Arg::Text(part.to_ascii_lowercase()));
+            let position = match engine {
+                Engine::Sqlite => "INSTR",
+                Engine::Postgres => "STRPOS",
+            };
+            self.text.push_str(&format!(" AND {position}({label}, ${number}) > 0"));
+        }
     }
 
     fn add(&mut self, condition: &str, arg: Arg) {
@@ -138,7 +228,7 @@ impl Db {
         offset: i64,
         limit: i64,
     ) -> DbResult<Vec<AuditRow>> {
-        let mut conditions = Conditions::new(filter);
+        let mut conditions = Conditions::new(filter, self.engine());
         if let Some(position) = behind {
             let at = conditions.arg(Arg::Int(position.occurred_at.as_micros()));
             let id = conditions.arg(Arg::Id(position.id.0));
@@ -156,7 +246,7 @@ impl Db {
 
     /// How many entries there are; `None` beyond [`COUNTED`].
     pub async fn audit_total(&self, filter: &AuditFilter) -> DbResult<Option<i64>> {
-        let mut conditions = Conditions::new(filter);
+        let mut conditions = Conditions::new(filter, self.engine());
         let limit = conditions.arg(Arg::Int(COUNTED + 1));
         let sql = format!(
             "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM audit_log a{} LIMIT ${limit}) AS some_entries",

@@ -29,6 +29,9 @@ pub mod names;
 pub mod packages;
 pub mod oci;
 pub mod organizations;
+pub mod overview;
+#[macro_use]
+pub mod reach;
 pub mod package_views;
 pub mod release_views;
 pub mod releases;

@@ -1,6 +1,6 @@
 //! Open packages of other owners whose names are easily mistaken for a new one (access.md §8).
 
-use publaryn_core::{Ecosystem, PackageName, access::Owner, similar::one_typo_away};
+use publaryn_core::{Ecosystem, PackageId, access::Owner, similar::one_typo_away};
 use sqlx::FromRow;
 
 use crate::{DbResult, Sql, Tx};
@@ -33,7 +33,8 @@ impl Tx {
     pub async fn similar_open_package(
         &mut self,
         ecosystem: Ecosystem,
-        name: &PackageName,
+        normalized: &str,
+        lookalike_key: &str,
         owner: Owner,
     ) -> DbResult<Option<SimilarName>> {
         const ALIKE: &str = open_packages!("p.lookalike_key = $4");
@@ -45,18 +46,17 @@ impl Tx {
             Owner::User(id) => (Some(id), None),
             Owner::Org(id) => (None, Some(id)),
         };
-        let key = name.lookalike_key();
         let alike: Option<SimilarName> = on_tx!(self, |c| sqlx::query_as(ALIKE)
             .bind(ecosystem)
             .bind(user)
             .bind(org)
-            .bind(key.as_str())
+            .bind(lookalike_key)
             .fetch_optional(c)
             .await)?;
         if alike.is_some() {
             return Ok(alike);
         }
-        let near = one_typo_away(name.canonical());
+        let near = one_typo_away(normalized);
         if near.is_empty() {
             return Ok(None);
         }
@@ -68,5 +68,11 @@ impl Tx {
             .bind(near)
             .fetch_optional(c)
             .await)?)
+    }
+
+    /// The key under which a package's name looks like others.
+    pub async fn lookalike_key_of(&mut self, package: PackageId) -> DbResult<String> {
+        const SQL: &str = "SELECT lookalike_key FROM packages WHERE id = $1";
+        Ok(on_tx!(self, |c| sqlx::query_scalar(SQL).bind(package).fetch_one(c).await)?)
     }
 }

@@ -6,7 +6,7 @@ use publaryn_core::{
 };
 use sqlx::FromRow;
 
-use crate::{Db, DbError, DbResult, Sql, Tx, rows::owner_of};
+use crate::{Db, DbError, DbResult, Sql, Tx, organizations::Slice, overview::id_list, reach::Reach, rows::owner_of};
 
 /// What deciding about a package takes.
 #[derive(Debug, Clone, FromRow)]
@@ -17,7 +17,7 @@ pub struct PackageFactsRow {
     owner_org_id: Option<OrgId>,
     repository_owner_user_id: Option<UserId>,
     repository_owner_org_id: Option<OrgId>,
-    visibility: Visibility,
+    pub visibility: Visibility,
     repository_visibility: Visibility,
     is_quarantined: bool,
 }
@@ -40,12 +40,14 @@ impl PackageFactsRow {
     }
 }
 
-/// Which packages a list chooses from; exactly one of the three is set.
+/// Which packages a list chooses from.
 #[derive(Debug, Clone, Copy)]
 pub enum PackagesOf {
     User(UserId),
     Org(OrgId),
     Repository(RepositoryId),
+    /// What an organization owns, and what lies in its repositories.
+    Around(OrgId),
 }
 
 /// A package with the names around it.
@@ -57,6 +59,7 @@ pub struct PackageDetails {
     pub normalized_name: String,
     pub display_name: Option<String>,
     pub description: Option<String>,
+    /// Never there in lists.
     pub readme: Option<String>,
     pub homepage: Option<String>,
     pub repository_url: Option<String>,
@@ -123,24 +126,40 @@ pub struct PackageTexts {
     pub is_archived: bool,
 }
 
-macro_rules! facts_columns {
-    ($rest:literal) => {
-        concat!(
-            "SELECT p.id, p.repository_id, p.owner_user_id, p.owner_org_id, ",
-            "r.owner_user_id AS repository_owner_user_id, r.owner_org_id AS repository_owner_org_id, p.visibility, ",
-            "r.visibility AS repository_visibility, p.is_quarantined ",
-            "FROM packages p JOIN repositories r ON r.id = p.repository_id WHERE p.deleted_at IS NULL ",
-            "AND (p.ecosystem = $2 OR $2 = '') AND ",
-            $rest
+/// A page of packages that the caller may be told of, out of those of `$whose`, and how many there are.
+macro_rules! discoverable {
+    ($whose:literal, $order:literal) => {
+        (
+            concat!(
+                "SELECT p.id, p.repository_id, p.owner_user_id, p.owner_org_id, ",
+                "r.owner_user_id AS repository_owner_user_id, r.owner_org_id AS repository_owner_org_id, p.visibility, ",
+                "r.visibility AS repository_visibility, p.is_quarantined ",
+                "FROM packages p JOIN repositories r ON r.id = p.repository_id WHERE p.deleted_at IS NULL ",
+                "AND (p.ecosystem = $7 OR $7 = '') AND ",
+                $whose,
+                " AND ",
+                discoverable_package!(),
+                " ORDER BY p.download_count DESC, ",
+                $order,
+                ", p.id LIMIT $8 OFFSET $9"
+            ),
+            concat!(
+                "SELECT CAST(COUNT(*) AS BIGINT) FROM packages p JOIN repositories r ON r.id = p.repository_id ",
+                "WHERE p.deleted_at IS NULL AND (p.ecosystem = $7 OR $7 = '') AND ",
+                $whose,
+                " AND ",
+                discoverable_package!()
+            ),
         )
     };
 }
 
 macro_rules! details_columns {
-    ($rest:literal) => {
+    ($readme:literal, $rest:literal) => {
         concat!(
-            "SELECT p.id, p.ecosystem, p.name, p.normalized_name, p.display_name, p.description, p.readme, p.homepage, ",
-            "p.repository_url, p.license, p.keywords, p.deprecation_message, p.visibility, ",
+            "SELECT p.id, p.ecosystem, p.name, p.normalized_name, p.display_name, p.description, ",
+            $readme,
+            " AS readme, p.homepage, p.repository_url, p.license, p.keywords, p.deprecation_message, p.visibility, ",
             "r.visibility AS repository_visibility, p.is_quarantined, p.is_archived, p.repository_id, ",
             "r.slug AS repository_slug, r.kind AS repository_kind, p.owner_user_id, p.owner_org_id, ",
             "r.owner_user_id AS repository_owner_user_id, r.owner_org_id AS repository_owner_org_id, ",
@@ -162,44 +181,68 @@ macro_rules! details_columns {
 }
 
 impl Db {
-    /// What a list may choose from, most downloaded first.
-    pub async fn packages_facts(&self, of: PackagesOf, ecosystem: Option<Ecosystem>) -> DbResult<Vec<PackageFactsRow>> {
-        let (sql, id) = match of {
-            PackagesOf::User(id) => {
-                (facts_columns!("p.owner_user_id = $1 ORDER BY p.download_count DESC, p.normalized_name, p.id"), id.0)
-            }
-            PackagesOf::Org(id) => {
-                (facts_columns!("p.owner_org_id = $1 ORDER BY p.download_count DESC, p.normalized_name, p.id"), id.0)
-            }
-            PackagesOf::Repository(id) => {
-                (facts_columns!("p.repository_id = $1 ORDER BY p.download_count DESC, p.created_at DESC, p.id"), id.0)
-            }
+    /// A page of packages that the caller may be told of, most downloaded first, and how many there are.
+    pub async fn discoverable_packages(
+        &self,
+        reach: &Reach,
+        of: PackagesOf,
+        ecosystem: Option<Ecosystem>,
+        slice: Slice,
+    ) -> DbResult<(Vec<PackageFactsRow>, i64)> {
+        let ((rows, count), id) = match of {
+            PackagesOf::User(id) => (discoverable!("p.owner_user_id = $6", "p.normalized_name"), id.0),
+            PackagesOf::Org(id) => (discoverable!("p.owner_org_id = $6", "p.normalized_name"), id.0),
+            PackagesOf::Repository(id) => (discoverable!("p.repository_id = $6", "p.created_at DESC"), id.0),
+            PackagesOf::Around(id) => (
+                discoverable!(
+                    "(p.owner_org_id = $6 OR p.repository_id IN (SELECT x.id FROM repositories x \
+                     WHERE x.owner_org_id = $6))",
+                    "p.normalized_name"
+                ),
+                id.0,
+            ),
         };
         let ecosystem = ecosystem.map_or("", Ecosystem::as_str);
-        Ok(on_db!(self, |c| sqlx::query_as(sql).bind(id).bind(ecosystem).fetch_all(c).await)?)
+        let rows = on_db!(self, |c| bind_reach!(sqlx::query_as(rows), reach)
+            .bind(id)
+            .bind(ecosystem)
+            .bind(slice.limit)
+            .bind(slice.offset)
+            .fetch_all(c)
+            .await)?;
+        let total = on_db!(self, |c| bind_reach!(sqlx::query_scalar(count), reach)
+            .bind(id)
+            .bind(ecosystem)
+            .fetch_one(c)
+            .await)?;
+        Ok((rows, total))
     }
 
     pub async fn package_details(&self, id: PackageId) -> DbResult<Option<PackageDetails>> {
-        const SQL: &str = details_columns!("WHERE p.id = $1 AND p.deleted_at IS NULL");
+        const SQL: &str = details_columns!("p.readme", "WHERE p.id = $1 AND p.deleted_at IS NULL");
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
     }
 
-    /// The same for a page of a list, in any order.
+    /// The same for a page of a list, in any order and without the readmes.
     pub async fn packages_details(&self, ids: &[PackageId]) -> DbResult<Vec<PackageDetails>> {
         let sql = self.sql(Sql {
-            sqlite: details_columns!("WHERE p.deleted_at IS NULL AND p.id IN (SELECT unhex(value) FROM json_each($1))"),
+            sqlite: details_columns!(
+                "CAST(NULL AS TEXT)",
+                "WHERE p.deleted_at IS NULL AND p.id IN (SELECT unhex(value) FROM json_each($1))"
+            ),
             postgres: details_columns!(
+                "CAST(NULL AS TEXT)",
                 "WHERE p.deleted_at IS NULL AND p.id = ANY(ARRAY(SELECT CAST(json_array_elements_text($1::json) AS uuid)))"
             ),
         });
-        let list = serde_json::json!(ids.iter().map(|id| id.0.simple().to_string()).collect::<Vec<_>>()).to_string();
+        let list = id_list(ids);
         Ok(on_db!(self, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?)
     }
 }
 
 impl Tx {
     pub async fn package_details(&mut self, id: PackageId) -> DbResult<Option<PackageDetails>> {
-        const SQL: &str = details_columns!("WHERE p.id = $1 AND p.deleted_at IS NULL");
+        const SQL: &str = details_columns!("p.readme", "WHERE p.id = $1 AND p.deleted_at IS NULL");
         Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
     }
 

@@ -277,23 +277,6 @@ impl Db {
         Ok((rows, total))
     }
 
-    /// The state of a version, as its package spells it, and since when it is live.
-    pub async fn release_state(
-        &self,
-        package: PackageId,
-        version: &str,
-    ) -> DbResult<Option<(ReleaseState, Option<Timestamp>)>> {
-        const SQL: &str = "SELECT status, published_at FROM releases WHERE package_id = $1 AND version = $2";
-        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(version).fetch_optional(c).await)?)
-    }
-
-    /// The severities of unresolved findings of live releases.
-    pub async fn open_findings(&self, package: PackageId) -> DbResult<Vec<Severity>> {
-        const SQL: &str = "SELECT f.severity FROM findings f JOIN releases r ON r.id = f.release_id \
-             WHERE r.package_id = $1 AND r.status IN ('published', 'deprecated', 'yanked') AND f.resolved_at IS NULL";
-        Ok(on_db!(self, |c| sqlx::query_scalar(SQL).bind(package).fetch_all(c).await)?)
-    }
-
     /// The scans of a release's artifacts, oldest first.
     pub async fn scan_jobs_of(&self, release: ReleaseId) -> DbResult<Vec<PipelineJob>> {
         const SQL: &str = "SELECT j.id, j.state, j.started_at, j.completed_at AS finished_at FROM jobs j JOIN artifacts a ON a.id = j.target \
@@ -313,7 +296,8 @@ pub struct ReleaseTexts {
 }
 
 impl Tx {
-    /// Creates a release that waits for its files; `false` when its version number is taken.
+    /// Creates a release that waits for its files and gives its number in the package; `None` when its version
+    /// is taken.
     #[allow(clippy::too_many_arguments, reason = "the columns of one row")]
     pub async fn insert_draft(
         &mut self,
@@ -324,7 +308,7 @@ impl Tx {
         texts: &ReleaseTexts,
         by: Option<UserId>,
         now: Timestamp,
-    ) -> DbResult<bool> {
+    ) -> DbResult<Option<i64>> {
         const SQL: &str = "INSERT INTO releases (id, package_id, version, version_key, sort_key, status, is_prerelease, \
              metadata, sequence, published_by, is_native, description, changelog, source_ref, provenance, created_at, \
              updated_at) VALUES ($1, $2, $3, $4, $5, 'quarantine', $6, '{}', $7, $8, FALSE, $9, $10, $11, $12, $13, $13) \
@@ -347,7 +331,7 @@ impl Tx {
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;
-        Ok(done == 1)
+        Ok((done == 1).then_some(sequence))
     }
 
     pub async fn release_details(&mut self, package: PackageId, version_key: &str) -> DbResult<Option<ReleaseDetails>> {

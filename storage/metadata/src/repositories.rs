@@ -6,7 +6,7 @@ use publaryn_core::{
 };
 use sqlx::FromRow;
 
-use crate::{Db, DbResult, PackageTouched, Sql, Tx, rows::owner_of};
+use crate::{Db, DbResult, PackageTouched, Sql, Tx, organizations::Slice, reach::Reach, rows::owner_of};
 
 #[derive(Debug, Clone, FromRow)]
 pub struct RepositoryRow {
@@ -23,24 +23,6 @@ pub struct RepositoryRow {
 }
 
 impl RepositoryRow {
-    pub fn owner(&self) -> Owner {
-        owner_of(self.owner_user_id, self.owner_org_id)
-    }
-    pub fn access(&self, relation: Relation) -> RepositoryAccess {
-        RepositoryAccess { id: self.id, owner: self.owner(), visibility: self.visibility, relation }
-    }
-}
-
-/// What deciding about a repository takes.
-#[derive(Debug, Clone, FromRow)]
-pub struct RepositoryFacts {
-    pub id: RepositoryId,
-    pub visibility: Visibility,
-    owner_user_id: Option<UserId>,
-    owner_org_id: Option<OrgId>,
-}
-
-impl RepositoryFacts {
     pub fn owner(&self) -> Owner {
         owner_of(self.owner_user_id, self.owner_org_id)
     }
@@ -72,7 +54,7 @@ pub struct RepositoryFilter {
 }
 
 macro_rules! details_columns {
-    ($rest:literal) => {
+    ($rest:expr) => {
         concat!(
             "SELECT r.id, r.slug, r.name, r.description, r.kind, r.visibility, r.owner_user_id, r.owner_org_id, ",
             "r.created_at, r.updated_at, u.username AS owner_username, o.slug AS owner_org_slug, ",
@@ -110,18 +92,37 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
     }
 
-    /// What a list may choose from, by slug.
-    pub async fn repository_facts(&self, filter: &RepositoryFilter) -> DbResult<Vec<RepositoryFacts>> {
-        const SQL: &str = "SELECT id, visibility, owner_user_id, owner_org_id FROM repositories \
-             WHERE (owner_user_id = $1 OR $2) AND (owner_org_id = $3 OR $4) AND (kind = $5 OR $5 = '') ORDER BY slug";
-        Ok(on_db!(self, |c| sqlx::query_as(SQL)
-            .bind(filter.owner_user)
-            .bind(filter.owner_user.is_none())
-            .bind(filter.owner_org)
-            .bind(filter.owner_org.is_none())
-            .bind(filter.kind.map_or("", RepositoryKind::as_str))
-            .fetch_all(c)
-            .await)?)
+    /// A page of repositories that the caller may be told of, by slug, and how many there are.
+    pub async fn discoverable_repositories(
+        &self,
+        reach: &Reach,
+        filter: &RepositoryFilter,
+        slice: Slice,
+    ) -> DbResult<(Vec<RepositoryDetails>, i64)> {
+        macro_rules! matching {
+            () => {
+                concat!(
+                    "WHERE (r.owner_user_id = $6 OR $7) AND (r.owner_org_id = $8 OR $9) AND (r.kind = $10 OR $10 = '') ",
+                    "AND ",
+                    discoverable_repository!()
+                )
+            };
+        }
+        const SQL: &str = details_columns!(concat!(matching!(), " ORDER BY r.slug LIMIT $11 OFFSET $12"));
+        const COUNT: &str = concat!("SELECT CAST(COUNT(*) AS BIGINT) FROM repositories r ", matching!());
+        macro_rules! bound {
+            ($query:expr) => {
+                bind_reach!($query, reach)
+                    .bind(filter.owner_user)
+                    .bind(filter.owner_user.is_none())
+                    .bind(filter.owner_org)
+                    .bind(filter.owner_org.is_none())
+                    .bind(filter.kind.map_or("", RepositoryKind::as_str))
+            };
+        }
+        let rows =
+            on_db!(self, |c| bound!(sqlx::query_as(SQL)).bind(slice.limit).bind(slice.offset).fetch_all(c).await)?;
+        Ok((rows, on_db!(self, |c| bound!(sqlx::query_scalar(COUNT)).fetch_one(c).await)?))
     }
 
     pub async fn repositories_of_user(&self, user: UserId) -> DbResult<Vec<RepositoryRow>> {

@@ -1,10 +1,9 @@
 //! The instance in numbers (control-plane.md §12).
 
 use publaryn_core::{PackageId, job::JobState};
-use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::{Db, DbResult};
+use crate::{Db, DbResult, Tx, tx::Connection};
 
 /// `GET /v1/stats`, but for the queue, which has counters of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,38 +20,44 @@ pub struct Statistics {
     pub pending_jobs: i64,
 }
 
-#[derive(FromRow)]
-struct Counted {
-    packages: i64,
-    releases: i64,
-    organizations: i64,
-    findings: i64,
-    unresolved_findings: i64,
-    artifacts: i64,
+impl Tx {
+    /// Folds up to `limit` noted changes into the tallies; returns how many were folded.
+    pub async fn fold_tallies(&mut self, limit: i64) -> DbResult<u64> {
+        if let Connection::Postgres(tx) = self.connection() {
+            // One statement, one snapshot: a note that commits in between is neither counted nor deleted.
+            const FOLD: &str = "WITH gone AS (DELETE FROM tally_deltas WHERE id IN (SELECT id FROM tally_deltas \
+                 ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED) RETURNING name, n), folded AS (INSERT INTO tallies (name, n) \
+                 SELECT name, CAST(SUM(n) AS BIGINT) FROM gone GROUP BY name ORDER BY name \
+                 ON CONFLICT (name) DO UPDATE SET n = tallies.n + EXCLUDED.n) SELECT COUNT(*) FROM gone";
+            let folded: i64 = sqlx::query_scalar(FOLD).bind(limit).fetch_one(&mut ***tx).await?;
+            return Ok(folded.unsigned_abs());
+        }
+        const LAST: &str = "SELECT MAX(id) FROM (SELECT id FROM tally_deltas ORDER BY id LIMIT $1) AS s";
+        const FOLD: &str = "INSERT INTO tallies (name, n) SELECT name, SUM(n) FROM tally_deltas WHERE id <= $1 \
+             GROUP BY name ON CONFLICT (name) DO UPDATE SET n = tallies.n + EXCLUDED.n";
+        const GONE: &str = "DELETE FROM tally_deltas WHERE id <= $1";
+        let last: Option<i64> = on_tx!(self, |c| sqlx::query_scalar(LAST).bind(limit).fetch_one(c).await)?;
+        let Some(last) = last else { return Ok(0) };
+        on_tx!(self, |c| sqlx::query(FOLD).bind(last).execute(c).await.map(drop))?;
+        Ok(on_tx!(self, |c| sqlx::query(GONE).bind(last).execute(c).await.map(|done| done.rows_affected()))?)
+    }
 }
 
 impl Db {
-    /// Counts; reads whole tables, so ask seldom.
+    /// The instance in numbers, from tallies that the database keeps by itself (migration 0008).
     pub async fn statistics(&self) -> DbResult<Statistics> {
-        const SQL: &str = "WITH open AS (SELECT p.id FROM packages p JOIN repositories r ON r.id = p.repository_id \
-             WHERE p.visibility = 'public' AND r.visibility = 'public' AND NOT p.is_quarantined \
-             AND p.deleted_at IS NULL) \
-             SELECT (SELECT CAST(COUNT(*) AS BIGINT) FROM open) AS packages, \
-             (SELECT CAST(COUNT(*) AS BIGINT) FROM releases l JOIN open ON open.id = l.package_id \
-              WHERE l.status IN ('published', 'deprecated', 'yanked')) AS releases, \
-             (SELECT CAST(COUNT(*) AS BIGINT) FROM organizations) AS organizations, \
-             (SELECT CAST(COUNT(*) AS BIGINT) FROM findings) AS findings, \
-             (SELECT CAST(COUNT(*) AS BIGINT) FROM findings WHERE resolved_at IS NULL) AS unresolved_findings, \
-             (SELECT CAST(COUNT(*) AS BIGINT) FROM artifacts) AS artifacts";
-        let counted: Counted = on_db!(self, |c| sqlx::query_as(SQL).fetch_one(c).await)?;
+        const SQL: &str = "SELECT name, CAST(SUM(n) AS BIGINT) FROM (SELECT name, n FROM tallies \
+             UNION ALL SELECT name, n FROM tally_deltas) AS all_changes GROUP BY name";
+        let tallies: Vec<(String, i64)> = on_db!(self, |c| sqlx::query_as(SQL).fetch_all(c).await)?;
+        let of = |name: &str| tallies.iter().find(|(known, _)| known == name).map_or(0, |(_, n)| *n);
         let jobs = self.job_counts().await?;
         Ok(Statistics {
-            packages: counted.packages,
-            releases: counted.releases,
-            organizations: counted.organizations,
-            findings: counted.findings,
-            unresolved_findings: counted.unresolved_findings,
-            artifacts: counted.artifacts,
+            packages: of("packages"),
+            releases: of("releases"),
+            organizations: of("organizations"),
+            findings: of("findings"),
+            unresolved_findings: of("unresolved_findings"),
+            artifacts: of("artifacts"),
             pending_jobs: jobs.in_state(JobState::Pending),
         })
     }

@@ -4,7 +4,7 @@ use publaryn_core::{
     ClaimId, Ecosystem, OrgId, PackageId, RepositoryId, RepositoryKind, TeamId, TeamPermission, Timestamp, UserId,
     Visibility,
 };
-use sqlx::FromRow;
+use sqlx::{FromRow, postgres::PgRow, sqlite::SqliteRow};
 
 use crate::{Db, DbResult, Sql, Tx, organizations::Slice, standing::parse_permissions};
 
@@ -78,7 +78,15 @@ impl TeamAccessRow {
 }
 
 #[derive(FromRow)]
+struct MemberOfTeam {
+    team_slug: String,
+    #[sqlx(flatten)]
+    member: TeamMemberRow,
+}
+
+#[derive(FromRow)]
 struct GrantRow<T> {
+    team_slug: String,
     #[sqlx(flatten)]
     on: T,
     permissions: String,
@@ -110,45 +118,65 @@ macro_rules! team_columns {
     };
 }
 
-/// Grants of a team on things its organization owns now.
-macro_rules! grants_sql {
-    ($columns:literal, $grants:literal, $resource:literal, $order:literal) => {
-        concat!(
-            "SELECT ",
-            $columns,
-            ", g.permissions, g.granted_at FROM ",
-            $grants,
-            " g JOIN teams t ON t.id = g.team_id JOIN ",
-            $resource,
-            " x ON x.id = g.resource_id AND x.owner_org_id = t.org_id WHERE g.team_id = $1 ORDER BY ",
-            $order,
-            " LIMIT $2 OFFSET $3"
-        )
+/// What can be granted to teams: a row of what the grant is on, and how it is read.
+pub trait Grantable: Sized + Send + Unpin + for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> {
+    const SQL: GrantSql;
+}
+
+/// How grants of one kind are read; all of them on things the team's organization owns now.
+#[derive(Debug, Clone, Copy)]
+pub struct GrantSql {
+    /// Of team `$1`, a page of them.
+    list: &'static str,
+    count: &'static str,
+    /// Of all teams of organization `$1`, up to `$2`.
+    of_org: &'static str,
+}
+
+macro_rules! grantable {
+    ($row:ty: $columns:literal, $grants:literal, $resource:literal, $order:literal) => {
+        impl Grantable for $row {
+            const SQL: GrantSql = GrantSql {
+                list: concat!(
+                    "SELECT t.slug AS team_slug, ",
+                    $columns,
+                    ", g.permissions, g.granted_at FROM ",
+                    $grants,
+                    " g JOIN teams t ON t.id = g.team_id JOIN ",
+                    $resource,
+                    " x ON x.id = g.resource_id AND x.owner_org_id = t.org_id WHERE g.team_id = $1 ORDER BY ",
+                    $order,
+                    " LIMIT $2 OFFSET $3"
+                ),
+                count: concat!(
+                    "SELECT CAST(COUNT(*) AS BIGINT) FROM ",
+                    $grants,
+                    " g JOIN teams t ON t.id = g.team_id JOIN ",
+                    $resource,
+                    " x ON x.id = g.resource_id AND x.owner_org_id = t.org_id WHERE g.team_id = $1"
+                ),
+                of_org: concat!(
+                    "SELECT t.slug AS team_slug, ",
+                    $columns,
+                    ", g.permissions, g.granted_at FROM teams t JOIN ",
+                    $grants,
+                    " g ON g.team_id = t.id JOIN ",
+                    $resource,
+                    " x ON x.id = g.resource_id AND x.owner_org_id = t.org_id WHERE t.org_id = $1 ORDER BY t.slug, ",
+                    $order,
+                    " LIMIT $2"
+                ),
+            };
+        }
     };
 }
 
-macro_rules! grants_count {
-    ($grants:literal, $resource:literal) => {
-        concat!(
-            "SELECT CAST(COUNT(*) AS BIGINT) FROM ",
-            $grants,
-            " g JOIN teams t ON t.id = g.team_id JOIN ",
-            $resource,
-            " x ON x.id = g.resource_id AND x.owner_org_id = t.org_id WHERE g.team_id = $1"
-        )
-    };
-}
-
-macro_rules! list_grants {
-    ($db:expr, $team:expr, $slice:expr, $row:ty, $sql:expr, $count:expr) => {{
-        const SQL: &str = $sql;
-        const COUNT: &str = $count;
-        let rows: Vec<GrantRow<$row>> =
-            on_db!($db, |c| sqlx::query_as(SQL).bind($team).bind($slice.limit).bind($slice.offset).fetch_all(c).await)?;
-        let total: i64 = on_db!($db, |c| sqlx::query_scalar(COUNT).bind($team).fetch_one(c).await)?;
-        Ok((rows.into_iter().map(GrantRow::into_grant).collect::<DbResult<_>>()?, total))
-    }};
-}
+grantable!(GrantedPackage: "x.id, x.ecosystem, x.name, x.normalized_name", "team_package_grants", "packages",
+    "x.ecosystem, x.normalized_name");
+grantable!(GrantedRepository: "x.id, x.name, x.slug, x.kind, x.visibility", "team_repository_grants", "repositories",
+    "x.slug");
+grantable!(GrantedClaim: "x.id, x.ecosystem, x.namespace, x.is_verified", "team_claim_grants", "namespace_claims",
+    "x.ecosystem, x.namespace_key");
 
 impl Db {
     /// Teams of an organization, by name.
@@ -175,56 +203,35 @@ impl Db {
         Ok((rows, on_db!(self, |c| sqlx::query_scalar(COUNT).bind(team).fetch_one(c).await)?))
     }
 
-    pub async fn package_grants(&self, team: TeamId, slice: Slice) -> DbResult<(Vec<Grant<GrantedPackage>>, i64)> {
-        list_grants!(
-            self,
-            team,
-            slice,
-            GrantedPackage,
-            grants_sql!(
-                "x.id, x.ecosystem, x.name, x.normalized_name",
-                "team_package_grants",
-                "packages",
-                "x.ecosystem, x.normalized_name"
-            ),
-            grants_count!("team_package_grants", "packages")
-        )
+    /// Grants of a team, and how many there are.
+    pub async fn grants<T: Grantable>(&self, team: TeamId, slice: Slice) -> DbResult<(Vec<Grant<T>>, i64)> {
+        let sql = T::SQL;
+        let rows: Vec<GrantRow<T>> = on_db!(self, |c| sqlx::query_as(sql.list)
+            .bind(team)
+            .bind(slice.limit)
+            .bind(slice.offset)
+            .fetch_all(c)
+            .await)?;
+        let total: i64 = on_db!(self, |c| sqlx::query_scalar(sql.count).bind(team).fetch_one(c).await)?;
+        Ok((rows.into_iter().map(GrantRow::into_grant).collect::<DbResult<_>>()?, total))
     }
 
-    pub async fn repository_grants(
-        &self,
-        team: TeamId,
-        slice: Slice,
-    ) -> DbResult<(Vec<Grant<GrantedRepository>>, i64)> {
-        list_grants!(
-            self,
-            team,
-            slice,
-            GrantedRepository,
-            grants_sql!(
-                "x.id, x.name, x.slug, x.kind, x.visibility",
-                "team_repository_grants",
-                "repositories",
-                "x.slug"
-            ),
-            grants_count!("team_repository_grants", "repositories")
-        )
+    /// Grants of every team of an organization, by the team's slug.
+    pub async fn grants_of_org<T: Grantable>(&self, org: OrgId) -> DbResult<Vec<(String, Grant<T>)>> {
+        let sql = T::SQL.of_org;
+        let rows: Vec<GrantRow<T>> =
+            on_db!(self, |c| sqlx::query_as(sql).bind(org).bind(Slice::ALL.limit).fetch_all(c).await)?;
+        rows.into_iter().map(|row| Ok((row.team_slug.clone(), row.into_grant()?))).collect()
     }
 
-    pub async fn claim_grants(&self, team: TeamId, slice: Slice) -> DbResult<(Vec<Grant<GrantedClaim>>, i64)> {
-        list_grants!(
-            self,
-            team,
-            slice,
-            GrantedClaim,
-            grants_sql!(
-                "x.id, x.ecosystem, x.namespace, x.is_verified",
-                "team_claim_grants",
-                "namespace_claims",
-                "x.ecosystem, x.namespace_key"
-            ),
-            grants_count!("team_claim_grants", "namespace_claims")
-        )
+    /// Members of every team of an organization, by the team's slug and user name.
+    pub async fn team_members_of_org(&self, org: OrgId) -> DbResult<Vec<(String, TeamMemberRow)>> {
+        const SQL: &str = "SELECT t.slug AS team_slug, m.user_id, u.username, u.display_name, m.added_at FROM teams t \
+             JOIN team_members m ON m.team_id = t.id JOIN users u ON u.id = m.user_id WHERE t.org_id = $1 \
+             ORDER BY t.slug, u.username_key LIMIT $2";
+        let rows: Vec<MemberOfTeam> =
+            on_db!(self, |c| sqlx::query_as(SQL).bind(org).bind(Slice::ALL.limit).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(|row| (row.team_slug, row.member)).collect())
     }
 
     /// The teams of the owning organization that hold a grant on a package, by name.

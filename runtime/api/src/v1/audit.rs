@@ -169,6 +169,6 @@ pub fn cells(row: &AuditRow) -> csv::Row {
     ]
 }
 
-fn text(value: Option<impl ToString>) -> String {
+pub fn text(value: Option<impl ToString>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }

@@ -12,7 +12,7 @@ use publaryn_core::{
     job::{JobKind, JobState},
 };
 use publaryn_metadata::jobs::Page as JobsFrom;
-use publaryn_registry::{JobQuestion, Retry};
+use publaryn_registry::{Cancelled, JobQuestion, Retry};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -73,6 +73,16 @@ pub fn routes() -> Routes {
                 .problem(409, "job_not_retryable")
                 .audit(AuditAction::AdminJobRetry),
         )
+        .post(
+            "/admin/jobs/{job_id}/cancel",
+            cancel,
+            platform(Scope::AdminWrite, "Cancels a job: a waiting one is dead at once, a running one is told to stop")
+                .optional_body("")
+                .answer(200, "message s, job Job")
+                .answer(202, "message s, job Job")
+                .problem(409, "state_conflict")
+                .audit(AuditAction::AdminJobCancel),
+        )
 }
 
 async fn list(State(state): State<ApiState>, caller: Caller, query: Query) -> Result<Response, Problem> {
@@ -129,6 +139,28 @@ async fn retry(
             Err(Problem::new(StatusCode::CONFLICT, "job_not_retryable", text).with("state", state.as_str()))
         }
     }
+}
+
+async fn cancel(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Origin(origin): Origin,
+    Path(job_id): Path<String>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let id: JobId = extract::id("job_id", &job_id)?;
+    body.optional_fields().await?.finish()?;
+    let (status, text, job) = match state.registry.cancel_job(&caller.0, id, &origin).await? {
+        Cancelled::Done(job) => (StatusCode::OK, "the job is cancelled", job),
+        Cancelled::Stopping(job) => (StatusCode::ACCEPTED, "the job was told to stop", job),
+        Cancelled::Refused(job) => {
+            let text = format!("a job that is {} is not cancelled", job.status);
+            let allowed = [JobState::Pending, JobState::Running, JobState::Failed];
+            let problem = Problem::new(StatusCode::CONFLICT, "state_conflict", text);
+            return Err(problem.with("state", job.status.as_str()).with("allowed", json!(allowed)));
+        }
+    };
+    Ok((status, Json(json!({ "message": text, "job": job }))).into_response())
 }
 
 async fn retry_many(

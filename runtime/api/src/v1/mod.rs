@@ -24,6 +24,7 @@ pub mod orgs;
 pub mod packages;
 pub mod page;
 pub mod problem;
+pub mod queues;
 pub mod repositories;
 pub mod route;
 pub mod search;
@@ -32,10 +33,11 @@ pub mod tokens;
 pub mod users;
 pub mod validators;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::{Extension, Router};
 use http::{Extensions, HeaderMap, HeaderValue, StatusCode, Version, header};
+use publaryn_actors::Tree;
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError};
 use publaryn_protocol::Adapter;
 use publaryn_registry::{Identity, Registry};
@@ -59,6 +61,8 @@ pub struct ApiState {
     /// What each ecosystem knows of versions and files.
     pub adapters: Arc<[Arc<dyn Adapter>]>,
     pub settings: Arc<ApiSettings>,
+    /// The supervision tree, once it stands.
+    pub tree: Arc<OnceLock<Tree>>,
 }
 
 /// Turns a name from a request into one of its ecosystem; the adapters know how.
@@ -112,6 +116,7 @@ pub fn routes() -> Routes {
         .with(audit::routes())
         .with(admin::routes())
         .with(jobs::routes())
+        .with(queues::routes())
         .with(stats::routes())
 }
 

@@ -38,6 +38,7 @@ pub fn routes() -> Routes {
                 .body("ecosystem Ecosystem, namespace s, owner_user_id u?, owner_org_id u?")
                 .answer(201, "NamespaceClaim")
                 .problem(403, "insufficient_permission")
+                .problem(403, "platform_admin_required")
                 .problem(404, "not_found")
                 .problem(409, "already_exists")
                 .problem(409, "namespace_in_use")

@@ -154,13 +154,17 @@ impl Query {
     /// 422 for any other word.
     pub fn word<T: FromStr>(&self, name: &'static str) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| {
-            Problem::unprocessable(vec![FieldProblem {
-                place: Place::Parameter(name),
-                code: "validation_failed",
-                message: "is not one of the known words".into(),
-            }])
-        })
+        text.parse().map(Some).map_err(|_| unknown_word(name))
+    }
+
+    /// Words of an enumeration: the parameter repeated, or a list with commas.
+    ///
+    /// # Errors
+    /// 422 for any other word.
+    pub fn words<T: FromStr>(&self, name: &'static str) -> Result<Vec<T>, Problem> {
+        let lists = self.pairs.iter().filter(|(key, _)| key == name).flat_map(|(_, value)| value.split(','));
+        let words = lists.map(str::trim).filter(|word| !word.is_empty());
+        words.map(|word| word.parse().map_err(|_| unknown_word(name))).collect()
     }
 
     /// A whole number; one too large for us saturates.
@@ -176,6 +180,14 @@ impl Query {
         // A number too large for us is still a number; it saturates.
         Ok(Some(i64::from_str(text).unwrap_or(if text.starts_with('-') { i64::MIN } else { i64::MAX })))
     }
+}
+
+fn unknown_word(name: &'static str) -> Problem {
+    Problem::unprocessable(vec![FieldProblem {
+        place: Place::Parameter(name),
+        code: "validation_failed",
+        message: "is not one of the known words".into(),
+    }])
 }
 
 impl Page {

@@ -11,6 +11,7 @@ mod metrics;
 mod npm;
 mod npm_upload;
 mod oci;
+mod openapi;
 mod process;
 mod pypi;
 mod rubygems;

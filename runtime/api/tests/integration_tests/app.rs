@@ -7,6 +7,8 @@ use publaryn_metadata::{Db, testing};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
+use crate::conformance;
+
 pub const PASSWORD: &str = "correct horse battery";
 
 pub struct Server {
@@ -205,6 +207,11 @@ impl Call {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = String::from_utf8_lossy(&response.bytes().await.unwrap()).into_owned();
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        if let Some((method, path)) = self.name.split_once(' ')
+            && path.starts_with("/v1/")
+        {
+            conformance::check(method, path, reqwest::StatusCode::from_u16(status).unwrap(), &headers, &body);
+        }
         Answer { status, headers, text, body }
     }
 

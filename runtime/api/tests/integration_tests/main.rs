@@ -2,9 +2,16 @@
 
 mod app;
 mod cargo;
+#[path = "../shared/conformance.rs"]
+mod conformance;
+mod contract;
 mod dependencies;
 mod governance;
 mod matrix;
 mod matrix_credentials;
+mod matrix_moved;
+mod no_oracle;
 mod npm;
+mod oci;
+mod operators;
 mod packages;

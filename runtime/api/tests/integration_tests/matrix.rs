@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::{
     app::{self, Answer, Call, Person, Server, text},
-    cargo,
+    cargo, oci,
 };
 
 /// Columns of the table, in the contract's order.
@@ -26,7 +26,7 @@ const ACTORS: [&str; 18] =
     ["A", "S", "U", "O", "D", "M", "P", "C", "N", "B", "V", "gA", "gP", "gM", "gR", "gS", "gT", "X"];
 
 /// `y` allow, else the status: `1` 401, `3` 403, `4` 404.
-const TABLE: [(u8, &str); 20] = [
+const TABLE: [(u8, &str); 21] = [
     (1, "yyyyyyyyyyyyyyyyyy"),
     (2, "yyyyyyyyyyyyyyyyyy"),
     (3, "44yyyyyy444yyy4yy4"),
@@ -47,6 +47,7 @@ const TABLE: [(u8, &str); 20] = [
     (18, "13yyyy33333yyy3333"),
     (19, "13yyy333333y333333"),
     (20, "13yyy333333y3333y3"),
+    (21, "13yyy333333y333333"),
 ];
 
 /// What makes a variant of the table.
@@ -87,8 +88,8 @@ impl Variant {
         if !self.is_open() {
             match (row, alike) {
                 (1 | 2 | 13, "A" | "S" | "X") | (5, "A" | "S" | "X") => cell = '4',
-                (6..=12 | 14..=20, "S") => cell = '4',
-                (6..=12 | 14..=20, "X") if cell != 'y' => cell = '4',
+                (6..=12 | 14..=21, "S") => cell = '4',
+                (6..=12 | 14..=21, "X") if cell != 'y' => cell = '4',
                 _ => {}
             }
         }
@@ -99,7 +100,7 @@ impl Variant {
         // R5: who governs or was granted needs a second factor to write.
         let needs_factor =
             matches!(effective, "O" | "D" | "M" | "P" | "C") || is_grant && effective != "V" && actor != "gR";
-        if self.mfa_required && needs_factor && matches!(row, 6..=12 | 14..=20) && cell == 'y' {
+        if self.mfa_required && needs_factor && matches!(row, 6..=12 | 14..=21) && cell == 'y' {
             cell = '3';
         }
         // R10, and R3 for what cannot be changed in quarantine.
@@ -118,6 +119,7 @@ struct Stage<'a> {
     /// Has a second factor, so that the variant does not stop it.
     boss: Person,
     finding: String,
+    image: oci::Image,
     next: AtomicUsize,
     cells: AtomicUsize,
     /// What differs from the contract.
@@ -127,6 +129,7 @@ struct Stage<'a> {
 const NAME: &str = "matrix-tool";
 const PATH: &str = "/v1/packages/npm/matrix-tool";
 const CRATE: &str = "matrix-crate";
+const IMAGE: &str = "matrix/image";
 const SLUG: &str = "matrix-repo";
 
 impl<'a> Stage<'a> {
@@ -165,13 +168,14 @@ impl<'a> Stage<'a> {
         let mut body = json!({"name": SLUG, "slug": SLUG, "kind": "public", "visibility": start});
         body.as_object_mut().unwrap().extend(owner.as_object().unwrap().clone());
         server.post("/v1/repositories", body).bearer(&boss.token).expect(201).await;
-        for (ecosystem, name) in [("npm", NAME), ("cargo", CRATE)] {
+        for (ecosystem, name) in [("npm", NAME), ("cargo", CRATE), ("oci", IMAGE)] {
             let body = json!({"ecosystem": ecosystem, "name": name, "repository_slug": SLUG});
             server.post("/v1/packages", body).bearer(&boss.token).expect(201).await;
         }
         server.npm_published(&boss.token, NAME, "1.0.0").await;
         let published = cargo::publish(server, Some(&boss.token), CRATE, "1.0.0").await;
         assert_eq!(published.status, 200, "{}", published.text);
+        let image = oci::push(server, &boss.token, IMAGE).await;
         let live = server.get(format!("{PATH}/releases/1.0.0")).bearer(&boss.token).expect(200).await.body;
         let finding = plant_finding(server, &boss, &live).await;
         server.post(format!("{PATH}/releases"), json!({"version": "9.0.0"})).bearer(&boss.token).expect(201).await;
@@ -193,7 +197,11 @@ impl<'a> Stage<'a> {
                 let paths = if variant.repository_grants {
                     vec![format!("{base}/repository-access/{SLUG}")]
                 } else {
-                    vec![format!("{base}/package-access/npm/{NAME}"), format!("{base}/package-access/cargo/{CRATE}")]
+                    vec![
+                        format!("{base}/package-access/npm/{NAME}"),
+                        format!("{base}/package-access/cargo/{CRATE}"),
+                        format!("{base}/package-access/oci/matrix%2Fimage"),
+                    ]
                 };
                 for path in paths {
                     server.put(path, json!({"permissions": [permission]})).bearer(&boss.token).expect(200).await;
@@ -205,7 +213,7 @@ impl<'a> Stage<'a> {
             });
             server.patch("/v1/orgs/acme", rules).bearer(&boss.token).expect(200).await;
         }
-        for path in [PATH, "/v1/packages/cargo/matrix-crate"] {
+        for path in [PATH, "/v1/packages/cargo/matrix-crate", "/v1/packages/oci/matrix%2Fimage"] {
             if variant.archived {
                 server.patch(path, json!({"is_archived": true})).bearer(&boss.token).expect(200).await;
             }
@@ -219,7 +227,7 @@ impl<'a> Stage<'a> {
             server.patch(format!("/v1/repositories/{SLUG}"), hide).bearer(&boss.token).expect(200).await;
         }
         let (next, cells, faults) = (AtomicUsize::new(10), AtomicUsize::new(0), std::sync::Mutex::default());
-        Self { server, variant, people, boss, finding, next, cells, faults }
+        Self { server, variant, people, boss, finding, image, next, cells, faults }
     }
 
     fn actors(&self) -> Vec<&'static str> {
@@ -304,6 +312,7 @@ impl<'a> Stage<'a> {
                 let answer = self.native(actor, server.get(&path)).send().await;
                 self.note(2, actor, &path, native, &answer);
             }
+            self.pulls(actor, native).await;
             self.check(3, actor, "staged", server.get(format!("{PATH}/releases/9.0.0"))).await;
             self.check(3, actor, "staged files", server.get(format!("{PATH}/releases/9.0.0/artifacts"))).await;
             let answer = self.by(actor, server.get(format!("{PATH}/releases/9.0.0/pipeline"))).send().await;
@@ -342,7 +351,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Writes (rows 6–12, 14–20).
+    /// Writes (rows 6–12, 14–21).
     async fn writes(&self) {
         let server = self.server;
         for actor in self.actors() {
@@ -372,6 +381,7 @@ impl<'a> Stage<'a> {
             self.check(17, actor, "transfer", server.post(format!("{PATH}/ownership-transfer"), json!({}))).await;
             let body = json!({"repository_slug": SLUG});
             self.check(18, actor, "create package", server.post("/v1/packages", body)).await;
+            self.image_deletes(actor).await;
             let repository = format!("/v1/repositories/{SLUG}");
             self.check(19, actor, "PATCH repository", server.patch(&repository, json!({}))).await;
             let transfer = server.post(format!("{repository}/ownership-transfer"), json!({}));
@@ -401,8 +411,10 @@ impl<'a> Stage<'a> {
             None => self.server.call("PUT", format!("/npm/{NAME}")).json(json!({})).send().await,
         };
         self.note(8, actor, "npm publish", self.natively(8, actor, &answer), &answer);
+        self.challenged("npm publish", &answer);
         let answer = cargo::publish(self.server, token, CRATE, &version).await;
         self.note(8, actor, "cargo publish", self.natively(8, actor, &answer), &answer);
+        self.challenged("cargo publish", &answer);
     }
 
     async fn native_yanks(&self, actor: &str) {
@@ -414,6 +426,43 @@ impl<'a> Stage<'a> {
             expected = '4';
         }
         self.note(9, actor, "cargo yank", expected, &answer);
+    }
+
+    /// R9: what is hidden from anonymous callers is asked for with a challenge where clients of the ecosystem send
+    /// their credentials only then (access.md §11); others are told that it is missing.
+    async fn pulls(&self, actor: &str, native: char) {
+        for path in [format!("/v2/{IMAGE}/manifests/many"), format!("/v2/{IMAGE}/blobs/{}", self.image.blob)] {
+            let answer = self.native(actor, self.server.get(&path)).send().await;
+            let expected = if actor == "A" && native == '4' { '1' } else { native };
+            self.note(2, actor, &path, expected, &answer);
+            self.challenged(&path, &answer);
+        }
+    }
+
+    /// R9: a 401 says how to sign in.
+    fn challenged(&self, what: &str, answer: &Answer) {
+        if answer.status == 401 && !answer.headers.contains_key("www-authenticate") {
+            self.faults.lock().unwrap().push(format!("{what}: 401 without a challenge"));
+        }
+    }
+
+    /// Row 21, of content that is needed, so that a permitted request destroys nothing: 405 says so.
+    async fn image_deletes(&self, actor: &str) {
+        for path in
+            [format!("/v2/{IMAGE}/manifests/{}", self.image.manifest), format!("/v2/{IMAGE}/blobs/{}", self.image.blob)]
+        {
+            let mut answer = self.native(actor, self.server.delete(&path)).send().await;
+            self.challenged(&path, &answer);
+            if answer.status == 405 {
+                answer.status = 202;
+            }
+            let mut expected = self.variant.expected(21, actor);
+            if self.variant.visibility == "quarantined" && actor != "A" && expected != 'y' {
+                // Natively it is hidden from all who could not lift it.
+                expected = '4';
+            }
+            self.note(21, actor, &path, expected, &answer);
+        }
     }
 
     /// Rows 11 and 12 destroy what they are allowed to, so each gets something of its own.

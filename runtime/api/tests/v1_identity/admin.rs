@@ -347,3 +347,40 @@ async fn numbers_are_public() {
         assert!(numbers.headers.contains_key("etag"));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn organizations_read_and_export_their_own_log() {
+    for app in app::each().await {
+        let owner = app.someone("olga").await;
+        let (auditor, viewer) = (app.someone("aura").await, app.someone("vera").await);
+        for slug in ["acme", "other"] {
+            app.post("/v1/orgs", json!({"name": slug, "slug": slug})).bearer(&owner).expect(201).await;
+        }
+        for (name, role) in [("aura", "auditor"), ("vera", "viewer")] {
+            let member = json!({"username": name, "role": role});
+            app.post("/v1/orgs/acme/members", member).bearer(&owner).expect(201).await;
+        }
+        app.get("/v1/orgs/acme/audit").problem(401, "unauthenticated").await;
+        app.get("/v1/orgs/nobody/audit").bearer(&owner).problem(404, "not_found").await;
+        app.get("/v1/orgs/acme/audit").bearer(&viewer).problem(403, "insufficient_permission").await;
+        app.get("/v1/orgs/acme/audit/export").bearer(&viewer).problem(403, "insufficient_permission").await;
+        let log = app.get("/v1/orgs/acme/audit?per_page=2").bearer(&auditor).expect(200).await.body;
+        assert_eq!((&log["total"], &log["has_next"]), (&json!(3), &json!(true)));
+        assert_eq!(log["logs"][0]["action"], "org_member_add");
+        assert!(log["logs"][0].get("ip_address").is_none(), "addresses are the platform's");
+        let rest = format!("/v1/orgs/acme/audit?per_page=2&cursor={}", text(&log["next_cursor"]));
+        let rest = app.get(rest).bearer(&auditor).expect(200).await.body;
+        assert_eq!((&rest["logs"][0]["action"], &rest["next_cursor"]), (&json!("org_create"), &Value::Null));
+        let other = app.get("/v1/orgs/acme/audit?action=org_create").bearer(&owner).expect(200).await.body;
+        assert_eq!(other["total"], 1, "another organization's entries are not here");
+        app.get("/v1/orgs/acme/audit?action=x").bearer(&owner).problem(422, "validation_failed").await;
+
+        let file = app.get("/v1/orgs/acme/audit/export?action=org_member_add").bearer(&auditor).expect(200).await;
+        assert_eq!(file.headers["content-disposition"], "attachment; filename=\"org-audit-acme.csv\"");
+        let csv = String::from_utf8(file.bytes.to_vec()).unwrap();
+        assert_eq!(csv.matches("\r\n").count(), 3);
+        assert!(csv.starts_with("id,occurred_at,action,") && !csv.contains("192.0.2.1"), "{csv}");
+        let exports = app.get("/v1/orgs/acme/audit?action=org_audit_export").bearer(&owner).expect(200).await.body;
+        assert_eq!((&exports["total"], &exports["logs"][0]["actor_username"]), (&json!(1), &json!("aura")));
+    }
+}

@@ -72,6 +72,7 @@ async fn each_of(identity_settings: IdentitySettings, api_settings: ApiSettings)
                 Ok(PackageName::accepted(raw, raw, raw))
             }),
             settings: Arc::new(api_settings.clone()),
+            tree: Arc::default(),
         };
         all.push(App { router: v1::router(state.clone()), identity, state, _scratch: scratch, _files: files });
     }

@@ -3,6 +3,7 @@
 mod admin;
 mod app;
 mod auth;
+#[path = "../shared/conformance.rs"]
 mod conformance;
 mod conventions;
 mod idempotency;

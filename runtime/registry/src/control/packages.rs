@@ -1,5 +1,7 @@
 //! Packages themselves.
 
+use std::collections::HashMap;
+
 use publaryn_core::{
     Ecosystem, Operation, PackageId, PackageName, Principal, RegistryError, Visibility,
     access::{Denial, PackageAccess, Resource, permits},
@@ -10,7 +12,7 @@ use publaryn_core::{
 use publaryn_metadata::{
     organizations::Slice,
     package_views::{PackageDetails, PackageTexts, PackagesOf},
-    standing::Standings,
+    reach::Reach,
     teams::TeamAccessRow,
 };
 use publaryn_publish::{Creation, Wish, check_visibility, create_package};
@@ -106,35 +108,24 @@ impl Registry {
         ecosystem: Option<Ecosystem>,
         slice: Slice,
     ) -> Result<(Vec<SummaryView>, i64), RegistryError> {
+        let (rows, total) = self.0.db.discoverable_packages(&Reach::of(who), of, ecosystem, slice).await?;
         let standings = self.0.db.standings(who).await?;
-        let visible = self.discoverable(who, of, ecosystem, &standings).await?;
-        let total = i64::try_from(visible.len()).unwrap_or(i64::MAX);
-        let (skip, take) = (slice.offset.unsigned_abs() as usize, slice.limit.unsigned_abs() as usize);
-        let page: Vec<PackageAccess> = visible.into_iter().skip(skip).take(take).collect();
+        let page: Vec<PackageAccess> = rows
+            .iter()
+            .map(|row| row.access(standings.to_package(row.id, row.owner(), row.repository_id, row.repository_owner())))
+            .filter(|access| permits(who, Operation::Discover, Resource::Package(access)))
+            .collect();
         let ids: Vec<PackageId> = page.iter().map(|access| access.id).collect();
+        let places: HashMap<PackageId, usize> = ids.iter().enumerate().map(|(at, id)| (*id, at)).collect();
         let mut rows = self.0.db.packages_details(&ids).await?;
-        rows.sort_by_key(|row| ids.iter().position(|id| *id == row.id));
+        rows.sort_by_key(|row| places.get(&row.id));
         let view = |details: PackageDetails| {
-            let access = page.iter().find(|access| access.id == details.id);
+            let access = places.get(&details.id).and_then(|at| page.get(*at));
             let can_transfer =
                 access.is_some_and(|access| permits(who, Operation::Transfer, Resource::Package(access)));
             SummaryView { details, can_transfer }
         };
         Ok((rows.into_iter().map(view).collect(), total))
-    }
-
-    async fn discoverable(
-        &self,
-        who: &Principal,
-        of: PackagesOf,
-        ecosystem: Option<Ecosystem>,
-        standings: &Standings,
-    ) -> Result<Vec<PackageAccess>, RegistryError> {
-        let facts = self.0.db.packages_facts(of, ecosystem).await?;
-        let accesses = facts.iter().map(|row| {
-            row.access(standings.to_package(row.id, row.owner(), row.repository_id, row.repository_owner()))
-        });
-        Ok(accesses.filter(|access| permits(who, Operation::Discover, Resource::Package(access))).collect())
     }
 
     /// Packages of a repository the caller may read.

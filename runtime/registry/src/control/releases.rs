@@ -18,7 +18,7 @@ use publaryn_metadata::{
     package_views::PackageDetails,
     release_views::{PipelineJob, ReleaseDetails, ReleaseFilter, ReleaseSummaryRow, ReleaseTexts},
 };
-use publaryn_publish::{ScanArtifact, Subject, settle_tags};
+use publaryn_publish::{ScanArtifact, Subject, TokenUse, note_similar_name, settle_tags, use_token};
 use serde_json::json;
 
 use super::{PackageAccessed, PackageChange};
@@ -196,7 +196,8 @@ impl Registry {
         let (id, package, now) = (ReleaseId::new(), change.head.id, change.now);
         let is_prerelease = new.is_prerelease.unwrap_or_else(|| new.version.is_prerelease());
         let by = who.acting_user();
-        if !change.tx.insert_draft(id, package, &new.version, is_prerelease, &new.texts, by, now).await? {
+        let number = change.tx.insert_draft(id, package, &new.version, is_prerelease, &new.texts, by, now).await?;
+        let Some(number) = number else {
             let taken = change.tx.release_details(package, new.version.unique_key()).await?;
             if taken.is_some_and(|taken| taken.summary.status == ReleaseState::Deleted) {
                 return Err(RegistryError::conflict(
@@ -205,7 +206,9 @@ impl Registry {
                 ));
             }
             return Err(RegistryError::VersionExists(new.version.to_string()));
-        }
+        };
+        let settings = &self.0.settings.publishing;
+        note_similar_name(&mut change.tx, settings, &change.head, number, id, now).await?;
         let entry = change.audit(AuditAction::ReleaseCreate).release(id).with("version", new.version.as_str());
         change.commit_quietly(entry).await?;
         self.release_after(who, package, new.version.unique_key()).await
@@ -443,11 +446,7 @@ impl Registry {
                 change.tx.enqueue(&ScanArtifact::job(artifact.id, change.head.owner)).await?;
             }
             scans_started = artifacts.len();
-            if let publaryn_core::principal::Credential::Token(token, publaryn_core::TokenKind::Publish) =
-                who.credential
-            {
-                change.tx.use_up_token(token, change.now).await?;
-            }
+            use_token(&mut change.tx, who, TokenUse::Release, change.now).await?;
             let entry =
                 change.audit(AuditAction::ReleasePublish).release(id).with("version", release.summary.version.as_str());
             change.commit_quietly(entry).await?;

@@ -1,5 +1,7 @@
 //! Search of the management API: the index proposes, current rows and rights decide (control-plane.md §9).
 
+use std::collections::HashMap;
+
 use publaryn_core::{
     Operation, PackageId, Principal, RegistryError, ReleaseState, RepositoryKind, Timestamp, Visibility,
     access::{PackageAccess, Resource, permits},
@@ -56,8 +58,7 @@ impl Registry {
         let standings = self.0.db.standings(who).await?;
         let mut rows = self.0.db.packages_details(&ids).await?;
         rows.sort_by_key(|row| ids.iter().position(|id| *id == row.id));
-        let mut hits = Vec::with_capacity(rows.len());
-        for details in rows {
+        rows.retain(|details| {
             let relation =
                 standings.to_package(details.id, details.owner(), details.repository_id, details.repository_owner());
             let access = PackageAccess {
@@ -67,10 +68,9 @@ impl Registry {
                 effective: details.effective(),
                 relation,
             };
-            if is_found(who, &details, &access) {
-                hits.push(self.hit(details).await?);
-            }
-        }
+            is_found(who, details, &access)
+        });
+        let hits = self.hits(rows).await?;
         // What the index believed and rights refused was not found.
         let refused = ids.len() - hits.len();
         let total = page.total.count().saturating_sub(refused);
@@ -105,18 +105,26 @@ impl Registry {
         Ok(Some(query))
     }
 
-    async fn hit(&self, details: PackageDetails) -> Result<ControlHit, RegistryError> {
+    /// What a page tells beside its packages; the number of questions does not grow with the page.
+    async fn hits(&self, rows: Vec<PackageDetails>) -> Result<Vec<ControlHit>, RegistryError> {
         let db = &self.0.db;
-        let latest = match &details.latest_version {
-            Some(version) => db.release_state(details.id, version).await?,
-            None => None,
-        };
-        Ok(ControlHit {
-            findings: db.open_findings(details.id).await?,
-            trusted_publishers: db.count_trusted_publishers(details.id).await?,
-            latest,
+        let ids: Vec<PackageId> = rows.iter().map(|details| details.id).collect();
+        let mut findings: HashMap<PackageId, Vec<Severity>> = HashMap::new();
+        for (package, severity) in db.open_findings(&ids).await? {
+            findings.entry(package).or_default().push(severity);
+        }
+        let publishers: HashMap<_, _> = db.counts_of_trusted_publishers(&ids).await?.into_iter().collect();
+        let versions: Vec<(PackageId, &str)> =
+            rows.iter().filter_map(|details| Some((details.id, details.latest_version.as_deref()?))).collect();
+        let latest = db.latest_releases(&versions).await?.into_iter();
+        let latest: HashMap<_, _> = latest.map(|row| (row.package_id, (row.status, row.published_at))).collect();
+        let hit = |details: PackageDetails| ControlHit {
+            findings: findings.remove(&details.id).unwrap_or_default(),
+            trusted_publishers: publishers.get(&details.id).copied().unwrap_or(0),
+            latest: latest.get(&details.id).copied(),
             details,
-        })
+        };
+        Ok(rows.into_iter().map(hit).collect())
     }
 }
 

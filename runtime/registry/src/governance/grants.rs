@@ -7,7 +7,7 @@ use publaryn_core::{
 };
 use publaryn_metadata::{
     organizations::Slice,
-    teams::{Grant, GrantTarget, GrantedClaim, GrantedPackage, GrantedRepository, TeamRow},
+    teams::{Grant, GrantTarget, Grantable, GrantedClaim, GrantedPackage, GrantedRepository, TeamRow},
 };
 use serde_json::json;
 
@@ -114,39 +114,16 @@ impl OrgChange<'_> {
 }
 
 impl Registry {
-    pub async fn package_grants(
+    /// What a team is granted on things of one kind, and how many there are.
+    pub async fn grants<T: Grantable>(
         &self,
         who: &Principal,
         slug: &str,
         team: &str,
         slice: Slice,
-    ) -> Result<(TeamRow, Vec<Grant<GrantedPackage>>, i64), RegistryError> {
+    ) -> Result<(TeamRow, Vec<Grant<T>>, i64), RegistryError> {
         let team = self.team(who, slug, team, Operation::ReadGrants).await?;
-        let (rows, total) = self.0.db.package_grants(team.id, slice).await?;
-        Ok((team, rows, total))
-    }
-
-    pub async fn repository_grants(
-        &self,
-        who: &Principal,
-        slug: &str,
-        team: &str,
-        slice: Slice,
-    ) -> Result<(TeamRow, Vec<Grant<GrantedRepository>>, i64), RegistryError> {
-        let team = self.team(who, slug, team, Operation::ReadGrants).await?;
-        let (rows, total) = self.0.db.repository_grants(team.id, slice).await?;
-        Ok((team, rows, total))
-    }
-
-    pub async fn claim_grants(
-        &self,
-        who: &Principal,
-        slug: &str,
-        team: &str,
-        slice: Slice,
-    ) -> Result<(TeamRow, Vec<Grant<GrantedClaim>>, i64), RegistryError> {
-        let team = self.team(who, slug, team, Operation::ReadGrants).await?;
-        let (rows, total) = self.0.db.claim_grants(team.id, slice).await?;
+        let (rows, total) = self.0.db.grants(team.id, slice).await?;
         Ok((team, rows, total))
     }
 

@@ -9,6 +9,7 @@ mod grants;
 mod invitations;
 mod members;
 mod organizations;
+mod overview;
 mod repositories;
 mod teams;
 
@@ -25,6 +26,7 @@ pub use grants::{GrantChange, GrantOn, GrantedResource};
 pub use invitations::NewInvite;
 pub use members::MemberChange;
 pub use organizations::{NewOrganization, OrgCapabilities, OrgPatch, OrgView};
+pub use overview::{Coverage, PackageRisk, SeverityCounts, TeamManagement, Workspace};
 pub use repositories::{NewRepository, RepositoryPatch, RepositoryView};
 pub use teams::{NewTeam, TeamPatch};
 

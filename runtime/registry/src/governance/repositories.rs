@@ -9,6 +9,7 @@ use publaryn_core::{
 use publaryn_metadata::{
     Tx,
     organizations::{OrgRow, Slice},
+    reach::Reach,
     repositories::{RepositoryDetails, RepositoryFilter, RepositoryRow},
     teams::GrantTarget,
 };
@@ -73,22 +74,15 @@ impl Registry {
         filter: &RepositoryFilter,
         slice: Slice,
     ) -> Result<(Vec<RepositoryView>, i64), RegistryError> {
-        let facts = self.0.db.repository_facts(filter).await?;
+        let (rows, total) = self.0.db.discoverable_repositories(&Reach::of(who), filter, slice).await?;
         let standings = self.0.db.standings(who).await?;
-        let visible: Vec<RepositoryAccess> = facts
-            .iter()
-            .map(|row| row.access(standings.to_repository(row.id, row.owner())))
-            .filter(|access| permits(who, Operation::Discover, Resource::Repository(access)))
-            .collect();
-        let total = i64::try_from(visible.len()).unwrap_or(i64::MAX);
-        let (skip, take) = (slice.offset.unsigned_abs() as usize, slice.limit.unsigned_abs() as usize);
-        let mut views = Vec::new();
-        for access in visible.into_iter().skip(skip).take(take) {
-            // Deleted since: the next page is none the worse for it.
-            if let Some(details) = self.0.db.repository_details(access.id).await? {
-                views.push(RepositoryView::of(who, details, &access));
-            }
-        }
+        let view = |details: RepositoryDetails| {
+            let row = &details.row;
+            let access = row.access(standings.to_repository(row.id, row.owner()));
+            permits(who, Operation::Discover, Resource::Repository(&access))
+                .then(|| RepositoryView::of(who, details, &access))
+        };
+        let views = rows.into_iter().filter_map(view).collect();
         Ok((views, total))
     }
 

@@ -57,7 +57,7 @@ impl Registry {
         name: &PackageName,
         digest: ContentDigest,
     ) -> Result<(), RegistryError> {
-        let mut change = self.change(who, Ecosystem::Oci, name.canonical(), Operation::DeleteLive).await?;
+        let mut change = self.change(who, Ecosystem::Oci, name.canonical(), Operation::Administer).await?;
         let text = digest.to_string();
         let release = change.tx.lock_release_by_version(change.head.id, &text).await?;
         let can_go = |status: ReleaseState| status.is_live() || status == ReleaseState::Quarantine;
@@ -93,7 +93,7 @@ impl Registry {
         if repository.head.as_ref().is_none_or(|head| head.is_deleted) {
             return self.take_back(who, repository, digest).await;
         }
-        let mut change = self.change(who, Ecosystem::Oci, name.canonical(), Operation::DeleteLive).await?;
+        let mut change = self.change(who, Ecosystem::Oci, name.canonical(), Operation::Administer).await?;
         let package = change.head.id;
         if change.tx.held_blob(package.0, name.canonical(), digest).await?.is_none() {
             return Err(RegistryError::NotFound);

@@ -75,6 +75,23 @@ pub const OBJECTS: &[(&str, &str)] = &[
          team_name s?, target_label s, target o, previous_permissions [s], permissions [s], actor_user_id u?, \
          actor_username s?, actor_display_name s?, actor_token_id u?, occurred_at t, summary s",
     ),
+    ("SeverityCounts", "critical i, high i, medium i, low i, info i"),
+    (
+        "PackageRisk",
+        "package_id u, ecosystem Ecosystem, name s, description s?, visibility Visibility, open_findings i, \
+         worst_severity Severity, latest_detected_at t, severities SeverityCounts, \
+         reviewer_teams [{id u, slug s, name s}], can_manage_security b",
+    ),
+    (
+        "SecurityOverview",
+        "summary {open_findings i, affected_packages i, severities SeverityCounts}, packages [PackageRisk]",
+    ),
+    ("Coverage", "repository_slug s, packages [PackageSummary]"),
+    (
+        "TeamManagement",
+        "members_by_team_slug {* [TeamMember]}, package_access_by_team_slug {* [PackageGrant]}, \
+         repository_access_by_team_slug {* [RepositoryGrant]}, namespace_access_by_team_slug {* [NamespaceGrant]}",
+    ),
     // What they own
     (
         "NamespaceClaim",
@@ -121,7 +138,9 @@ pub const OBJECTS: &[(&str, &str)] = &[
         "Release",
         "..ReleaseSummary, ecosystem Ecosystem, package_id u, description s?, changelog s?, source_ref s?, provenance o?, \
          yank_reason s?, deprecation_message s?, published_by {username s}?, can_manage_releases b, \
-         ecosystem_metadata EcoMeta?, bundle_analysis Analysis?",
+         ecosystem_metadata EcoMeta?, bundle_analysis Analysis?, \
+         scan {state ReleaseStatus, artifacts_total i, artifacts_done i, blocked b, blocking_finding_ids [u], \
+         started_at t?, finished_at t?}??",
     ),
     (
         "Artifact",
@@ -161,6 +180,24 @@ pub const OBJECTS: &[(&str, &str)] = &[
          heartbeat_at t?, progress o?, is_stale b, can_retry b, recovery_hint s?",
     ),
     ("JobDetails", "..Job, attempts_log [o], unique_key s?, enqueued_by s?, request_id s?"),
+    (
+        "Queue",
+        "kind JobKind, paused b, paused_by s?, paused_at t?, concurrency i, running i, pending i, failed i, dead i, \
+         oldest_pending_age_seconds i?, throughput_1m n, error_rate_1m n, wait_p50_ms n?, wait_p99_ms n?, \
+         run_p50_ms n?, run_p99_ms n?",
+    ),
+    (
+        "Node",
+        "node_id s, incarnation i, version s, role s, leader b, started_at t, heartbeat_at t, alive b, draining b, \
+         running_jobs i, kinds [s], rss_bytes i, cpu_count i",
+    ),
+    (
+        "Actor",
+        "name s, type supervisor|worker|pool, status s, strategy s??, max_restarts i??, window_seconds i??, \
+         restarts_total i, restarts_in_window i??, started_at t, uptime_seconds i, mailbox_depth i, \
+         mailbox_high_water i, mailbox_capacity i, messages_processed_total i, busy_ratio_1m n, last_message_at t?, \
+         last_failure {at t, reason s}?, state any, stale b??, children_total i, children [Actor]",
+    ),
     (
         "JobList",
         "page i, per_page i, total i?, has_next b, next_cursor s?, filters {state JobState?, kind s?}, \

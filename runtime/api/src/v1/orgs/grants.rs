@@ -8,7 +8,7 @@ use axum::{
 use publaryn_core::{Operation, Principal, Scope, TeamPermission, audit::AuditAction};
 use publaryn_metadata::{
     organizations::Slice,
-    teams::{Grant, GrantedClaim, GrantedPackage, GrantedRepository},
+    teams::{Grant, Grantable, GrantedClaim, GrantedPackage, GrantedRepository},
 };
 use publaryn_registry::governance::{GrantOn, GrantedResource};
 use serde_json::{Value, json};
@@ -56,7 +56,7 @@ pub fn routes() -> Routes {
     Routes::new("grants")
         .get(
             "/orgs/{slug}/teams/{team}/package-access",
-            packages,
+            list::<GrantedPackage>,
             listing("What a team may do with packages", "package_access", "PackageGrant"),
         )
         .put(
@@ -71,7 +71,7 @@ pub fn routes() -> Routes {
         .delete(package, end_package, ending("Ends a team's rights on a package", TeamPackageAccessUpdate))
         .get(
             "/orgs/{slug}/teams/{team}/repository-access",
-            repositories,
+            list::<GrantedRepository>,
             listing("What a team may do with repositories", "repository_access", "RepositoryGrant"),
         )
         .put(
@@ -86,7 +86,7 @@ pub fn routes() -> Routes {
         .delete(repository, end_repository, ending("Ends a team's rights on a repository", TeamRepositoryAccessUpdate))
         .get(
             "/orgs/{slug}/teams/{team}/namespace-access",
-            claims,
+            list::<GrantedClaim>,
             listing("What a team may do with namespace claims", "namespace_access", "NamespaceGrant"),
         )
         .put(
@@ -101,20 +101,15 @@ pub fn routes() -> Routes {
         .delete(claim, end_claim, ending("Ends a team's rights on a namespace claim", TeamNamespaceAccessUpdate))
 }
 
-pub async fn packages(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path((slug, team)): Path<(String, String)>,
-    query: Query,
-) -> Result<Response, Problem> {
-    let (who, page) = (caller.require_scope(Scope::OrgsRead)?, query.page(100)?);
-    let slice = Slice::new(page.per_page, page.offset());
-    let (team, rows, total) = state.registry.package_grants(who, &slug, &team, slice).await?;
-    let list = rows.iter().map(package_grant).collect();
-    Ok(page.answer_with(&query, "package_access", list, total, [("team", objects::team_label(&team))]))
+/// A kind of grant as answers show it.
+pub trait Shown: Grantable {
+    /// The name of a list of them.
+    const ITEMS: &'static str;
+    fn object(grant: &Grant<Self>) -> Value;
 }
 
-pub async fn repositories(
+/// The grants of one kind that a team holds.
+async fn list<T: Shown>(
     State(state): State<ApiState>,
     caller: Caller,
     Path((slug, team)): Path<(String, String)>,
@@ -122,22 +117,9 @@ pub async fn repositories(
 ) -> Result<Response, Problem> {
     let (who, page) = (caller.require_scope(Scope::OrgsRead)?, query.page(100)?);
     let slice = Slice::new(page.per_page, page.offset());
-    let (team, rows, total) = state.registry.repository_grants(who, &slug, &team, slice).await?;
-    let list = rows.iter().map(repository_grant).collect();
-    Ok(page.answer_with(&query, "repository_access", list, total, [("team", objects::team_label(&team))]))
-}
-
-pub async fn claims(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Path((slug, team)): Path<(String, String)>,
-    query: Query,
-) -> Result<Response, Problem> {
-    let (who, page) = (caller.require_scope(Scope::OrgsRead)?, query.page(100)?);
-    let slice = Slice::new(page.per_page, page.offset());
-    let (team, rows, total) = state.registry.claim_grants(who, &slug, &team, slice).await?;
-    let list = rows.iter().map(claim_grant).collect();
-    Ok(page.answer_with(&query, "namespace_access", list, total, [("team", objects::team_label(&team))]))
+    let (team, rows, total) = state.registry.grants::<T>(who, &slug, &team, slice).await?;
+    let list = rows.iter().map(T::object).collect();
+    Ok(page.answer_with(&query, T::ITEMS, list, total, [("team", objects::team_label(&team))]))
 }
 
 /// The grant a route is about.
@@ -294,39 +276,48 @@ fn claim_label(claim: &GrantedClaim) -> Value {
     })
 }
 
-/// **Grant** (package).
-fn package_grant(grant: &Grant<GrantedPackage>) -> Value {
-    json!({
-        "package_id": grant.on.id,
-        "ecosystem": grant.on.ecosystem,
-        "name": grant.on.name,
-        "normalized_name": grant.on.normalized_name,
-        "permissions": grant.permissions,
-        "granted_at": grant.granted_at,
-    })
+impl Shown for GrantedPackage {
+    const ITEMS: &'static str = "package_access";
+
+    fn object(grant: &Grant<Self>) -> Value {
+        json!({
+            "package_id": grant.on.id,
+            "ecosystem": grant.on.ecosystem,
+            "name": grant.on.name,
+            "normalized_name": grant.on.normalized_name,
+            "permissions": grant.permissions,
+            "granted_at": grant.granted_at,
+        })
+    }
 }
 
-/// **Grant** (repository).
-fn repository_grant(grant: &Grant<GrantedRepository>) -> Value {
-    json!({
-        "repository_id": grant.on.id,
-        "name": grant.on.name,
-        "slug": grant.on.slug,
-        "kind": grant.on.kind,
-        "visibility": grant.on.visibility,
-        "permissions": grant.permissions,
-        "granted_at": grant.granted_at,
-    })
+impl Shown for GrantedRepository {
+    const ITEMS: &'static str = "repository_access";
+
+    fn object(grant: &Grant<Self>) -> Value {
+        json!({
+            "repository_id": grant.on.id,
+            "name": grant.on.name,
+            "slug": grant.on.slug,
+            "kind": grant.on.kind,
+            "visibility": grant.on.visibility,
+            "permissions": grant.permissions,
+            "granted_at": grant.granted_at,
+        })
+    }
 }
 
-/// **Grant** (namespace).
-fn claim_grant(grant: &Grant<GrantedClaim>) -> Value {
-    json!({
-        "namespace_claim_id": grant.on.id,
-        "ecosystem": grant.on.ecosystem,
-        "namespace": grant.on.namespace,
-        "is_verified": grant.on.is_verified,
-        "permissions": grant.permissions,
-        "granted_at": grant.granted_at,
-    })
+impl Shown for GrantedClaim {
+    const ITEMS: &'static str = "namespace_access";
+
+    fn object(grant: &Grant<Self>) -> Value {
+        json!({
+            "namespace_claim_id": grant.on.id,
+            "ecosystem": grant.on.ecosystem,
+            "namespace": grant.on.namespace,
+            "is_verified": grant.on.is_verified,
+            "permissions": grant.permissions,
+            "granted_at": grant.granted_at,
+        })
+    }
 }

@@ -47,6 +47,7 @@ pub fn routes() -> Routes {
                 .problem(403, "insufficient_permission")
                 .problem(409, "artifact_content_mismatch")
                 .problem(409, "state_conflict")
+                .problem(409, "package_archived")
                 .problem(413, "artifact_too_large")
                 .problem(422, "checksum_mismatch")
                 .audit(AuditAction::ReleaseUpdate),
@@ -63,7 +64,13 @@ pub fn routes() -> Routes {
         .get(
             one,
             download,
-            public("The bytes of a file").media(200, "application/octet-stream").problem(416, "range_not_satisfiable"),
+            public("The bytes of a file")
+                .header("Range", "one range of bytes")
+                .media(200, "application/octet-stream")
+                .media(206, "application/octet-stream")
+                .empty(302)
+                .problem(403, "insufficient_permission")
+                .problem(416, "range_not_satisfiable"),
         )
 }
 

@@ -70,6 +70,7 @@ pub fn routes() -> Routes {
                 .problem(409, "already_exists")
                 .problem(409, "version_reserved")
                 .problem(409, "package_archived")
+                .problem(409, "state_conflict")
                 .problem(422, "invalid_version")
                 .audit(AuditAction::ReleaseCreate),
         )
@@ -113,6 +114,7 @@ pub fn routes() -> Routes {
                 .problem(403, "insufficient_permission")
                 .problem(409, "release_not_ready")
                 .problem(409, "package_archived")
+                .problem(409, "state_conflict")
                 .audit(AuditAction::ReleasePublish),
         )
         .put(

@@ -49,6 +49,7 @@ pub fn routes() -> Routes {
                 .answer(200, "message s, tag s")
                 .problem(403, "insufficient_permission")
                 .problem(409, "tag_protected")
+                .problem(409, "state_conflict")
                 .audit(AuditAction::TagDelete),
         )
 }

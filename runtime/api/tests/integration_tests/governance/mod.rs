@@ -5,5 +5,6 @@ mod invitations;
 mod members;
 mod native;
 mod organizations;
+mod overviews;
 mod repositories;
 mod teams;

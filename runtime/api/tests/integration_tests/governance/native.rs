@@ -156,7 +156,16 @@ async fn operators_loosen_or_tighten_names() {
         let (ada, eve) = (server.person("ada").await, server.person("eve").await);
         server.npm_published(&ada.token, "requests", "1.0.0").await;
         server.npm_published(&eve.token, "reqeusts", "1.0.0").await;
-        assert_eq!(server.db().count_rows("findings WHERE rule_id = 'similar_name'").await.unwrap(), 1);
+        let found = async || server.db().count_rows("findings WHERE rule_id = 'similar_name'").await.unwrap();
+        assert_eq!(found().await, 1);
+        // A package that the management API made is told of with its first release, too, and only with that.
+        let body = json!({"ecosystem": "npm", "name": "requestz", "repository_slug": "eve"});
+        server.post("/v1/packages", body).bearer(&eve.token).expect(201).await;
+        for version in ["1.0.0", "1.0.1"] {
+            let body = json!({"version": version});
+            server.post("/v1/packages/npm/requestz/releases", body).bearer(&eve.token).expect(201).await;
+        }
+        assert_eq!(found().await, 2);
     })
     .await;
     app::each_with(&[("policy.name_similarity", "off"), ("namespaces.require_claim", "npm")], async |server| {
