@@ -13,8 +13,12 @@ const BATCH: i64 = 1_000;
 /// A day, after which a key may mean another request (control-plane.md §1.5).
 const IDEMPOTENCY_KEYS_LIVE: Duration = Duration::from_secs(24 * 3600);
 
+/// Replicas may disagree on the time by this much, and an exchanged token must not come back.
+const EXCHANGED_TOKENS_STAY: Duration = Duration::from_secs(300);
+
 /// Deletes tokens and sessions that ended `keep` ago, so that their owners still see for a while what
-/// there was; browser logins and second factors that nobody finished at once; and idempotency keys of yesterday. Nothing here is still accepted anywhere.
+/// there was; browser logins, second factors and exchanged tokens that are over; and idempotency keys of
+/// yesterday. Nothing here is still accepted anywhere.
 pub struct CleanupExpiredTokens {
     pub db: Db,
     /// `retention.sessions_days`.
@@ -48,6 +52,7 @@ impl CleanupExpiredTokens {
         let sessions = tx.delete_ended_sessions(now - self.keep, BATCH).await?;
         tx.delete_expired_web_logins(now).await?;
         tx.delete_expired_mfa(now).await?;
+        tx.delete_exchanged_tokens(now - EXCHANGED_TOKENS_STAY, BATCH).await?;
         tx.delete_old_idempotency_keys(now - IDEMPOTENCY_KEYS_LIVE, BATCH).await?;
         tx.commit().await?;
         Ok((tokens, sessions))

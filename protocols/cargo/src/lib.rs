@@ -9,6 +9,7 @@ mod call;
 mod category;
 mod download;
 mod error;
+mod exchange;
 pub mod frame;
 pub mod index;
 mod manifest;
@@ -26,7 +27,7 @@ mod yank;
 use axum::{
     Router,
     response::{IntoResponse, Response},
-    routing::{delete, get, put},
+    routing::{delete, get, post, put},
 };
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
@@ -75,6 +76,7 @@ fn router() -> Router<Registry> {
     Router::new()
         .route("/index/{*path}", get(serve_index::serve))
         .route("/me", get(token_page))
+        .route("/api/v1/trusted_publishing/tokens", post(exchange::exchange).delete(exchange::burn))
         .route("/api/v1/crates", get(search::search))
         .route("/api/v1/crates/new", put(publish::publish))
         .route(&format!("{version}/download"), get(download::download))

@@ -10,6 +10,7 @@ mod body;
 mod call;
 mod change;
 pub mod error;
+mod exchange;
 pub mod name;
 pub mod packument;
 pub mod publish;
@@ -50,11 +51,17 @@ impl Adapter for Npm {
     fn mounts(&self) -> Vec<Mount> {
         let shared = Arc::new(Shared::default());
         // One door: names may hold an encoded slash, which a path matcher cannot see.
-        let router =
+        let door = |prefix: &'static str| {
+            let shared = shared.clone();
             Router::new().fallback(move |State(registry): State<Registry>, request: Request<axum::body::Body>| {
-                answer(registry, shared.clone(), request)
-            });
-        vec![Mount { path: MOUNT, router }]
+                answer(registry, shared.clone(), exchange::below(prefix, request))
+            })
+        };
+        // npm builds the address of its token exchange from the host alone; pnpm does not.
+        vec![
+            Mount { path: MOUNT, router: door("") },
+            Mount { path: exchange::ROOT_MOUNT, router: door(exchange::ROOT_MOUNT) },
+        ]
     }
 
     fn parse_name(&self, raw: &str) -> Result<PackageName, RegistryError> {
@@ -124,6 +131,8 @@ async fn answer(registry: Registry, shared: Arc<Shared>, request: Request<axum::
 fn ignores_credentials(route: &Route, method: &Method) -> bool {
     match route {
         Route::Ping | Route::Login | Route::LoginPage(_) | Route::LoginStatus(_) => true,
+        // What it brings is another issuer's.
+        Route::OidcExchange(_) => true,
         Route::User(_) => method == Method::PUT,
         _ => false,
     }
@@ -183,9 +192,7 @@ async fn dispatch(call: &Call, route: Route) -> Answer {
         ("GET", Route::LoginPage(id)) => web_login::page(call, &id).await,
         ("POST", Route::LoginPage(id)) => web_login::confirm(call, &id).await,
 
-        ("POST", Route::OidcExchange(_)) => {
-            Err(NpmError::refused(StatusCode::NOT_FOUND, "trusted publishing is not available on this server"))
-        }
+        ("POST", Route::OidcExchange(name)) => exchange::exchange(call, &name).await,
         _ => Err(NpmError::refused(StatusCode::NOT_FOUND, "not found")),
     }
 }

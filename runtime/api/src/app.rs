@@ -17,6 +17,7 @@ use publaryn_registry::{
     Identity, Limits, Registry, Services, Settings,
     identity::{IdentityKeys, IdentitySettings, NewAccount},
     oci::OciSettings,
+    trusted_publishing::{OidcIssuer, OidcSettings},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -343,7 +344,21 @@ fn settings(config: &Config) -> Settings {
             AnonymousMiss::NotFound => publaryn_registry::AnonymousMiss::NotFound,
         },
         node_timeout: config.jobs.node_timeout_seconds.duration(),
-        oidc_issuers: config.oidc.issuers.iter().map(|issuer| issuer.issuer.as_str().to_owned()).collect(),
+        oidc: OidcSettings {
+            issuers: config
+                .oidc
+                .issuers
+                .iter()
+                .map(|one| OidcIssuer {
+                    issuer: one.issuer.clone(),
+                    jwks_url: one.jwks_url.as_ref().map(|keys| keys.url().as_str().to_owned()),
+                })
+                .collect(),
+            audience: config.oidc.audience.clone(),
+            host: config.server.base_url.host().to_owned(),
+            token_ttl: config.oidc.token_ttl_seconds.duration(),
+            failures_per_minute: config.rate_limit.enabled.then(|| config.rate_limit.auth_per_minute.get() as usize),
+        },
         claims_by_admins_only: config.namespaces.claim_policy == publaryn_config::ClaimPolicy::Admin,
     }
 }

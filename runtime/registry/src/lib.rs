@@ -40,6 +40,7 @@ mod publishing;
 mod read;
 mod rendered;
 mod staging;
+pub mod trusted_publishing;
 mod view;
 
 pub use advisories::Advisory;
@@ -82,6 +83,7 @@ struct Inner {
     /// Set where this process scans.
     scan_ahead: OnceLock<ScanAhead>,
     numbers: operations::LastNumbers,
+    trusted_publishing: trusted_publishing::TrustedPublishing,
     settings: Settings,
 }
 
@@ -110,8 +112,7 @@ pub struct Settings {
     pub anonymous_miss: AnonymousMiss,
     /// `jobs.node_timeout_seconds`: a node that is silent for longer is dead.
     pub node_timeout: Duration,
-    /// `oidc.issuers`, matched exactly.
-    pub oidc_issuers: Vec<String>,
+    pub oidc: trusted_publishing::OidcSettings,
     /// `namespaces.claim_policy = admin`.
     pub claims_by_admins_only: bool,
 }
@@ -183,6 +184,7 @@ impl Registry {
             identity,
             scan_ahead: OnceLock::new(),
             numbers: operations::LastNumbers::default(),
+            trusted_publishing: trusted_publishing::TrustedPublishing::new(&settings.oidc),
             settings,
         }))
     }

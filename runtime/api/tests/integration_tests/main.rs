@@ -3,7 +3,11 @@
 mod app;
 mod cargo;
 mod dependencies;
+mod exchange;
 mod governance;
+#[allow(dead_code, reason = "the client tests use the rest")]
+#[path = "../issuer/mod.rs"]
+mod issuer;
 mod matrix;
 mod matrix_credentials;
 mod npm;

@@ -61,7 +61,7 @@ fn settings() -> Settings {
         require_login: false,
         anonymous_miss: AnonymousMiss::Auto,
         node_timeout: Duration::from_secs(15),
-        oidc_issuers: Vec::new(),
+        oidc: publaryn_registry::trusted_publishing::OidcSettings::default(),
         claims_by_admins_only: false,
     }
 }
