@@ -7,6 +7,9 @@ mod cargo;
 mod collecting;
 mod composer;
 mod faults;
+#[allow(dead_code, reason = "the integration tests use the rest")]
+#[path = "../issuer/mod.rs"]
+mod issuer;
 mod metrics;
 mod npm;
 mod npm_upload;
@@ -15,6 +18,7 @@ mod process;
 mod pypi;
 mod rubygems;
 mod server;
+mod trusted;
 
 pub use server::{Backend, Server, User, bulk};
 

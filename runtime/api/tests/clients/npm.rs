@@ -10,7 +10,7 @@ mod desk;
 mod held;
 mod install;
 mod outside;
-mod proxy;
+pub mod proxy;
 mod publish;
 mod refused;
 mod run;

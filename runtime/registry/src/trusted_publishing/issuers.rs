@@ -96,11 +96,18 @@ impl Issuers {
         if let Some(keys) = issuer.fresh(key_id) {
             return Some(keys);
         }
-        let rest = if issuer.kept.load().is_some() { ASK_EVERY } else { ASK_EVERY_WITHOUT_KEYS };
+        let had_keys = issuer.kept.load().is_some();
+        let rest = if had_keys { ASK_EVERY } else { ASK_EVERY_WITHOUT_KEYS };
         if asked.is_none_or(|at| at.elapsed() >= rest) {
             *asked = Some(Instant::now());
             match tokio::time::timeout(FETCH_WITHIN, self.fetch(issuer)).await {
-                Ok(Ok(keys)) => issuer.kept.store(Some(Arc::new(Kept { keys: Arc::new(keys), since: Instant::now() }))),
+                Ok(Ok(keys)) => {
+                    issuer.kept.store(Some(Arc::new(Kept { keys: Arc::new(keys), since: Instant::now() })));
+                    // The first keys may be followed by newer ones at once.
+                    if !had_keys {
+                        *asked = None;
+                    }
+                }
                 // Old keys go on being good: an issuer that is away for a while stops nobody.
                 Ok(Err(error)) => tracing::warn!(issuer = issuer.name, error, "the keys of an issuer were not read"),
                 Err(_) => tracing::warn!(issuer = issuer.name, "an issuer did not answer in time"),
