@@ -46,7 +46,9 @@ impl Registry {
         version_key: &str,
     ) -> Result<Vec<ArtifactViewRow>, RegistryError> {
         let release = self.release(who, package, version_key).await?;
-        Ok(self.0.db.artifacts_of(release.details.summary.id).await?)
+        let mut files = self.0.db.artifacts_of(release.details.summary.id).await?;
+        files.retain(|file| release.shows_staged || file.is_cleared());
+        Ok(files)
     }
 
     /// A file to download: of a live release for readers, of a staged one for those who may see it.
@@ -59,8 +61,9 @@ impl Registry {
         filename: &str,
     ) -> Result<ServableArtifact, RegistryError> {
         let package = self.package_for(who, ecosystem, normalized, Operation::Read).await?;
-        let release = self.release(who, &package, version_key).await?;
-        let location = self.0.db.artifact_location(release.details.summary.id, filename).await?;
+        let files = self.artifacts(who, &package, version_key).await?;
+        let file = files.iter().find(|file| file.filename == filename).ok_or(RegistryError::NotFound)?;
+        let location = self.0.db.artifact_location(file.release_id, filename).await?;
         let location = location.ok_or(RegistryError::NotFound)?;
         if !package.permits(who, Operation::Download) {
             // Quarantined, and not the caller's to judge.
@@ -68,7 +71,7 @@ impl Registry {
         }
         let head = self.0.db.package_head_by_id(package.id()).await?.ok_or(RegistryError::NotFound)?;
         // Looking at staged bytes is no download.
-        let counts = location.status.is_live();
+        let counts = location.status.is_live() && file.is_cleared();
         Ok(ServableArtifact { location: Arc::new(location), package: Arc::new(head), counts })
     }
 
