@@ -8,6 +8,7 @@ pub mod archive;
 mod call;
 mod category;
 mod download;
+mod draft;
 mod error;
 mod exchange;
 pub mod frame;
@@ -30,9 +31,9 @@ use axum::{
     routing::{delete, get, post, put},
 };
 use http::{HeaderValue, Method, StatusCode, Uri, header};
-use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, Mount, RequestFacts};
-use publaryn_registry::Registry;
+use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts};
+use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
 use crate::{call::Call, error::CargoError};
@@ -67,6 +68,10 @@ impl Adapter for Cargo {
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {
         vec![Box::new(scanner::CrateMetadata)]
+    }
+
+    fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
+        (file.kind == ArtifactKind::Crate).then(|| draft::describe(file))
     }
 }
 

@@ -8,7 +8,11 @@ use std::{
     io::Read,
 };
 
-use publaryn_core::finding::{Category, Finding, Severity};
+use publaryn_core::{
+    ArtifactKind,
+    finding::{Category, Finding, Severity},
+};
+use publaryn_registry::Limits;
 use publaryn_scan::{ArchiveEntry, ArchiveError, ArchiveRules, EntryKind, RootRule, walk::DuplicateRule, walk_zip};
 
 use crate::manifest::Manifest;
@@ -32,6 +36,18 @@ pub struct ArchiveLimits {
     pub max_entries: u64,
     pub max_unpacked_bytes: u64,
     pub max_ratio: u64,
+}
+
+impl ArchiveLimits {
+    /// What the operator and this ecosystem allow.
+    pub fn within(limits: &Limits) -> Self {
+        let largest = limits.of(ArtifactKind::ComposerZip);
+        Self {
+            max_entries: limits.max_entries.min(MAX_ENTRIES),
+            max_unpacked_bytes: limits.max_unpacked.min(largest.saturating_mul(UNPACKED_PER_LIMIT)),
+            max_ratio: limits.max_ratio,
+        }
+    }
 }
 
 /// What a zip turned out to hold.

@@ -8,6 +8,7 @@ pub mod archive;
 mod call;
 mod change;
 pub mod constraint;
+mod draft;
 mod error;
 mod list;
 pub mod manifest;
@@ -23,9 +24,9 @@ pub mod version;
 
 use axum::{Router, body::Body, extract::State, response::Response};
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, Mount, RequestFacts, RouteTemplate};
-use publaryn_registry::Registry;
+use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate};
+use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
 use crate::{
@@ -62,6 +63,10 @@ impl Adapter for Composer {
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {
         vec![Box::new(scanner::ComposerMetadata)]
+    }
+
+    fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
+        (file.kind == ArtifactKind::ComposerZip).then(|| draft::describe(file))
     }
 }
 

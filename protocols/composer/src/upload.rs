@@ -16,7 +16,7 @@ use publaryn_registry::{ByteStream, Published, StageRequest, StagedArtifact};
 use serde_json::json;
 
 use crate::{
-    archive::{ArchiveLimits, MAX_ENTRIES, PackageZip, UNPACKED_PER_LIMIT, read_zip},
+    archive::{ArchiveLimits, PackageZip, read_zip},
     call::{Answer, Call, json as json_answer},
     error::ComposerError,
     manifest::Manifest,
@@ -176,12 +176,7 @@ async fn stage(
     stream: ByteStream,
     limit: u64,
 ) -> Result<(StagedArtifact, PackageZip), ComposerError> {
-    let settings = &call.registry.settings().limits;
-    let limits = ArchiveLimits {
-        max_entries: settings.max_entries.min(MAX_ENTRIES),
-        max_unpacked_bytes: settings.max_unpacked.min(limit.saturating_mul(UNPACKED_PER_LIMIT)),
-        max_ratio: settings.max_ratio,
-    };
+    let limits = ArchiveLimits::within(&call.registry.settings().limits);
     let request = StageRequest {
         kind: ArtifactKind::ComposerZip,
         filename: format!("{}.zip", name.canonical().replace('/', "-")),

@@ -27,8 +27,10 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, response::Response};
 use http::{Method, Request, StatusCode, header};
-use publaryn_core::{ArtifactKind, Ecosystem, PackageName, Principal, RegistryError, Version};
-use publaryn_protocol::{Adapter, Mount, RequestFacts, RouteTemplate};
+use publaryn_core::{
+    ArtifactKind, Ecosystem, PackageName, Principal, RegistryError, Version, publish::ReleaseDocument,
+};
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::{ArchiveError, Scanner};
 use serde_json::json;
@@ -81,8 +83,15 @@ impl Adapter for Npm {
         vec![Box::new(scanner::NpmScanner)]
     }
 
-    fn describe(&self, name: &PackageName, version: &Version, kind: ArtifactKind) -> Option<Inspector<Described>> {
-        let (name, version) = (name.display().to_owned(), version.as_str().to_owned());
+    fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
+        if file.kind != ArtifactKind::Tarball {
+            return None;
+        }
+        let (name, version) = (file.name.display().to_owned(), file.version.as_str().to_owned());
+        let unscoped = name.rsplit('/').next().unwrap_or_default();
+        if let Some(refusal) = file.must_be_called(&format!("{unscoped}-{version}.tgz")) {
+            return Some(refusal);
+        }
         let read = move |input: &mut dyn std::io::Read| {
             let inspection = archive::inspect(input, archive::ArchiveLimits::default(), 0)?;
             let says =
@@ -94,10 +103,11 @@ impl Adapter for Npm {
                     format!("package.json is not that of {name}@{version}"),
                 ));
             }
-            let document = release::document(&inspection.manifest, inspection.facts, None, &[], None);
-            Ok(Some((document, release::package_facts(&inspection.manifest, None))))
+            let metadata = release::document(&inspection.manifest, inspection.facts, None, &[], None);
+            let facts = release::package_facts(&inspection.manifest, None);
+            Ok(Some(ReleaseDocument { metadata, facts }.into()))
         };
-        (kind == ArtifactKind::Tarball).then(|| Box::new(read) as Inspector<Described>)
+        Some(Box::new(read))
     }
 
     fn tag_problem(&self, tag: &str) -> Option<&'static str> {

@@ -9,10 +9,12 @@ pub mod attestation;
 mod call;
 pub mod core_metadata;
 pub mod document;
+mod draft;
 mod error;
 pub mod filename;
 mod files;
 mod form;
+mod inspect;
 pub mod name;
 mod project_json;
 pub mod record;
@@ -30,8 +32,8 @@ use axum::{
 };
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, Mount, RequestFacts};
-use publaryn_registry::Registry;
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts};
+use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
 use crate::{
@@ -72,6 +74,10 @@ impl Adapter for Pypi {
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {
         vec![Box::new(scanner::DistributionMetadata)]
+    }
+
+    fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
+        draft::describe(file)
     }
 }
 

@@ -8,7 +8,8 @@ use std::{
     io::{self, Read},
 };
 
-use publaryn_core::finding::Finding;
+use publaryn_core::{ArtifactKind, finding::Finding};
+use publaryn_registry::Limits;
 use publaryn_scan::{
     ArchiveEntry, ArchiveError, ArchiveRules, DuplicateRule, EntryKind, RootRule, gunzip, walk_tar, walk_targz,
 };
@@ -38,6 +39,18 @@ pub struct ArchiveLimits {
     pub max_entries: u64,
     pub max_unpacked_bytes: u64,
     pub max_ratio: u64,
+}
+
+impl ArchiveLimits {
+    /// What the operator and this ecosystem allow.
+    pub fn within(limits: &Limits) -> Self {
+        let largest = limits.of(ArtifactKind::Gem);
+        Self {
+            max_entries: limits.max_entries.min(MAX_ENTRIES),
+            max_unpacked_bytes: limits.max_unpacked.min(largest.saturating_mul(UNPACKED_PER_LIMIT)),
+            max_ratio: limits.max_ratio.min(MAX_RATIO),
+        }
+    }
 }
 
 /// A gem whose form is sound.

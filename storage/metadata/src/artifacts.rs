@@ -103,12 +103,14 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
     }
 
-    /// The servable artifact of a package with that file name.
+    /// The servable artifact of a package with that file name. Releases may bring files beside those that clients
+    /// install; none of them, and no later release, takes over the name of an older file.
     pub async fn live_artifact(&self, package: PackageId, filename: &str) -> DbResult<Option<ArtifactLocation>> {
         const SQL: &str = servable!(
             "a.id, a.release_id, r.status, a.filename, a.content_type, a.size_bytes, a.sha256, b.location",
             "JOIN blobs b ON b.digest = a.sha256",
-            "r.package_id = $1 AND a.filename = $2"
+            "r.package_id = $1 AND a.filename = $2 \
+             ORDER BY a.kind IN ('checksum', 'signature', 'sbom', 'source_zip'), a.uploaded_at, a.id LIMIT 1"
         );
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(filename).fetch_optional(c).await)?)
     }
@@ -186,6 +188,26 @@ impl Tx {
             .await
             .map(|done| done.rows_affected()))?;
         Ok(done == 1)
+    }
+
+    /// Notes what a file that is judged with its release says of itself and of the release.
+    pub async fn describe_artifact(
+        &mut self,
+        id: ArtifactId,
+        file: Option<&serde_json::Value>,
+        release: &ReleaseDocument,
+    ) -> DbResult<()> {
+        const SQL: &str = "UPDATE artifacts SET metadata = $2, pending = $3 WHERE id = $1";
+        let release = serde_json::to_string(release)
+            .map_err(|source| DbError::Corrupt { what: "release document", source })?;
+        on_tx!(self, |c| sqlx::query(SQL)
+            .bind(id)
+            .bind(file.map(serde_json::Value::to_string))
+            .bind(release)
+            .execute(c)
+            .await
+            .map(drop))?;
+        Ok(())
     }
 
     /// Lets an artifact be scanned again.
