@@ -6,6 +6,7 @@
 mod cargo;
 mod collecting;
 mod composer;
+mod drafts;
 mod faults;
 #[allow(dead_code, reason = "the integration tests use the rest")]
 #[path = "../issuer/mod.rs"]
