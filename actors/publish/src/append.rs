@@ -97,7 +97,8 @@ pub async fn append(
     }
     if release.status == ReleaseState::Quarantine && files.iter().any(|file| file.state == ArtifactState::Joint) {
         // Its files were never scanned, or did not pass: they must not go live with this one.
-        let message = format!("release {} is a draft of the management API: publish or delete it first", release.version);
+        let message =
+            format!("release {} is a draft of the management API: publish or delete it first", release.version);
         return Err(RegistryError::conflict("state_conflict", message));
     }
     check_room(settings, command, &files, &file.artifact)?;

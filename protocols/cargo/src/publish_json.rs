@@ -107,7 +107,10 @@ impl RequestDependency {
     /// `None` for what cargo leaves out: development dependencies that only the publisher has.
     fn of_manifest(dep: &ManifestDependency, own: &OwnIndexes) -> Result<Option<Self>, RegistryError> {
         let Some(version_req) = dep.req.clone() else {
-            let reason = format!("the dependency `{}` has no version, and its path or repository is nobody else's", shown(&dep.name));
+            let reason = format!(
+                "the dependency `{}` has no version, and its path or repository is nobody else's",
+                shown(&dep.name)
+            );
             return if dep.kind == DependencyKind::Dev { Ok(None) } else { Err(refused(reason)) };
         };
         if dep.has_named_registry && dep.registry_index.is_none() {

@@ -28,8 +28,8 @@ pub(crate) fn describe(file: &DraftFile<'_>) -> Inspector<Described> {
         if filename != wanted {
             return refuse(format!("the file must be called `{wanted}`, as its clients ask for it"));
         }
-        let metadata = serde_json::to_value(&spec)
-            .map_err(|error| ArchiveError::refuse("META-GEM", None, error.to_string()))?;
+        let metadata =
+            serde_json::to_value(&spec).map_err(|error| ArchiveError::refuse("META-GEM", None, error.to_string()))?;
         Ok(Some(ReleaseDocument { metadata, facts: spec.facts() }.into()))
     })
 }

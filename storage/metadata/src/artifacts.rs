@@ -198,8 +198,8 @@ impl Tx {
         release: &ReleaseDocument,
     ) -> DbResult<()> {
         const SQL: &str = "UPDATE artifacts SET metadata = $2, pending = $3 WHERE id = $1";
-        let release = serde_json::to_string(release)
-            .map_err(|source| DbError::Corrupt { what: "release document", source })?;
+        let release =
+            serde_json::to_string(release).map_err(|source| DbError::Corrupt { what: "release document", source })?;
         on_tx!(self, |c| sqlx::query(SQL)
             .bind(id)
             .bind(file.map(serde_json::Value::to_string))

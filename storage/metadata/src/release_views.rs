@@ -1,7 +1,8 @@
 //! Releases, their artifacts and findings as the management API lists, shows and changes them.
 
 use publaryn_core::{
-    ArtifactId, ArtifactKind, ArtifactState, Digest, FindingId, JobId, PackageId, ReleaseId, ReleaseState, Timestamp, UserId, Version,
+    ArtifactId, ArtifactKind, ArtifactState, Digest, FindingId, JobId, PackageId, ReleaseId, ReleaseState, Timestamp,
+    UserId, Version,
     finding::{FindingKind, Severity},
     job::JobState,
 };
