@@ -4,7 +4,7 @@ use publaryn_core::{
     CompanionRole,
     publish::{PackageFacts, ReleaseDocument},
 };
-use publaryn_registry::Companion;
+use publaryn_registry::{Companion, trusted_publishing::AttestedBy};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -35,8 +35,11 @@ pub struct FileDocument {
     pub python_tag: String,
     /// What the upload form said, for the scanner to compare.
     pub form: Claims,
-    /// An attestation came along. Unverified: it is kept and not shown.
+    /// An attestation came along; it is kept, and shown only with `attested_by`.
     pub has_attestations: bool,
+    /// The workflow whose signature was checked, and which the project trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested_by: Option<AttestedBy>,
 }
 
 impl FileDocument {
@@ -45,7 +48,6 @@ impl FileDocument {
         file: &DistributionName,
         blake2b_256: String,
         form: Claims,
-        has_attestations: bool,
     ) -> Self {
         let metadata = &content.metadata;
         let is_wheel = file.format == Format::Wheel;
@@ -59,7 +61,8 @@ impl FileDocument {
             provides_extra: metadata.provides_extra.clone(),
             python_tag: file.tags.as_ref().map_or_else(|| "source".to_owned(), |tags| tags.python.clone()),
             form,
-            has_attestations,
+            has_attestations: false,
+            attested_by: None,
         }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn describe(file: &DraftFile<'_>) -> Option<Inspector<Described>> {
         let inspected = inspect(input, named.format, limits)?;
         let content = inspected.content?;
         content.check_identity(&named, &project, &version)?;
-        let document = FileDocument::new(&content, &named, inspected.blake2b_256, Claims::default(), false);
+        let document = FileDocument::new(&content, &named, inspected.blake2b_256, Claims::default());
         let document = serde_json::to_value(&document)
             .map_err(|error| ArchiveError::refuse("META-DOCUMENT", None, error.to_string()))?;
         let is_wheel = named.format == Format::Wheel;

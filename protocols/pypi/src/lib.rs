@@ -17,6 +17,7 @@ mod form;
 mod inspect;
 pub mod name;
 mod project_json;
+mod provenance;
 pub mod record;
 pub mod route;
 mod scanner;
@@ -105,8 +106,9 @@ async fn answer(call: &Call, body: Body) -> Answer {
         (Route::File { id, filename }, true) => files::file(call, id, filename).await,
         (Route::Metadata { id, filename }, true) => files::metadata(call, id, filename).await,
         (Route::Json { name, version }, true) => project_json::project(call, name, version.as_deref()).await,
-        // Nothing is vouched for until a signature was checked, which this registry does not do.
-        (Route::Provenance, true) => Err(PypiError::not_found()),
+        (Route::Provenance { name, version, filename }, true) => {
+            provenance::provenance(call, name, version, filename).await
+        }
         (Route::Unknown, true) => Err(PypiError::not_found()),
     }
 }

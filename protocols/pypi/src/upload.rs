@@ -14,7 +14,7 @@ use publaryn_core::{
     publish::{AppendCommand, PublishOutcome},
 };
 use publaryn_protocol::{Form, FormLimits, Part, byte_stream};
-use publaryn_registry::{Companion, Published, StageRequest, StagedArtifact};
+use publaryn_registry::{Companion, Published, StageRequest, StagedArtifact, trusted_publishing::AttestedBy};
 use publaryn_scan::ArchiveError;
 
 use crate::{
@@ -190,7 +190,7 @@ async fn examine(
     fields: &Fields,
     checked: &Checked,
     upload: &Upload,
-) -> Result<DistributionName, PypiError> {
+) -> Result<(DistributionName, Option<AttestedBy>), PypiError> {
     may_upload(call, repository, &checked.name).await?;
     let (project, version) = (checked.name.canonical(), checked.version.as_str());
     let file = DistributionName::parse(&upload.filename, project, version)
@@ -201,12 +201,34 @@ async fn examine(
     call.registry.check_file_name(Ecosystem::Pypi, &checked.name, key, &upload.staged).await?;
     let content = upload.content.as_ref().map_err(archive_fault)?;
     content.check_identity(&file, project, version).map_err(|fault| archive_fault(&fault))?;
-    if let Some(attestations) = &fields.attestations {
-        let sha256 = upload.staged.digests().sha256.hex();
-        attestation::check(attestations, &file, project, version, &sha256)
-            .map_err(|fault| PypiError::bad_request(format!("Invalid attestations supplied during upload: {fault}")))?;
+    let attested_by = match &fields.attestations {
+        Some(attestations) => attested(call, attestations, &file, checked, upload).await?,
+        None => None,
+    };
+    Ok((file, attested_by))
+}
+
+/// Checks what was sent about the file, and whose workflow stands behind it: the one that signed all of it.
+async fn attested(
+    call: &Call,
+    attestations: &str,
+    file: &DistributionName,
+    checked: &Checked,
+    upload: &Upload,
+) -> Result<Option<AttestedBy>, PypiError> {
+    let invalid =
+        |fault: String| PypiError::bad_request(format!("Invalid attestations supplied during upload: {fault}"));
+    let sha256 = upload.staged.digests().sha256.hex();
+    let (project, version) = (checked.name.canonical(), checked.version.as_str());
+    let all = attestation::check(attestations, file, project, version, &sha256).map_err(invalid)?;
+    let Some(root) = &call.registry.settings().attestations else { return Ok(None) };
+    let mut behind = Vec::new();
+    for attestation in &all {
+        let signer = attestation.verify(root).map_err(invalid)?;
+        behind.push(call.registry.attested_by(Ecosystem::Pypi, &checked.name, &signer).await?);
     }
-    Ok(file)
+    let is_one = behind.windows(2).all(|pair| pair[0] == pair[1]);
+    Ok(behind.pop().flatten().filter(|_| is_one))
 }
 
 fn archive_fault(fault: &ArchiveError) -> PypiError {
@@ -235,7 +257,7 @@ async fn store(
     fields: &Fields,
     checked: &Checked,
     upload: Upload,
-    file: DistributionName,
+    (file, attested_by): (DistributionName, Option<AttestedBy>),
 ) -> Answer {
     let content = upload.content.map_err(|fault| archive_fault(&fault))?;
     let is_wheel = upload.format == Format::Wheel;
@@ -251,7 +273,9 @@ async fn store(
         });
     }
     let claims = fields.claims.clone();
-    let document = FileDocument::new(&content, &file, upload.blake2b_256, claims, fields.attestations.is_some());
+    let mut document = FileDocument::new(&content, &file, upload.blake2b_256, claims);
+    document.has_attestations = fields.attestations.is_some();
+    document.attested_by = attested_by;
     let command = AppendCommand {
         ecosystem: Ecosystem::Pypi,
         name: checked.name.clone(),

@@ -4,7 +4,7 @@ use std::{collections::HashSet, net::SocketAddr, path::PathBuf, sync::Arc, time:
 
 use axum::Router;
 use publaryn_actors::Tree;
-use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret};
+use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret, sigstore::TrustRoot};
 use publaryn_config::{
     AnonymousMiss, Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration,
     Role,
@@ -110,7 +110,7 @@ impl App {
             turns,
             rendered_cache_bytes: RENDERED_CACHE_BYTES,
         };
-        let registry = Registry::new(services, settings(&config));
+        let registry = Registry::new(services, settings(&config, trust_root(&config)?));
         // A worker serves probes and metrics only.
         let is_serving = config.server.role != Role::Worker;
         let adapters: Vec<Arc<dyn Adapter>> =
@@ -290,7 +290,17 @@ async fn bootstrap(config: &Config, identity: &Identity) -> Result<(), StartErro
     Ok(())
 }
 
-fn settings(config: &Config) -> Settings {
+/// Whose signatures count, as the configuration says.
+fn trust_root(config: &Config) -> Result<Option<Arc<TrustRoot>>, StartError> {
+    let Some(path) = &config.attestations.trusted_root else { return Ok(None) };
+    let unusable = |reason: &dyn std::fmt::Display| {
+        StartError::internal(format!("attestations.trusted_root: {} cannot be used: {reason}", path.display()))
+    };
+    let document = std::fs::read(path).map_err(|error| unusable(&error))?;
+    Ok(Some(Arc::new(TrustRoot::parse(&document).map_err(|reason| unusable(&reason))?)))
+}
+
+fn settings(config: &Config, attestations: Option<Arc<TrustRoot>>) -> Settings {
     let reserved = publaryn_auth::account::RESERVED_EVERYWHERE.iter().map(|name| fold_name(name));
     let extra = config.policy.extra_reserved_names.iter().map(|name| fold_name(name));
     Settings {
@@ -344,6 +354,7 @@ fn settings(config: &Config) -> Settings {
             AnonymousMiss::NotFound => publaryn_registry::AnonymousMiss::NotFound,
         },
         node_timeout: config.jobs.node_timeout_seconds.duration(),
+        attestations,
         oidc: OidcSettings {
             issuers: config
                 .oidc

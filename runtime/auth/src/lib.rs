@@ -13,6 +13,7 @@ pub mod refresh;
 pub mod registry_token;
 pub mod secret;
 pub mod session;
+pub mod sigstore;
 pub mod throttle;
 pub mod token;
 pub mod totp;

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use publaryn_auth::Presented;
+use publaryn_auth::{Presented, sigstore::TrustRoot};
 use publaryn_blobs::BlobStore;
 use publaryn_cluster::Cluster;
 use publaryn_core::{
@@ -113,6 +113,8 @@ pub struct Settings {
     /// `jobs.node_timeout_seconds`: a node that is silent for longer is dead.
     pub node_timeout: Duration,
     pub oidc: trusted_publishing::OidcSettings,
+    /// `attestations.trusted_root`: whose signatures count; without it nobody's do.
+    pub attestations: Option<Arc<TrustRoot>>,
     /// `namespaces.claim_policy = admin`.
     pub claims_by_admins_only: bool,
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod append;
+mod attested;
 mod desk;
 mod dist;
 mod install;

@@ -62,6 +62,7 @@ fn settings() -> Settings {
         anonymous_miss: AnonymousMiss::Auto,
         node_timeout: Duration::from_secs(15),
         oidc: publaryn_registry::trusted_publishing::OidcSettings::default(),
+        attestations: None,
         claims_by_admins_only: false,
     }
 }

@@ -6,6 +6,7 @@
 //! good, the publisher is marked used, ours is minted and audited, or nothing of it.
 
 mod addresses;
+mod attested;
 mod issuers;
 mod workload;
 
@@ -22,6 +23,7 @@ use publaryn_metadata::{
 };
 use sha2::{Digest as _, Sha256};
 
+pub use self::attested::AttestedBy;
 pub(crate) use self::workload::stored_subject;
 use self::{
     issuers::Issuers,

@@ -42,8 +42,8 @@ impl Mismatch {
     }
 }
 
-const GITHUB_PREFIX: &str = "repo:";
-const GITLAB_PREFIX: &str = "project_path:";
+pub(super) const GITHUB_PREFIX: &str = "repo:";
+pub(super) const GITLAB_PREFIX: &str = "project_path:";
 
 /// How a subject is stored: those that name a source alone in lower case, since forges do not tell case apart
 /// there; others as they are.
