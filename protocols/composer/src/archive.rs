@@ -13,7 +13,9 @@ use publaryn_core::{
     finding::{Category, Finding, Severity},
 };
 use publaryn_registry::Limits;
-use publaryn_scan::{ArchiveEntry, ArchiveError, ArchiveRules, EntryKind, RootRule, walk::DuplicateRule, walk_zip};
+use publaryn_scan::{
+    ArchiveEntry, ArchiveError, ArchiveRules, EntryKind, LinkRule, RootRule, walk::DuplicateRule, walk_zip,
+};
 
 use crate::manifest::Manifest;
 
@@ -68,6 +70,8 @@ pub fn read_zip(input: &mut dyn Read, limits: ArchiveLimits) -> Result<PackageZi
         max_entries: limits.max_entries,
         max_unpacked_bytes: limits.max_unpacked_bytes,
         max_ratio: limits.max_ratio,
+        // Clients strip a directory that everything lies in.
+        links: LinkRule::InsideTop,
         ..ArchiveRules::new(RootRule::Any)
     };
     let mut seen = Seen::default();

@@ -11,7 +11,8 @@ use std::{
 use publaryn_core::{ArtifactKind, finding::Finding};
 use publaryn_registry::Limits;
 use publaryn_scan::{
-    ArchiveEntry, ArchiveError, ArchiveRules, DuplicateRule, EntryKind, RootRule, gunzip, walk_tar, walk_targz,
+    ArchiveEntry, ArchiveError, ArchiveRules, DuplicateRule, EntryKind, LinkRule, RootRule, gunzip, walk_tar,
+    walk_targz,
 };
 use sha2::{Digest, Sha256, Sha512};
 
@@ -154,11 +155,12 @@ impl Seen {
             max_unpacked_bytes: self.limits.max_unpacked_bytes,
             max_entry_bytes: self.limits.max_unpacked_bytes,
             max_ratio: self.limits.max_ratio,
+            links: LinkRule::InsideArchive,
             ..ArchiveRules::new(RootRule::Any)
         };
         let paths = &mut self.paths;
         let summary = walk_targz(data, &rules, &mut |entry| {
-            if entry.kind == EntryKind::File {
+            if entry.kind != EntryKind::Directory {
                 paths.push(entry.path.trim_start_matches("./").to_owned());
             }
             Ok(())

@@ -163,19 +163,6 @@ impl Registry {
     pub fn oci_settings(&self) -> &OciSettings {
         &self.0.settings.oci
     }
-
-    /// Lets pushes to a repository name content that is not there.
-    pub async fn oci_allow_missing_references(
-        &self,
-        who: &Principal,
-        name: &PackageName,
-        allowed: bool,
-    ) -> Result<(), RegistryError> {
-        let mut change = self.change(who, Ecosystem::Oci, name.canonical(), Operation::Administer).await?;
-        change.tx.set_allows_missing_references(change.head.id, allowed, change.now).await?;
-        let entry = change.audit(publaryn_core::audit::AuditAction::PackageUpdate);
-        change.commit(entry.with("allow_missing_references", allowed)).await
-    }
 }
 
 /// What a caller may do under a name without a package.
