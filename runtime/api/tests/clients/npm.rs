@@ -20,8 +20,8 @@ mod wire;
 
 use serde_json::{Value, json};
 
+pub use crate::process::Ran;
 pub use desk::{Client, Desk};
-pub use run::Ran;
 
 use crate::{Server, User, npm_upload};
 

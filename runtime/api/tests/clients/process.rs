@@ -2,12 +2,14 @@
 //! everything it had said so far.
 
 use std::{
+    fmt,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     process::Command,
@@ -27,6 +29,10 @@ impl Ended {
     /// What a client said, for a person to judge.
     pub fn said(self, shown: &str) -> Said {
         Said { shown: shown.to_owned(), ok: self.status.success(), out: self.out, err: self.err }
+    }
+
+    pub fn ran(self, shown: String) -> Ran {
+        Ran::new(self.status.code(), self.out, &self.err, shown)
     }
 }
 
@@ -63,6 +69,61 @@ impl Said {
     fn has(&self, text: &str) -> bool {
         self.err.contains(text) || self.out.contains(text)
     }
+}
+
+/// How a client of a test's [desk](crate::pypi::Desk) ended, to be judged in a chain.
+pub struct Ran {
+    pub code: Option<i32>,
+    /// Standard output, then standard error.
+    pub text: String,
+    pub stdout: String,
+    command: String,
+}
+
+impl fmt::Debug for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ended with {:?}:\n{}", self.command, self.code, self.text)
+    }
+}
+
+impl Ran {
+    pub fn new(code: Option<i32>, stdout: String, stderr: &str, command: String) -> Self {
+        Self { code, text: format!("{stdout}\n{stderr}"), stdout, command }
+    }
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.ends_with(0)
+    }
+    #[track_caller]
+    pub fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        self
+    }
+    #[track_caller]
+    pub fn fails(self) -> Self {
+        assert_ne!(self.code, Some(0), "{self:?}");
+        self
+    }
+    #[track_caller]
+    pub fn says(self, wanted: &str) -> Self {
+        assert!(flowing(&self.text).contains(&flowing(wanted)), "no `{wanted}` in {self:?}");
+        self
+    }
+    #[track_caller]
+    pub fn never_says(self, unwanted: &str) -> Self {
+        assert!(!flowing(&self.text).contains(&flowing(unwanted)), "`{unwanted}` in {self:?}");
+        self
+    }
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}) in {self:?}"))
+    }
+}
+
+/// A text in lower case, without the frames and line breaks that some clients put into it.
+fn flowing(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c == '│').filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 /// After the end of a process: grandchildren may still hold its pipes.

@@ -16,5 +16,6 @@ mod simple;
 mod twine;
 mod yank;
 
-pub use desk::{Client, Desk, Ran};
+pub use crate::process::Ran;
+pub use desk::{Client, Desk};
 pub use dist::{Dist, Upload, noise};

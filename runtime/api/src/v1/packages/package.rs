@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
-use publaryn_core::{Operation, RegistryError, Scope, Visibility, audit::AuditAction};
+use publaryn_core::{Ecosystem, Operation, RegistryError, Scope, Visibility, audit::AuditAction};
 use publaryn_metadata::{
     organizations::Slice,
     package_views::{PackageDetails, PackagesOf},

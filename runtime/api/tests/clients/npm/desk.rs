@@ -9,11 +9,8 @@ use std::{
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::{
-    proxy::Proxy,
-    run::{Ran, Running},
-};
-use crate::Server;
+use super::{proxy::Proxy, run::Running};
+use crate::{Server, process::Ran};
 
 /// The clients under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! A machine with Ruby on it.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     process::Stdio,
     sync::OnceLock,
@@ -10,7 +9,10 @@ use std::{
 
 use tokio::process::Command;
 
-use crate::{Server, process};
+use crate::{
+    Server,
+    process::{self, Ran},
+};
 
 /// No client needs longer, even on a busy machine.
 const LONGEST: Duration = Duration::from_secs(180);
@@ -64,43 +66,6 @@ pub struct Desk {
     home: PathBuf,
     host: String,
     env: Vec<(String, String)>,
-}
-
-/// How a command ended.
-pub struct Ran {
-    pub code: Option<i32>,
-    /// Standard output and standard error.
-    pub text: String,
-    command: String,
-}
-
-impl fmt::Debug for Ran {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` ended with {:?}:\n{}", self.command, self.code, self.text)
-    }
-}
-
-impl Ran {
-    #[track_caller]
-    pub fn ok(self) -> Self {
-        assert_eq!(self.code, Some(0), "{self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn fails(self) -> Self {
-        assert_ne!(self.code, Some(0), "{self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn says(self, wanted: &str) -> Self {
-        assert!(self.text.contains(wanted), "no `{wanted}` in {self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn never_says(self, unwanted: &str) -> Self {
-        assert!(!self.text.contains(unwanted), "`{unwanted}` in {self:?}");
-        self
-    }
 }
 
 impl Desk {
@@ -228,8 +193,6 @@ impl Desk {
             .env("TERM", "dumb")
             .envs(self.env.iter().map(|(name, value)| (name, value)));
         let shown = format!("{program} {}", args.join(" "));
-        let ended = process::run(command, &shown, "", LONGEST).await;
-        let text = format!("{}\n{}", ended.out, ended.err);
-        Ran { code: ended.status.code(), text, command: shown }
+        process::run(command, &shown, "", LONGEST).await.ran(shown)
     }
 }
