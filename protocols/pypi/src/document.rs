@@ -43,12 +43,7 @@ pub struct FileDocument {
 }
 
 impl FileDocument {
-    pub(crate) fn new(
-        content: &Distribution,
-        file: &DistributionName,
-        blake2b_256: String,
-        form: Claims,
-    ) -> Self {
+    pub(crate) fn new(content: &Distribution, file: &DistributionName, blake2b_256: String, form: Claims) -> Self {
         let metadata = &content.metadata;
         let is_wheel = file.format == Format::Wheel;
         Self {

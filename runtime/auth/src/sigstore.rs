@@ -136,9 +136,8 @@ impl TrustRoot {
     /// The first check that failed.
     pub fn verify(&self, signed: &SignedStatement<'_>) -> Result<Signer, SignatureProblem> {
         let leaf = Certificate::from_der(signed.certificate).map_err(|_| SignatureProblem::Certificate)?;
-        let entries = signed.entries.iter().take(MAX_ENTRIES);
-        let signed_at = entries.filter_map(|entry| self.logged(entry, signed)).next();
-        let signed_at = signed_at.ok_or(SignatureProblem::NotLogged)?;
+        let mut entries = signed.entries.iter().take(MAX_ENTRIES);
+        let signed_at = entries.find_map(|entry| self.logged(entry, signed)).ok_or(SignatureProblem::NotLogged)?;
         if !self.authorities.iter().any(|authority| authority.vouches_for(&leaf, signed_at)) {
             return Err(SignatureProblem::UnknownAuthority);
         }
@@ -151,12 +150,7 @@ impl TrustRoot {
             return Err(SignatureProblem::BadSignature);
         }
         let extension = |number: u32| text_extension(&leaf, number).ok_or(SignatureProblem::NoIdentity);
-        Ok(Signer {
-            issuer: extension(8)?,
-            source_repository: extension(12)?,
-            build_config: extension(18)?,
-            signed_at,
-        })
+        Ok(Signer { issuer: extension(8)?, source_repository: extension(12)?, build_config: extension(18)?, signed_at })
     }
 
     /// When a trusted log saw this very signature, if it did.
@@ -356,8 +350,7 @@ mod tests {
             "signatures": [{ "signature": BASE64_STANDARD.encode(b"x"), "verifier": BASE64_STANDARD.encode(pem) }],
         }});
         let body = BASE64_STANDARD.encode(body.to_string());
-        let covered =
-            format!("{{\"body\":\"{body}\",\"integratedTime\":{time},\"logID\":\"010203\",\"logIndex\":5}}");
+        let covered = format!("{{\"body\":\"{body}\",\"integratedTime\":{time},\"logID\":\"010203\",\"logIndex\":5}}");
         let promise: p256::ecdsa::DerSignature = key.sign(covered.as_bytes());
         let mut entry = json!({
             "logIndex": "5", "integratedTime": time.to_string(), "canonicalizedBody": body,

@@ -97,9 +97,9 @@ impl FileEntry {
                 .is_yanked
                 .then(|| Yank(release.row.yank_reason.clone().filter(|reason| !reason.is_empty()))),
             core_metadata: document.core_metadata.filter(|_| is_wheel),
-            provenance: document.attested_by.map(|_| {
-                format!("{base}/pypi/integrity/{project}/{version}/{}/provenance", segment(filename))
-            }),
+            provenance: document
+                .attested_by
+                .map(|_| format!("{base}/pypi/integrity/{project}/{version}/{}/provenance", segment(filename))),
         })
     }
 }

@@ -114,8 +114,14 @@ mod tests {
 
     #[test]
     fn a_certificate_names_a_workflow_that_a_publisher_names_too() {
-        let hub = signer("https://github.test/Acme/Widget", "https://github.test/Acme/Widget/.github/workflows/r.yml@refs/tags/v1");
-        let lab = signer("https://git.test:8443/acme/a/widget", "https://git.test:8443/acme/a/widget//ci/r.yml@refs/heads/main");
+        let hub = signer(
+            "https://github.test/Acme/Widget",
+            "https://github.test/Acme/Widget/.github/workflows/r.yml@refs/tags/v1",
+        );
+        let lab = signer(
+            "https://git.test:8443/acme/a/widget",
+            "https://git.test:8443/acme/a/widget//ci/r.yml@refs/heads/main",
+        );
         for (signer, publisher, is) in [
             (&hub, trusts("repo:acme/widget", None, None), true),
             (&hub, trusts("repo:acme/widget:ref:refs/tags/v1", None, Some("r.yml")), true),

@@ -97,7 +97,8 @@ on_backends!(the_ginkgo_suite_passes, async |server: Server| {
 async fn allow_missing_references(server: &Server, user: &crate::User) {
     let (_, list) = server.get(&format!("/v1/users/{}/packages?per_page=100", user.name), Some(&user.token)).await;
     let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
-    let names: Vec<&str> = list["packages"].as_array().expect("a list").iter().filter_map(|p| p["name"].as_str()).collect();
+    let names: Vec<&str> =
+        list["packages"].as_array().expect("a list").iter().filter_map(|p| p["name"].as_str()).collect();
     assert!(!names.is_empty());
     for name in names {
         let url = format!("{}/v1/packages/oci/{}", server.base_url(), name.replace('/', "%2F"));

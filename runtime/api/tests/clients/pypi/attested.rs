@@ -38,7 +38,14 @@ impl Sigstore {
             .current_dir(&self.dir)
             .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2", "-sha384", "-pkeyopt"])
             .arg(format!("ec_paramgen_curve:{curve}"))
-            .args(["-subj", &format!("/CN={name}"), "-keyout", &format!("{name}-key.pem"), "-out", &format!("{name}.pem")])
+            .args([
+                "-subj",
+                &format!("/CN={name}"),
+                "-keyout",
+                &format!("{name}-key.pem"),
+                "-out",
+                &format!("{name}.pem"),
+            ])
             .args(more);
         if let Some(by) = by {
             command.args(["-CA", &format!("{by}.pem"), "-CAkey", &format!("{by}-key.pem")]);
@@ -164,7 +171,8 @@ on_backends!(signed_attestations_of_trusted_workflows_are_vouched_for, async |mu
         desk.write(&dir, &format!("{wheel}.publish.attestation"), attestation.to_string());
         (dir, attestation)
     };
-    let provenance = |version: &str| format!("/pypi/integrity/widget/{version}/widget-{version}-py3-none-any.whl/provenance");
+    let provenance =
+        |version: &str| format!("/pypi/integrity/widget/{version}/widget-{version}-py3-none-any.whl/provenance");
 
     let (dir, attestation) = attested("1.0", "release.yml", |_| {}).await;
     publish(&desk, &dir, &user.token).await.ok();
@@ -190,7 +198,11 @@ on_backends!(signed_attestations_of_trusted_workflows_are_vouched_for, async |mu
     // Signatures that do not hold are refused, and the file with them.
     let cases: [(&str, fn(&mut Value), &str); 3] = [
         ("2.0", |a| a["verification_material"]["transparency_entries"] = json!([]), "no transparency log"),
-        ("2.1", |a| a["verification_material"]["transparency_entries"][0]["integratedTime"] = json!("5"), "no transparency log"),
+        (
+            "2.1",
+            |a| a["verification_material"]["transparency_entries"][0]["integratedTime"] = json!("5"),
+            "no transparency log",
+        ),
         ("2.2", |a| a["envelope"]["signature"] = json!("MAYCAQECAQE="), "no transparency log"),
     ];
     for (version, edit, says) in cases {
