@@ -20,7 +20,7 @@ use crate::{
     call::{Answer, Call, json as json_answer},
     error::ComposerError,
     manifest::Manifest,
-    name::{parse_name, vendor},
+    name::parse_name,
     release::{Source, dist, dist_filename, document},
     version::{Normalized, VersionFault},
 };
@@ -69,8 +69,7 @@ async fn may_upload(call: &Call, package: &str, limit: u64) -> Result<PackageNam
     let name =
         parse_name(&package.to_ascii_lowercase()).map_err(|error| ComposerError::bad_request(error.to_string()))?;
     call.registry.may_publish(&call.who, Ecosystem::Composer, &name).await?;
-    let below = format!("{}/", vendor(name.canonical()));
-    call.registry.may_publish_below(&call.who, Ecosystem::Composer, &name, &below).await?;
+    call.registry.may_create(&call.who, Ecosystem::Composer, &name).await?;
     let length = call.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > limit + MAX_TEXT_BYTES as u64) {
         return Err(too_large(limit));

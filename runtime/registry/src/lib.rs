@@ -33,7 +33,6 @@ mod instance;
 mod listing;
 mod lookup;
 mod meters;
-mod namespace;
 pub mod oci;
 mod operations;
 mod publishing;

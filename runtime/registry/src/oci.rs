@@ -156,8 +156,7 @@ impl Registry {
         if repository.head.is_some() {
             return Ok(());
         }
-        let settings = &self.0.settings.publishing;
-        publaryn_publish::may_create(&self.0.db, settings, who, Ecosystem::Oci, &repository.name).await
+        self.may_create(who, Ecosystem::Oci, &repository.name).await
     }
 
     pub fn oci_settings(&self) -> &OciSettings {

@@ -78,6 +78,24 @@ impl Registry {
         self.allow(who, decision)
     }
 
+    /// Whether `who` could make a package of that name, where there is none: what only the publish would say
+    /// otherwise, after the body was read.
+    ///
+    /// # Errors
+    /// Those of [`publaryn_publish::commit`] for a name without a package.
+    pub async fn may_create(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        name: &PackageName,
+    ) -> Result<(), RegistryError> {
+        if self.0.heads.get(ecosystem, name.canonical()).await?.is_some() {
+            return Ok(());
+        }
+        let settings = &self.0.settings.publishing;
+        publaryn_publish::may_create(&self.0.db, settings, who, ecosystem, name).await
+    }
+
     /// Publishes a release: promotes its bytes, commits it with its scan jobs, and waits for the
     /// verdict up to `publish.wait_seconds`.
     ///

@@ -207,19 +207,6 @@ impl Db {
         Ok(rows.into_iter().map(HeadRow::into_head).collect())
     }
 
-    /// Packages of an ecosystem whose canonical name starts with `prefix`, the first hundred by age. Reads all names
-    /// of the ecosystem: for what happens once per new package.
-    pub async fn packages_below(&self, ecosystem: Ecosystem, prefix: &str) -> DbResult<Vec<PackageHead>> {
-        const SQL: &str = head_columns!(
-            "WHERE p.ecosystem = $1 AND SUBSTR(p.normalized_name, 1, $3) = $2 AND p.deleted_at IS NULL \
-             ORDER BY p.created_at LIMIT 100"
-        );
-        let length = i32::try_from(prefix.chars().count()).unwrap_or(i32::MAX);
-        let rows: Vec<HeadRow> =
-            on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).bind(prefix).bind(length).fetch_all(c).await)?;
-        Ok(rows.into_iter().map(HeadRow::into_head).collect())
-    }
-
     /// Names and heads of packages a user has starred.
     pub async fn starred_by(&self, ecosystem: Ecosystem, user: UserId) -> DbResult<Vec<PackageHead>> {
         const SQL: &str = head_columns!(
@@ -279,6 +266,24 @@ impl Tx {
         .on(self.engine());
         let row: Option<HeadRow> = on_tx!(self, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await)?;
         Ok(row.map(HeadRow::into_head))
+    }
+
+    /// Packages of an ecosystem whose canonical name starts with `prefix`, the first hundred by age, while nobody else
+    /// makes one: until the transaction ends. Reads all names of the ecosystem: for what happens once per new package.
+    pub async fn lock_packages_below(&mut self, ecosystem: Ecosystem, prefix: &str) -> DbResult<Vec<PackageHead>> {
+        const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+        const SQL: &str = head_columns!(
+            "WHERE p.ecosystem = $1 AND SUBSTR(p.normalized_name, 1, $3) = $2 AND p.deleted_at IS NULL \
+             ORDER BY p.created_at LIMIT 100"
+        );
+        // SQLite has one writer anyway.
+        if let crate::tx::Connection::Postgres(tx) = self.connection() {
+            sqlx::query(LOCK).bind(format!("{ecosystem}:{prefix}")).execute(&mut ***tx).await?;
+        }
+        let length = i32::try_from(prefix.chars().count()).unwrap_or(i32::MAX);
+        let rows: Vec<HeadRow> =
+            on_tx!(self, |c| sqlx::query_as(SQL).bind(ecosystem).bind(prefix).bind(length).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(HeadRow::into_head).collect())
     }
 
     /// Creates a package; `false` when its name or collision key is taken.
