@@ -174,6 +174,50 @@ fn collect(mut from: impl AsyncRead + Unpin + Send + 'static) -> (Arc<Mutex<Vec<
     (collected, reading)
 }
 
+/// The same program and arguments at a terminal, where each prompt is answered as soon as it shows:
+/// `("Username:", "ada")`. Its surroundings are to be set anew.
+pub fn at_terminal(program: &Command, answers: &[(&str, &str)]) -> Command {
+    let program = program.as_std();
+    let mut command = Command::new("python3");
+    command.args(["-c", TERMINAL]).arg(answers.len().to_string());
+    for (prompt, answer) in answers {
+        command.args([prompt, answer]);
+    }
+    command.arg(program.get_program()).args(program.get_args());
+    command
+}
+
+/// Runs a program on a pseudo-terminal and types an answer whenever the next prompt has appeared.
+/// Arguments: how many answers, then prompt and answer each, then the program and its arguments.
+const TERMINAL: &str = r#"
+import os, pty, sys, time
+count = int(sys.argv[1])
+words = sys.argv[2 : 2 + 2 * count]
+pending = list(zip(words[::2], words[1::2]))
+program = sys.argv[2 + 2 * count :]
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp(program[0], program)
+unread = b""
+while True:
+    try:
+        data = os.read(fd, 65536)
+    except OSError:
+        break
+    if not data:
+        break
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+    unread += data
+    while pending and pending[0][0].encode() in unread:
+        prompt, answer = pending.pop(0)
+        unread = unread.split(prompt.encode(), 1)[1]
+        # A program that has just prompted may still be switching the terminal over.
+        time.sleep(0.15)
+        os.write(fd, answer.encode() + b"\r")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
 #[cfg(test)]
 mod tests {
     use super::*;

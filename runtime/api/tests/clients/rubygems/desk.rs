@@ -172,11 +172,23 @@ impl Desk {
         dir
     }
 
+    /// gem at a terminal, where each prompt is answered as soon as it shows.
+    pub async fn type_into_gem(&self, dir: &Path, args: &[&str], answers: &[(&str, &str)]) -> Ran {
+        let mut gem = Command::new("/usr/bin/gem");
+        gem.args(args);
+        self.finish(process::at_terminal(&gem, answers), dir, format!("gem {}", args.join(" "))).await
+    }
+
     async fn run(&self, program: &str, dir: &Path, args: &[&str]) -> Ran {
+        let mut command = Command::new(program);
+        command.args(args);
+        self.finish(command, dir, format!("{program} {}", args.join(" "))).await
+    }
+
+    async fn finish(&self, mut command: Command, dir: &Path, shown: String) -> Ran {
         let tmp = self.home.join("tmp");
         std::fs::create_dir_all(&tmp).expect("the scratch directory is writable");
-        let mut command = Command::new(program);
-        command.args(args).current_dir(dir).env_clear();
+        command.current_dir(dir).env_clear();
         command
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", &self.home)
@@ -192,7 +204,6 @@ impl Desk {
             .env("LANG", "C.UTF-8")
             .env("TERM", "dumb")
             .envs(self.env.iter().map(|(name, value)| (name, value)));
-        let shown = format!("{program} {}", args.join(" "));
         process::run(command, &shown, "", LONGEST).await.ran(shown)
     }
 }
