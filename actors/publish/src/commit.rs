@@ -66,9 +66,6 @@ pub struct Committed {
     pub unused: Vec<BlobKey>,
 }
 
-/// Dependencies remembered of one release; the largest honest packages have some hundred.
-const MAX_DEPENDENCIES: usize = 2_000;
-
 /// Case and separators do not make a reserved name another one.
 pub fn fold_name(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_' | '.')).flat_map(char::to_lowercase).collect()
@@ -128,8 +125,7 @@ pub async fn commit(
     if let Some(similar) = &place.similar {
         tx.upsert_finding(id, None, similar, now).await?;
     }
-    let dependencies: Vec<&str> = command.dependencies().take(MAX_DEPENDENCIES).collect();
-    tx.record_dependencies(package, &dependencies).await?;
+    tx.record_relations(package, &command.metadata).await?;
     use_token(&mut tx, who, TokenUse::Release, now).await?;
     place.record(&mut tx, who, &wanted, now).await?;
     let entry = AuditEntry::by(who, AuditAction::ReleasePublish)

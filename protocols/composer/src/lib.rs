@@ -120,6 +120,8 @@ async fn read(call: &Call, route: Route) -> Answer {
         Route::File { id } => packages::file(call, &id).await,
         Route::Search => list::search(call).await,
         Route::List => list::names(call).await,
+        Route::Providers { package } => list::providers(call, &package).await,
+        Route::Changes => list::changes(call).await,
         Route::Advisories => advisories::asked_by_query(call).await,
         Route::Unknown => Err(RegistryError::NotFound.into()),
         other => Ok(wrong_method(&other)),

@@ -156,7 +156,7 @@ impl Registry {
         change.require_no_quarantine()?;
         change.require_active()?;
         let release = change.draft(version_key).await?;
-        let (id, now) = (release.summary.id, change.now);
+        let (id, package, now) = (release.summary.id, change.id(), change.now);
         if let Some(known) = change.tx.artifact_of(id, &upload.filename).await? {
             drop(change);
             self.forget_bytes(beside.into_iter().map(|companion| companion.location).chain([file.location]));
@@ -177,6 +177,7 @@ impl Registry {
         if let Some(Description { release, file, .. }) = described {
             change.tx.describe_artifact(artifact, file.as_ref(), &release).await?;
             change.tx.set_release_document(id, &release).await?;
+            change.tx.record_relations(package, &release.metadata).await?;
         }
         let mut unused = Vec::new();
         for companion in &beside {
