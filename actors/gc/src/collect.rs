@@ -13,6 +13,7 @@ use publaryn_core::Timestamp;
 use publaryn_metadata::{
     Db, DbError,
     blobs::{StoredBlob, UnreferencedSlice},
+    until_won,
 };
 use serde::Serialize;
 
@@ -25,8 +26,6 @@ const DELETES_AT_ONCE: usize = 16;
 /// How long a deleted key is remembered. No request that staged bytes under it lives that long: one
 /// without progress is cut after `server.idle_timeout_seconds`.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
-/// A transaction that lost a deadlock against publishes left nothing behind and is tried again.
-const ATTEMPTS: u32 = 5;
 
 /// What to look through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,19 +246,13 @@ impl Run<'_> {
     }
 
     async fn doom(&self, strays: &[StoredBlob]) -> Result<Vec<StoredBlob>, GcError> {
-        let once = async || {
+        let once = || async {
             let mut tx = self.db().begin().await?;
             let doomed = tx.doom_strays(strays, Timestamp::now()).await?;
             tx.commit().await?;
             Ok(doomed)
         };
-        let mut attempts = 1;
-        loop {
-            match once().await {
-                Err(DbError::Contended(_)) if attempts < ATTEMPTS => attempts += 1,
-                outcome => return Ok(outcome?),
-            }
-        }
+        Ok(until_won(once, |error: &DbError| matches!(error, DbError::Contended(_))).await?)
     }
 
     async fn unfinished(&mut self, before: Timestamp) -> Result<(), GcError> {

@@ -17,8 +17,11 @@ const BATCH: i64 = 1_000;
 /// A day, after which a key may mean another request (control-plane.md §1.5).
 const IDEMPOTENCY_KEYS_LIVE: Duration = Duration::from_secs(24 * 3600);
 
+/// Replicas may disagree on the time by this much, and an exchanged token must not come back.
+const EXCHANGED_TOKENS_STAY: Duration = Duration::from_secs(300);
+
 /// Deletes tokens and sessions that ended `keep` ago, so that their owners still see for a while what
-/// there was; browser logins and second factors that nobody finished at once; idempotency keys of yesterday;
+/// there was; browser logins, second factors and exchanged tokens that are over; idempotency keys of yesterday;
 /// and entries of the audit log, where they are not kept for ever. Nothing here is still accepted anywhere.
 pub struct CleanupExpiredTokens {
     pub db: Db,
@@ -56,6 +59,7 @@ impl CleanupExpiredTokens {
         let sessions = tx.delete_ended_sessions(now - self.keep, BATCH).await?;
         tx.delete_expired_web_logins(now).await?;
         tx.delete_expired_mfa(now).await?;
+        tx.delete_exchanged_tokens(now - EXCHANGED_TOKENS_STAY, BATCH).await?;
         tx.delete_old_idempotency_keys(now - IDEMPOTENCY_KEYS_LIVE, BATCH).await?;
         tx.commit().await?;
         Ok((tokens, sessions))

@@ -96,6 +96,12 @@ pub async fn append(
         let keys = companions.iter().map(|c| &c.location).chain([&file.location]);
         return Ok(done(repeated, true, keys.cloned().collect(), Verdict::Unchanged));
     }
+    if release.status == ReleaseState::Quarantine && files.iter().any(|file| file.state == ArtifactState::Joint) {
+        // Its files were never scanned, or did not pass: they must not go live with this one.
+        let message =
+            format!("release {} is a draft of the management API: publish or delete it first", release.version);
+        return Err(RegistryError::conflict("state_conflict", message));
+    }
     check_room(settings, command, &files, &file.artifact)?;
     if release.status == ReleaseState::Quarantine && release.is_made_of_files() {
         // All its files were blocked; this one gives it another chance.

@@ -67,9 +67,6 @@ pub struct Committed {
     pub unused: Vec<BlobKey>,
 }
 
-/// Dependencies remembered of one release; the largest honest packages have some hundred.
-const MAX_DEPENDENCIES: usize = 2_000;
-
 /// Case and separators do not make a reserved name another one.
 pub fn fold_name(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_' | '.')).flat_map(char::to_lowercase).collect()
@@ -127,8 +124,7 @@ pub async fn commit(
         artifacts.push((tx.insert_artifact(id, &file.artifact, None, now).await?, digests.sha256));
     }
     note_similar_name(&mut tx, settings, &place.head, sequence, id, now).await?;
-    let dependencies: Vec<&str> = command.dependencies().take(MAX_DEPENDENCIES).collect();
-    tx.record_dependencies(package, &dependencies).await?;
+    tx.record_relations(package, &command.metadata).await?;
     use_token(&mut tx, who, TokenUse::Release, now).await?;
     place.record(&mut tx, who, &wanted, now).await?;
     let entry = AuditEntry::by(who, AuditAction::ReleasePublish)

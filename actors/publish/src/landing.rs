@@ -97,6 +97,11 @@ pub async fn create_package(
         let is_told = holder.effective.is_open();
         return Err(RegistryError::NameTaken { existing: is_told.then(|| holder.name.to_string()) });
     }
+    if claim.is_none()
+        && let Some(vendor) = vendor_of(ecosystem, name.canonical())
+    {
+        vendor_allows(tx, ecosystem, vendor, who).await?;
+    }
     let visibility = visibility_in(&repository, creation.visibility)?;
     if visibility.is_open()
         && claim.is_none()
@@ -139,6 +144,30 @@ pub async fn note_similar_name(
         tx.upsert_finding(release, None, &similar_name(&other.name), now).await?;
     }
     Ok(())
+}
+
+/// The part of a name that belongs to one owner without being claimed: Composer's vendor, with its slash.
+fn vendor_of(ecosystem: Ecosystem, canonical: &str) -> Option<&str> {
+    let end = (ecosystem == Ecosystem::Composer).then(|| canonical.find('/')).flatten()?;
+    canonical.get(..=end)
+}
+
+/// A vendor belongs to those who may publish to a package of it; the first one takes it.
+async fn vendor_allows(tx: &mut Tx, ecosystem: Ecosystem, vendor: &str, who: &Principal) -> Result<(), RegistryError> {
+    let known = tx.lock_packages_below(ecosystem, vendor).await?;
+    for head in &known {
+        let relation = tx.relation(head, who).await?;
+        if decide(who, Operation::Publish, Resource::Package(&head.access(relation))) == Decision::Allow {
+            return Ok(());
+        }
+    }
+    if known.is_empty() {
+        return Ok(());
+    }
+    Err(RegistryError::Denied(Denial::Rule {
+        code: "namespace_claimed",
+        message: format!("vendor {} belongs to another owner", vendor.trim_end_matches('/')),
+    }))
 }
 
 /// The visibility of a package in a repository (access.md §6).

@@ -30,4 +30,4 @@ pub use place::{TokenUse, may_create, use_token};
 pub use reconcile::{FinalizeRelease, ReconcileReleases};
 pub use scan_content::content_job;
 pub use scan_job::{ScanArtifact, index_job};
-pub use settle::settle_file;
+pub use settle::{reconsider_files, settle_file};

@@ -1,7 +1,7 @@
 //! The end of a file's own quarantine: served or held, decided from stored findings inside one transaction.
 
 use publaryn_core::{
-    ArtifactId, ArtifactState, RegistryError, ReleaseState, Timestamp,
+    ArtifactId, ArtifactState, RegistryError, ReleaseId, ReleaseState, Timestamp,
     audit::{AuditAction, AuditEntry},
 };
 use publaryn_metadata::{Tx, artifacts::FileProgress, packages::PackageHead, releases::ReleaseProgress};
@@ -9,7 +9,7 @@ use publaryn_scan::policy::blocks;
 
 use crate::{
     finalize::{Verdict, go_live, policy_level},
-    scan_job::{index_job, scan_failed},
+    scan_job::{ScanArtifact, index_job, scan_failed},
 };
 
 /// Decides a file whose scan has ended. The caller has locked the package, so of any number of callers one acts.
@@ -36,6 +36,39 @@ pub async fn settle_file(
     }
     hold(tx, &release, file, &files, &blocking, now).await?;
     Ok(Verdict::Blocked)
+}
+
+/// Judges the files of a release that were held once more, by the findings that are open now. Bytes that were
+/// scanned are not scanned again; those whose scan could not be made are. The caller has locked the package.
+///
+/// Returns the files whose scan is to come.
+pub async fn reconsider_files(
+    tx: &mut Tx,
+    head: &PackageHead,
+    release: ReleaseId,
+    now: Timestamp,
+) -> Result<Vec<ArtifactId>, RegistryError> {
+    let Some(release) = tx.lock_release(release).await? else { return Ok(Vec::new()) };
+    let files = tx.files_of(release.id).await?;
+    let held: Vec<&FileProgress> = files.iter().filter(|file| file.state == ArtifactState::Held).collect();
+    let has_joint_files = files.iter().any(|file| file.state == ArtifactState::Joint);
+    if !held.is_empty() && release.status == ReleaseState::Quarantine && !has_joint_files {
+        tx.set_release_state(release.id, ReleaseState::Scanning, now).await?;
+    }
+    // All of them first: the release is given up when its last file is held.
+    for file in &held {
+        tx.set_artifact_state(file.id, ArtifactState::Scanning).await?;
+    }
+    let mut to_scan = Vec::new();
+    for file in held {
+        if file.is_scanned {
+            settle_file(tx, head, file.id, now).await?;
+        } else {
+            tx.enqueue(&ScanArtifact::job(file.id, head.owner)).await?;
+            to_scan.push(file.id);
+        }
+    }
+    Ok(to_scan)
 }
 
 /// The release of a file with all its files.
@@ -74,7 +107,9 @@ async fn clear(
     tx.append_audit(&entry, now).await?;
     let is_cleared =
         |name: &str| files.iter().any(|f| f.filename == name && (f.id == file.id || f.state == ArtifactState::Live));
+    // Files that are judged with the release must not come along unscanned.
     let exposes = release.is_made_of_files()
+        && files.iter().all(|f| f.state != ArtifactState::Joint)
         && release.status == ReleaseState::Scanning
         && release.required_files()?.iter().all(|name| is_cleared(name));
     if exposes {

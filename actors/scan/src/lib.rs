@@ -24,5 +24,5 @@ pub use run::{ScanReport, ScannerRun, Scanners};
 pub use scanner::{ScanArtifact, ScanError, ScanInput, ScanJob, Scanner};
 pub use walk::{
     ArchiveEntry, ArchiveError, ArchiveRules, ArchiveSummary, DescriptorRule, DuplicateRule, EntryKind, ErrorKind,
-    RootRule, gunzip, walk_tar, walk_targz, walk_zip,
+    LinkRule, RootRule, gunzip, walk_tar, walk_targz, walk_zip,
 };

@@ -86,10 +86,29 @@ pub enum RootRule {
     Exact(String),
 }
 
-/// What links mean (L). Ecosystems that allow links inside the root are yet to come.
+/// What links mean (L). Hard links are always refused.
+///
+/// A target that is accepted is relative and climbs before it descends, never after: then it means the same whatever
+/// other links there are. An entry below a link is refused, as one below a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkRule {
     Refuse,
+    /// Symbolic links to places in the archive.
+    InsideArchive,
+    /// Symbolic links to places in the same top directory, for readers that strip it.
+    InsideTop,
+}
+
+impl LinkRule {
+    fn allows(self, link: &str, target: &[u8]) -> bool {
+        let depth = link.matches('/').count();
+        let max_climb = match self {
+            Self::Refuse => return false,
+            Self::InsideArchive => depth,
+            Self::InsideTop => depth.saturating_sub(1),
+        };
+        std::str::from_utf8(target).is_ok_and(|target| path::climbs_at_most(target, max_climb))
+    }
 }
 
 /// Which paths count as the same file. Byte-equal and Unicode-equivalent paths always do.
@@ -162,6 +181,8 @@ impl fmt::Debug for ArchiveEntry<'_> {
 pub enum EntryKind {
     File,
     Directory,
+    /// A symbolic link in a tar; in a zip only the directory at its end tells links from files.
+    Link,
 }
 
 /// What a whole archive turned out to be.

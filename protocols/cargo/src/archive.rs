@@ -5,6 +5,8 @@
 
 use std::io::Read;
 
+use publaryn_core::ArtifactKind;
+use publaryn_registry::Limits;
 use publaryn_scan::{
     ArchiveEntry, ArchiveError, ArchiveRules, ArchiveSummary, EntryKind, RootRule, walk::DuplicateRule, walk_targz,
 };
@@ -28,6 +30,19 @@ pub struct ArchiveLimits {
     pub max_entries: u64,
     pub max_unpacked_bytes: u64,
     pub max_ratio: u64,
+}
+
+impl ArchiveLimits {
+    /// What the operator and this ecosystem allow.
+    pub fn within(limits: &Limits) -> Self {
+        Self {
+            max_entries: limits.max_entries.min(MAX_ENTRIES),
+            max_unpacked_bytes: limits
+                .max_unpacked
+                .min(limits.of(ArtifactKind::Crate).saturating_mul(UNPACKED_PER_LIMIT)),
+            max_ratio: limits.max_ratio,
+        }
+    }
 }
 
 /// What an archive turned out to hold.

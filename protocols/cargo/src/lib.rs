@@ -8,7 +8,9 @@ pub mod archive;
 mod call;
 mod category;
 mod download;
+mod draft;
 mod error;
+mod exchange;
 pub mod frame;
 pub mod index;
 mod manifest;
@@ -26,12 +28,12 @@ mod yank;
 use axum::{
     Router,
     response::{IntoResponse, Response},
-    routing::{delete, get, put},
+    routing::{delete, get, post, put},
 };
 use http::{HeaderValue, Method, StatusCode, Uri, header};
-use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, Mount, RequestFacts};
-use publaryn_registry::Registry;
+use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts};
+use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
 use crate::{call::Call, error::CargoError};
@@ -67,6 +69,10 @@ impl Adapter for Cargo {
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {
         vec![Box::new(scanner::CrateMetadata)]
     }
+
+    fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
+        (file.kind == ArtifactKind::Crate).then(|| draft::describe(file))
+    }
 }
 
 fn router() -> Router<Registry> {
@@ -75,6 +81,7 @@ fn router() -> Router<Registry> {
     Router::new()
         .route("/index/{*path}", get(serve_index::serve))
         .route("/me", get(token_page))
+        .route("/api/v1/trusted_publishing/tokens", post(exchange::exchange).delete(exchange::burn))
         .route("/api/v1/crates", get(search::search))
         .route("/api/v1/crates/new", put(publish::publish))
         .route(&format!("{version}/download"), get(download::download))

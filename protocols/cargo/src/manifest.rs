@@ -8,18 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
-use crate::release::DependencyKind;
+use crate::release::{About, DependencyKind};
 
 /// A parsed manifest.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Manifest {
     pub name: String,
     pub version: String,
-    pub edition: Option<String>,
     pub rust_version: Option<String>,
     pub links: Option<String>,
-    pub description: Option<String>,
-    pub license: Option<String>,
+    /// What it says for people and tools.
+    pub about: About,
     pub has_lib_section: bool,
     pub bin_names: Vec<String>,
     pub deps: Vec<ManifestDependency>,
@@ -77,11 +76,22 @@ impl Manifest {
         Ok(Self {
             name: string(package, "name").ok_or(ManifestError::Missing("name"))?,
             version: string(package, "version").ok_or(ManifestError::Missing("version"))?,
-            edition: string(package, "edition"),
             rust_version: string(package, "rust-version"),
             links: string(package, "links"),
-            description: string(package, "description"),
-            license: string(package, "license"),
+            about: About {
+                description: string(package, "description"),
+                documentation: string(package, "documentation"),
+                homepage: string(package, "homepage"),
+                repository: string(package, "repository"),
+                license: string(package, "license"),
+                license_file: string(package, "license-file"),
+                readme_file: string(package, "readme"),
+                edition: string(package, "edition"),
+                authors: strings(package.get("authors")),
+                keywords: strings(package.get("keywords")),
+                categories: strings(package.get("categories")),
+                ..About::default()
+            },
             has_lib_section: table(&root, "lib").is_some(),
             bin_names: bin_names(&root),
             deps,

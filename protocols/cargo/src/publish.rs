@@ -17,7 +17,7 @@ use publaryn_scan::ArchiveError;
 use serde_json::json;
 
 use crate::{
-    archive::{ArchiveLimits, CrateArchive, MAX_ENTRIES, UNPACKED_PER_LIMIT, read_crate},
+    archive::{ArchiveLimits, read_crate},
     call::{Answer, Call, json},
     download::archive_filename,
     error::CargoError,
@@ -110,12 +110,7 @@ fn refusal(error: RegistryError, name: &str) -> CargoError {
 }
 
 async fn store(call: &Call, mut checked: CheckedCrate, framed: PublishBody, limit: u64) -> Answer {
-    let settings = &call.registry.settings().limits;
-    let limits = ArchiveLimits {
-        max_entries: settings.max_entries.min(MAX_ENTRIES),
-        max_unpacked_bytes: settings.max_unpacked.min(limit.saturating_mul(UNPACKED_PER_LIMIT)),
-        max_ratio: settings.max_ratio,
-    };
+    let limits = ArchiveLimits::within(&call.registry.settings().limits);
     let (name, version) = (checked.release.name.clone(), checked.release.vers.clone());
     let request = StageRequest {
         kind: ArtifactKind::Crate,
@@ -142,7 +137,7 @@ async fn store(call: &Call, mut checked: CheckedCrate, framed: PublishBody, limi
         (Err(_), Some(fault)) => return Err(RegistryError::from(fault.clone()).into()),
         (Err(error), None) => return Err(error.into()),
     };
-    adopt_manifest(&mut checked, archive);
+    checked.adopt(archive);
     let command = PublishCommand {
         ecosystem: Ecosystem::Cargo,
         name: checked.name.clone(),
@@ -156,17 +151,6 @@ async fn store(call: &Call, mut checked: CheckedCrate, framed: PublishBody, limi
     let published = call.registry.publish_within(&call.who, command, vec![staged], MAX_WAIT).await;
     let published = published.map_err(|error| refusal(error, checked.name.display()))?;
     conclude(call, checked, &published).await
-}
-
-/// Compiling goes by the manifest, so where both speak, its word is the one to keep.
-fn adopt_manifest(checked: &mut CheckedCrate, archive: CrateArchive) {
-    let release = &mut checked.release;
-    release.links = archive.manifest.links.or(release.links.take());
-    release.rust_version = archive.manifest.rust_version.or(release.rust_version.take());
-    release.description.edition = archive.manifest.edition;
-    release.description.bin_names = archive.bin_names;
-    release.description.has_lib = archive.has_lib;
-    release.description.vcs_commit = archive.vcs_commit;
 }
 
 /// What the publisher is told; every text in `other` is printed by cargo as a warning.

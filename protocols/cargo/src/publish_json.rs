@@ -10,10 +10,12 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
 use crate::{
+    archive::CrateArchive,
     category::{is_known_badge, is_known_category},
+    manifest::{Manifest, ManifestDependency},
     name,
     own_index::OwnIndexes,
-    release::{About, CrateRelease, Dependency, DependencyKind, Features, Sent, line_schema},
+    release::{About, CrateRelease, Dependency, DependencyKind, Features, PUBLIC_INDEX, Sent, line_schema},
 };
 
 /// Most features of a crate, and most values of one feature.
@@ -101,6 +103,41 @@ struct RequestDependency {
     lib: Option<bool>,
 }
 
+impl RequestDependency {
+    /// `None` for what cargo leaves out: development dependencies that only the publisher has.
+    fn of_manifest(dep: &ManifestDependency, own: &OwnIndexes) -> Result<Option<Self>, RegistryError> {
+        let Some(version_req) = dep.req.clone() else {
+            let reason = format!(
+                "the dependency `{}` has no version, and its path or repository is nobody else's",
+                shown(&dep.name)
+            );
+            return if dep.kind == DependencyKind::Dev { Ok(None) } else { Err(refused(reason)) };
+        };
+        if dep.has_named_registry && dep.registry_index.is_none() {
+            return Err(refused(format!("the registry of the dependency `{}` has no address", shown(&dep.name))));
+        }
+        let registry = match &dep.registry_index {
+            Some(index) if own.contains(index) => None,
+            Some(index) => Some(index.clone()),
+            None => Some(PUBLIC_INDEX.to_owned()),
+        };
+        Ok(Some(Self {
+            name: dep.package.clone().unwrap_or_else(|| dep.name.clone()),
+            version_req,
+            features: dep.features.iter().cloned().collect(),
+            optional: dep.optional,
+            default_features: dep.default_features,
+            target: dep.target.clone(),
+            kind: Some(dep.kind.as_str().to_owned()),
+            registry,
+            explicit_name_in_toml: dep.package.as_ref().map(|_| dep.name.clone()),
+            artifact: None,
+            bindep_target: None,
+            lib: None,
+        }))
+    }
+}
+
 fn yes() -> bool {
     true
 }
@@ -152,6 +189,40 @@ impl NewCrate {
             }
         })?;
         reader.end().map_err(|error| refused(format!("invalid upload request: {error}")))?;
+        Ok(Self { name: name::parse_name(&request.name)?, json: request })
+    }
+
+    /// What cargo would have sent of a crate with this manifest.
+    ///
+    /// # Errors
+    /// `Malformed` for a dependency that only the publisher's machine has, and for a bad name.
+    pub fn of_manifest(manifest: &Manifest, own: &OwnIndexes) -> Result<Self, RegistryError> {
+        let about = manifest.about.clone();
+        let deps = manifest.deps.iter().filter_map(|dep| RequestDependency::of_manifest(dep, own).transpose());
+        let request = Request {
+            name: manifest.name.clone(),
+            vers: manifest.version.clone(),
+            deps: deps.collect::<Result<_, _>>()?,
+            features: manifest
+                .features
+                .iter()
+                .map(|(name, values)| (name.clone(), values.iter().cloned().collect()))
+                .collect(),
+            authors: about.authors,
+            description: about.description,
+            documentation: about.documentation,
+            homepage: about.homepage,
+            readme: None,
+            readme_file: about.readme_file,
+            keywords: about.keywords,
+            categories: about.categories,
+            license: about.license,
+            license_file: about.license_file,
+            repository: about.repository,
+            badges: HashMap::new(),
+            links: manifest.links.clone(),
+            rust_version: manifest.rust_version.clone(),
+        };
         Ok(Self { name: name::parse_name(&request.name)?, json: request })
     }
 
@@ -225,6 +296,17 @@ impl NewCrate {
 }
 
 impl CheckedCrate {
+    /// Compiling goes by the manifest, so where both speak, its word is the one to keep.
+    pub fn adopt(&mut self, archive: CrateArchive) {
+        let release = &mut self.release;
+        release.links = archive.manifest.links.or(release.links.take());
+        release.rust_version = archive.manifest.rust_version.or(release.rust_version.take());
+        release.description.edition = archive.manifest.about.edition;
+        release.description.bin_names = archive.bin_names;
+        release.description.has_lib = archive.has_lib;
+        release.description.vcs_commit = archive.vcs_commit;
+    }
+
     /// The facts of the package that this release brings.
     pub fn facts(&self) -> PackageFacts {
         let about = &self.release.description;

@@ -69,9 +69,10 @@ fn compare(release: &CrateRelease, manifest: &Manifest, out: &mut Findings) {
     }
     let trimmed = |text: &Option<String>| text.as_deref().map(str::trim).filter(|t| !t.is_empty()).map(str::to_owned);
     let about = &release.description;
-    for (what, sent, packed) in
-        [("description", &about.description, &manifest.description), ("license", &about.license, &manifest.license)]
-    {
+    for (what, sent, packed) in [
+        ("description", &about.description, &manifest.about.description),
+        ("license", &about.license, &manifest.about.license),
+    ] {
         if trimmed(sent) != trimmed(packed) {
             let title = format!("`{what}` differs between publish request and manifest");
             out.add("META-ABOUT", Category::MetadataMismatch, Severity::Low, title, "Cargo.toml");

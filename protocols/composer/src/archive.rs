@@ -8,8 +8,14 @@ use std::{
     io::Read,
 };
 
-use publaryn_core::finding::{Category, Finding, Severity};
-use publaryn_scan::{ArchiveEntry, ArchiveError, ArchiveRules, EntryKind, RootRule, walk::DuplicateRule, walk_zip};
+use publaryn_core::{
+    ArtifactKind,
+    finding::{Category, Finding, Severity},
+};
+use publaryn_registry::Limits;
+use publaryn_scan::{
+    ArchiveEntry, ArchiveError, ArchiveRules, EntryKind, LinkRule, RootRule, walk::DuplicateRule, walk_zip,
+};
 
 use crate::manifest::Manifest;
 
@@ -34,6 +40,18 @@ pub struct ArchiveLimits {
     pub max_ratio: u64,
 }
 
+impl ArchiveLimits {
+    /// What the operator and this ecosystem allow.
+    pub fn within(limits: &Limits) -> Self {
+        let largest = limits.of(ArtifactKind::ComposerZip);
+        Self {
+            max_entries: limits.max_entries.min(MAX_ENTRIES),
+            max_unpacked_bytes: limits.max_unpacked.min(largest.saturating_mul(UNPACKED_PER_LIMIT)),
+            max_ratio: limits.max_ratio,
+        }
+    }
+}
+
 /// What a zip turned out to hold.
 #[derive(Debug)]
 pub struct PackageZip {
@@ -52,6 +70,8 @@ pub fn read_zip(input: &mut dyn Read, limits: ArchiveLimits) -> Result<PackageZi
         max_entries: limits.max_entries,
         max_unpacked_bytes: limits.max_unpacked_bytes,
         max_ratio: limits.max_ratio,
+        // Clients strip a directory that everything lies in.
+        links: LinkRule::InsideTop,
         ..ArchiveRules::new(RootRule::Any)
     };
     let mut seen = Seen::default();

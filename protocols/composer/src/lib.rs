@@ -8,6 +8,7 @@ pub mod archive;
 mod call;
 mod change;
 pub mod constraint;
+mod draft;
 mod error;
 mod list;
 pub mod manifest;
@@ -23,9 +24,9 @@ pub mod version;
 
 use axum::{Router, body::Body, extract::State, response::Response};
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, Mount, RequestFacts, RouteTemplate};
-use publaryn_registry::Registry;
+use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate};
+use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
 use crate::{
@@ -62,6 +63,10 @@ impl Adapter for Composer {
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {
         vec![Box::new(scanner::ComposerMetadata)]
+    }
+
+    fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
+        (file.kind == ArtifactKind::ComposerZip).then(|| draft::describe(file))
     }
 }
 
@@ -115,6 +120,8 @@ async fn read(call: &Call, route: Route) -> Answer {
         Route::File { id } => packages::file(call, &id).await,
         Route::Search => list::search(call).await,
         Route::List => list::names(call).await,
+        Route::Providers { package } => list::providers(call, &package).await,
+        Route::Changes => list::changes(call).await,
         Route::Advisories => advisories::asked_by_query(call).await,
         Route::Unknown => Err(RegistryError::NotFound.into()),
         other => Ok(wrong_method(&other)),

@@ -1,12 +1,17 @@
-//! `search.json` and `list.json`.
+//! What is here: `search.json`, `list.json`, `providers` and `metadata/changes.json`.
+
+use std::time::Duration;
 
 use http::StatusCode;
-use publaryn_core::Ecosystem;
-use publaryn_registry::{SearchHit, SearchQuery, SearchText};
+use publaryn_core::{
+    Ecosystem, Timestamp,
+    publish::{PROVIDES, named_in},
+};
+use publaryn_registry::{LiveRelease, PackageDocument, SearchHit, SearchQuery, SearchText};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    call::{Answer, Call, ok},
+    call::{Answer, Call, json as answer, ok},
     error::ComposerError,
     name::vendor,
     release::abandoned,
@@ -15,6 +20,13 @@ use crate::{
 /// Results per page: what a client gets unless it asks, and at most.
 const DEFAULT_PAGE: usize = 15;
 const MAX_PAGE: usize = 100;
+/// Packages that are told to stand in for a name.
+const MAX_PROVIDERS: i64 = 20;
+/// How far back changes are told, and how many at once; beyond that a mirror reads everything again.
+const TOLD_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_CHANGES: i64 = 10_000;
+/// Longer than a transaction takes.
+const COMMITS_WITHIN: Duration = Duration::from_secs(60);
 
 /// `GET /search.json?q=&type=&tags[]=&page=&per_page=`
 pub(crate) async fn search(call: &Call) -> Answer {
@@ -52,16 +64,9 @@ pub(crate) async fn search(call: &Call) -> Answer {
 /// `None` for packages without a version to install, and of another type.
 fn result(hit: &SearchHit, wanted_type: Option<&str>, portal: &str) -> Option<Value> {
     let document = &hit.document;
-    let newest = document
-        .releases
-        .iter()
-        .filter(|release| !release.row.is_yanked)
-        .max_by(|a, b| a.row.sort_key.cmp(&b.row.sort_key))?;
-    if let Some(wanted) = wanted_type {
-        let stored: Value = serde_json::from_str(&newest.row.metadata).unwrap_or_default();
-        if stored["manifest"]["type"].as_str().unwrap_or("library") != wanted {
-            return None;
-        }
+    let newest = newest(document)?;
+    if wanted_type.is_some_and(|wanted| kind(&stored(newest)) != wanted) {
+        return None;
     }
     let name = &document.package.name;
     let mut result = Map::new();
@@ -75,6 +80,20 @@ fn result(hit: &SearchHit, wanted_type: Option<&str>, portal: &str) -> Option<Va
         result.insert("abandoned".into(), abandoned(message));
     }
     Some(Value::Object(result))
+}
+
+fn newest(document: &PackageDocument) -> Option<&LiveRelease> {
+    let offered = document.releases.iter().filter(|release| !release.row.is_yanked);
+    offered.max_by(|a, b| a.row.sort_key.cmp(&b.row.sort_key))
+}
+
+fn stored(release: &LiveRelease) -> Value {
+    serde_json::from_str(&release.row.metadata).unwrap_or_default()
+}
+
+/// The `type` of a package.
+fn kind(stored: &Value) -> &str {
+    stored["manifest"]["type"].as_str().unwrap_or("library")
 }
 
 fn url(call: &Call, path: &str, pairs: &[(&str, &str)]) -> String {
@@ -98,6 +117,64 @@ pub(crate) async fn names(call: &Call) -> Answer {
         .filter(|name| wanted_vendor.as_deref().is_none_or(|wanted| vendor(name) == wanted))
         .collect();
     ok(&json!({ "packageNames": names }))
+}
+
+/// `GET /providers/{v}/{p}.json`: packages whose newest version says that it provides a name. Clients show them to
+/// whoever asked for a name that no package has.
+pub(crate) async fn providers(call: &Call, package: &str) -> Answer {
+    let mut providers = Vec::new();
+    for view in call.registry.providers(&call.who, Ecosystem::Composer, package, MAX_PROVIDERS).await? {
+        let document = call.registry.document(&view).await?;
+        let Some(stored) = newest(&document).map(stored) else { continue };
+        if named_in(&stored, PROVIDES).any(|name| name == package) {
+            providers.push(json!({
+                "name": view.name(),
+                "description": document.package.description.as_deref().unwrap_or_default(),
+                "type": kind(&stored),
+            }));
+        }
+    }
+    ok(&json!({ "providers": providers }))
+}
+
+/// `GET /metadata/changes.json?since=`: which packages a mirror has to read again. What stopped being public is not
+/// told, since whoever asks may not know of it; that is why changes are told of a day only.
+pub(crate) async fn changes(call: &Call) -> Answer {
+    let now = Timestamp::now();
+    // What is being committed now has its time from before.
+    let next = ticks(now - COMMITS_WITHIN);
+    let Some(since) = call.query("since").and_then(|since| since.parse::<i64>().ok()).filter(|since| *since > 0) else {
+        let error = "`since` must be the `timestamp` of an earlier answer";
+        return Ok(answer(StatusCode::BAD_REQUEST, &json!({ "error": error, "timestamp": next })));
+    };
+    let since = Timestamp::from_micros(since.saturating_mul(MICROS_PER_TICK));
+    let changes = if since < now - TOLD_FOR {
+        None
+    } else {
+        let found = call.registry.public_changes(Ecosystem::Composer, since, MAX_CHANGES + 1).await?;
+        Some(found).filter(|found| found.len() as i64 <= MAX_CHANGES)
+    };
+    let actions: Vec<Value> = match changes {
+        None => vec![json!({ "type": "resync", "time": now.as_micros() / 1_000_000, "package": "*" })],
+        Some(changes) => changes
+            .into_iter()
+            .map(|change| {
+                json!({
+                    "type": if change.is_gone { "delete" } else { "update" },
+                    "package": change.normalized_name,
+                    "time": change.updated_at.as_micros() / 1_000_000,
+                })
+            })
+            .collect(),
+    };
+    ok(&json!({ "actions": actions, "timestamp": next }))
+}
+
+/// The unit of `timestamp` and `since`: a tenth of a millisecond.
+const MICROS_PER_TICK: i64 = 100;
+
+const fn ticks(at: Timestamp) -> i64 {
+    at.as_micros() / MICROS_PER_TICK
 }
 
 /// `*` stands for any text. Linear in practice: each piece is looked for once.

@@ -90,10 +90,10 @@ impl Manifest {
         }
     }
 
-    /// Packages that installing this one fetches, by name.
-    pub fn requires(&self) -> Vec<&str> {
-        let required = self.served.get("require").and_then(Value::as_object).into_iter().flatten();
-        required.map(|(name, _)| name.as_str()).filter(|name| is_name(name)).collect()
+    /// Packages that one of the manifest's sorts of links names.
+    pub fn links(&self, sort: &str) -> Vec<&str> {
+        let linked = self.served.get(sort).and_then(Value::as_object).into_iter().flatten();
+        linked.map(|(name, _)| name.as_str()).filter(|name| is_name(name)).collect()
     }
 
     /// Files of the package that clients link into `vendor/bin`.
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(keys, ["type", "keywords", "license", "require", "autoload", "bin", "support"]);
         assert_eq!(manifest.served["license"], json!(["MIT"]));
         assert_eq!(manifest.served["bin"], json!(["bin/x"]));
-        assert_eq!(manifest.requires(), ["acme/base"]);
+        assert_eq!(manifest.links("require"), ["acme/base"]);
         let facts = manifest.facts(None);
         assert_eq!((facts.license.as_deref(), facts.repository_url.as_deref()), (Some("MIT"), Some("https://h/x")));
     }

@@ -7,9 +7,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use publaryn_core::{ArtifactId, Ecosystem, RegistryError};
+use publaryn_core::{ArtifactId, ArtifactKind, Ecosystem, RegistryError};
 use publaryn_protocol::{respond_artifact, respond_rendered};
-use publaryn_registry::{PackageDocument, PackageView, Rendered, ServableArtifact};
+use publaryn_registry::{ArtifactRow, PackageDocument, PackageView, Rendered, ServableArtifact};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -118,8 +118,29 @@ pub(crate) async fn dist(call: &Call, package: &str, version: &str, reference: &
     let view = call.package(package).await?;
     let Ok(version) = Normalized::parse(version) else { return Err(RegistryError::NotFound.into()) };
     let filename = dist_filename(view.name(), &version.unique, reference);
-    let artifact = call.registry.artifact(&view, &filename).await?;
+    let artifact = match call.registry.artifact(&view, &filename).await {
+        Err(RegistryError::NotFound) => drafted(call, &view, &version, reference).await?,
+        other => other?,
+    };
     send(call, artifact).await
+}
+
+/// Zips that came in through the management API are called as their publisher liked.
+async fn drafted(
+    call: &Call,
+    view: &PackageView,
+    version: &Normalized,
+    reference: &str,
+) -> Result<ServableArtifact, RegistryError> {
+    let document = call.registry.document(view).await?;
+    let release = document.releases.iter().find(|release| release.row.version == version.display);
+    let zip = release.and_then(|release| release.artifacts.iter().find(|file| is_zip(file, reference)));
+    let id = zip.ok_or(RegistryError::NotFound)?.id;
+    call.registry.artifact_by_id(&call.who, Ecosystem::Composer, id).await
+}
+
+fn is_zip(file: &ArtifactRow, reference: &str) -> bool {
+    file.kind == ArtifactKind::ComposerZip && file.sha1.as_deref() == Some(reference)
 }
 
 /// `GET /files/{id}/{file}`

@@ -1,6 +1,6 @@
 //! The document this adapter stores with each release, and the entry of `p2` made from it.
 
-use publaryn_core::publish::REQUIRES;
+use publaryn_core::publish::{PROVIDES, REQUIRES};
 use publaryn_registry::LiveRelease;
 use serde_json::{Map, Value, json};
 
@@ -22,7 +22,8 @@ pub(crate) fn document(manifest: &Manifest, version: &Normalized, source: Option
         "manifest": manifest.served,
         "normalized": version.text,
         "source": source,
-        REQUIRES: manifest.requires(),
+        REQUIRES: manifest.links("require"),
+        PROVIDES: manifest.links("provide"),
     })
 }
 

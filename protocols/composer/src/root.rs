@@ -28,6 +28,7 @@ pub(crate) async fn packages_json(call: &Call) -> Answer {
         "metadata-url": format!("{prefix}{MOUNT}/p2/%package%.json"),
         "search": format!("{base}/search.json?q=%query%&type=%type%"),
         "list": format!("{base}/list.json"),
+        "providers-api": format!("{base}/providers/%package%.json"),
         "notify-batch": format!("{base}/downloads"),
         "security-advisories": { "metadata": true, "api-url": format!("{base}/api/security-advisories/") },
     });

@@ -31,6 +31,12 @@ pub enum Route {
     Search,
     /// `/list.json`
     List,
+    /// `/providers/{v}/{p}.json`
+    Providers {
+        package: String,
+    },
+    /// `/metadata/changes.json`
+    Changes,
     /// `/downloads`
     Downloads,
     /// `/api/security-advisories`
@@ -93,6 +99,11 @@ impl Route {
             ["files", id, _] => Self::File { id: (*id).to_owned() },
             ["search.json"] => Self::Search,
             ["list.json"] => Self::List,
+            ["providers", vendor, file] => match file.strip_suffix(".json") {
+                Some(name) => Self::Providers { package: package(vendor, name) },
+                None => Self::Unknown,
+            },
+            ["metadata", "changes.json"] => Self::Changes,
             ["downloads"] => Self::Downloads,
             ["api", "security-advisories"] => Self::Advisories,
             ["packages", vendor, name] => Self::Publish { package: package(vendor, name), version: None },
@@ -117,6 +128,8 @@ impl Route {
             Self::File { .. } => "/files/{id}/{file}",
             Self::Search => "/search.json",
             Self::List => "/list.json",
+            Self::Providers { .. } => "/providers/{vendor}/{package}.json",
+            Self::Changes => "/metadata/changes.json",
             Self::Downloads => "/downloads",
             Self::Advisories => "/api/security-advisories",
             Self::Publish { .. } => "/packages/{vendor}/{package}",
@@ -151,6 +164,9 @@ mod tests {
             ("/packages/acme/lib/versions/1.0", Route::Version { package: package(), version: "1.0".into() }),
             ("/packages/acme/lib/abandoned", Route::Abandoned { package: package() }),
             ("/api/security-advisories/", Route::Advisories),
+            ("/providers/acme/lib.json", Route::Providers { package: package() }),
+            ("/providers/acme/lib", Route::Unknown),
+            ("/metadata/changes.json", Route::Changes),
             ("/p2/acme%2Flib.json", Route::Unknown),
             ("/p2/acme/a%2Fb.json", Route::Unknown),
             ("/p2/acme/lib", Route::Unknown),

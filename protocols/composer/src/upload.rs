@@ -16,11 +16,11 @@ use publaryn_registry::{ByteStream, Published, StageRequest, StagedArtifact};
 use serde_json::json;
 
 use crate::{
-    archive::{ArchiveLimits, MAX_ENTRIES, PackageZip, UNPACKED_PER_LIMIT, read_zip},
+    archive::{ArchiveLimits, PackageZip, read_zip},
     call::{Answer, Call, json as json_answer},
     error::ComposerError,
     manifest::Manifest,
-    name::{parse_name, vendor},
+    name::parse_name,
     release::{Source, dist, dist_filename, document},
     version::{Normalized, VersionFault},
 };
@@ -69,8 +69,7 @@ async fn may_upload(call: &Call, package: &str, limit: u64) -> Result<PackageNam
     let name =
         parse_name(&package.to_ascii_lowercase()).map_err(|error| ComposerError::bad_request(error.to_string()))?;
     call.registry.may_publish(&call.who, Ecosystem::Composer, &name).await?;
-    let below = format!("{}/", vendor(name.canonical()));
-    call.registry.may_publish_below(&call.who, Ecosystem::Composer, &name, &below).await?;
+    call.registry.may_create(&call.who, Ecosystem::Composer, &name).await?;
     let length = call.headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > limit + MAX_TEXT_BYTES as u64) {
         return Err(too_large(limit));
@@ -176,12 +175,7 @@ async fn stage(
     stream: ByteStream,
     limit: u64,
 ) -> Result<(StagedArtifact, PackageZip), ComposerError> {
-    let settings = &call.registry.settings().limits;
-    let limits = ArchiveLimits {
-        max_entries: settings.max_entries.min(MAX_ENTRIES),
-        max_unpacked_bytes: settings.max_unpacked.min(limit.saturating_mul(UNPACKED_PER_LIMIT)),
-        max_ratio: settings.max_ratio,
-    };
+    let limits = ArchiveLimits::within(&call.registry.settings().limits);
     let request = StageRequest {
         kind: ArtifactKind::ComposerZip,
         filename: format!("{}.zip", name.canonical().replace('/', "-")),

@@ -3,8 +3,8 @@
 use axum::{Router, response::Response};
 use http::Method;
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_registry::{Inspector, Registry, control::Described};
-use publaryn_scan::Scanner;
+use publaryn_registry::{Inspector, Limits, Registry, control::Described};
+use publaryn_scan::{ArchiveError, Scanner};
 
 /// One ecosystem: its routes, its names, its errors, its scanners.
 ///
@@ -28,15 +28,41 @@ pub trait Adapter: Send + Sync + 'static {
     /// What looks at this ecosystem's artifacts; runs in the scanner processes.
     fn scanners(&self) -> Vec<Box<dyn Scanner>>;
 
-    /// Reads the release document out of a file that came in through the management API. `None` for kinds
-    /// of files that say nothing; a release of which no file says anything cannot be published there.
-    fn describe(&self, _name: &PackageName, _version: &Version, _kind: ArtifactKind) -> Option<Inspector<Described>> {
+    /// Reads out of a file that came in through the management API what this ecosystem's clients need to know,
+    /// and refuses one that they would not find or not take. `None` for kinds of files that say nothing; a release
+    /// of which no file says anything cannot be published there.
+    fn describe(&self, _file: &DraftFile<'_>) -> Option<Inspector<Described>> {
         None
     }
 
     /// What this ecosystem has against a tag that is legal elsewhere.
     fn tag_problem(&self, _tag: &str) -> Option<&'static str> {
         None
+    }
+}
+
+/// A file for a release that is put together through the management API.
+#[derive(Debug, Clone, Copy)]
+pub struct DraftFile<'a> {
+    pub name: &'a PackageName,
+    pub version: &'a Version,
+    pub kind: ArtifactKind,
+    /// 1 to 255 bytes without slashes and control characters.
+    pub filename: &'a str,
+    /// What the operator allows archives.
+    pub limits: &'a Limits,
+    /// The registry's own address, without trailing slash.
+    pub base_url: &'a str,
+}
+
+impl DraftFile<'_> {
+    /// An inspector that refuses the file unless it is called `wanted`: clients ask for it by that name.
+    pub fn must_be_called(&self, wanted: &str) -> Option<Inspector<Described>> {
+        if self.filename == wanted {
+            return None;
+        }
+        let message = format!("the file must be called `{wanted}`, as its clients ask for it");
+        Some(Box::new(move |_| Err(ArchiveError::refuse("META-FILENAME", None, message))))
     }
 }
 

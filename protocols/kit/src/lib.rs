@@ -14,7 +14,7 @@ mod route;
 pub mod strict_json;
 mod transfer;
 
-pub use adapter::{Adapter, Mount, RequestFacts};
+pub use adapter::{Adapter, DraftFile, Mount, RequestFacts};
 pub use base_url::{BaseUrl, PROXY_HEADERS};
 pub use body::{byte_stream, read_body};
 pub use failure::{Failure, Reason, error_response, error_status, json_error};

@@ -10,6 +10,7 @@ mod body;
 mod call;
 mod change;
 pub mod error;
+mod exchange;
 pub mod name;
 pub mod packument;
 pub mod publish;
@@ -26,8 +27,10 @@ use std::sync::Arc;
 
 use axum::{Router, extract::State, response::Response};
 use http::{Method, Request, StatusCode, header};
-use publaryn_core::{ArtifactKind, Ecosystem, PackageName, Principal, RegistryError, Version};
-use publaryn_protocol::{Adapter, Mount, RequestFacts, RouteTemplate};
+use publaryn_core::{
+    ArtifactKind, Ecosystem, PackageName, Principal, RegistryError, Version, publish::ReleaseDocument,
+};
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::{ArchiveError, Scanner};
 use serde_json::json;
@@ -50,11 +53,17 @@ impl Adapter for Npm {
     fn mounts(&self) -> Vec<Mount> {
         let shared = Arc::new(Shared::default());
         // One door: names may hold an encoded slash, which a path matcher cannot see.
-        let router =
+        let door = |prefix: &'static str| {
+            let shared = shared.clone();
             Router::new().fallback(move |State(registry): State<Registry>, request: Request<axum::body::Body>| {
-                answer(registry, shared.clone(), request)
-            });
-        vec![Mount { path: MOUNT, router }]
+                answer(registry, shared.clone(), exchange::below(prefix, request))
+            })
+        };
+        // npm builds the address of its token exchange from the host alone; pnpm does not.
+        vec![
+            Mount { path: MOUNT, router: door("") },
+            Mount { path: exchange::ROOT_MOUNT, router: door(exchange::ROOT_MOUNT) },
+        ]
     }
 
     fn parse_name(&self, raw: &str) -> Result<PackageName, RegistryError> {
@@ -74,8 +83,15 @@ impl Adapter for Npm {
         vec![Box::new(scanner::NpmScanner)]
     }
 
-    fn describe(&self, name: &PackageName, version: &Version, kind: ArtifactKind) -> Option<Inspector<Described>> {
-        let (name, version) = (name.display().to_owned(), version.as_str().to_owned());
+    fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
+        if file.kind != ArtifactKind::Tarball {
+            return None;
+        }
+        let (name, version) = (file.name.display().to_owned(), file.version.as_str().to_owned());
+        let unscoped = name.rsplit('/').next().unwrap_or_default();
+        if let Some(refusal) = file.must_be_called(&format!("{unscoped}-{version}.tgz")) {
+            return Some(refusal);
+        }
         let read = move |input: &mut dyn std::io::Read| {
             let inspection = archive::inspect(input, archive::ArchiveLimits::default(), 0)?;
             let says =
@@ -87,10 +103,11 @@ impl Adapter for Npm {
                     format!("package.json is not that of {name}@{version}"),
                 ));
             }
-            let document = release::document(&inspection.manifest, inspection.facts, None, &[], None);
-            Ok(Some((document, release::package_facts(&inspection.manifest, None))))
+            let metadata = release::document(&inspection.manifest, inspection.facts, None, &[], None);
+            let facts = release::package_facts(&inspection.manifest, None);
+            Ok(Some(ReleaseDocument { metadata, facts }.into()))
         };
-        (kind == ArtifactKind::Tarball).then(|| Box::new(read) as Inspector<Described>)
+        Some(Box::new(read))
     }
 
     fn tag_problem(&self, tag: &str) -> Option<&'static str> {
@@ -124,6 +141,8 @@ async fn answer(registry: Registry, shared: Arc<Shared>, request: Request<axum::
 fn ignores_credentials(route: &Route, method: &Method) -> bool {
     match route {
         Route::Ping | Route::Login | Route::LoginPage(_) | Route::LoginStatus(_) => true,
+        // What it brings is another issuer's.
+        Route::OidcExchange(_) => true,
         Route::User(_) => method == Method::PUT,
         _ => false,
     }
@@ -183,9 +202,7 @@ async fn dispatch(call: &Call, route: Route) -> Answer {
         ("GET", Route::LoginPage(id)) => web_login::page(call, &id).await,
         ("POST", Route::LoginPage(id)) => web_login::confirm(call, &id).await,
 
-        ("POST", Route::OidcExchange(_)) => {
-            Err(NpmError::refused(StatusCode::NOT_FOUND, "trusted publishing is not available on this server"))
-        }
+        ("POST", Route::OidcExchange(name)) => exchange::exchange(call, &name).await,
         _ => Err(NpmError::refused(StatusCode::NOT_FOUND, "not found")),
     }
 }

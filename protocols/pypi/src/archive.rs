@@ -9,7 +9,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use publaryn_core::finding::Finding;
+use publaryn_core::{ArtifactKind, finding::Finding};
+use publaryn_registry::Limits;
 use publaryn_scan::{
     ArchiveEntry, ArchiveError, ArchiveRules, DescriptorRule, EntryKind, RootRule, walk_targz, walk_zip,
 };
@@ -47,6 +48,21 @@ pub struct ArchiveLimits {
     pub max_ratio: u64,
     /// Compare the hashes of `RECORD`, too: every byte of a wheel is hashed then.
     pub checks_hashes: bool,
+}
+
+impl ArchiveLimits {
+    /// What the operator and this ecosystem allow; hashes of members are left to the scan, or every upload would
+    /// pay twice.
+    pub fn within(limits: &Limits, kind: ArtifactKind) -> Self {
+        let largest = limits.of(kind);
+        Self {
+            max_entries: limits.max_entries.min(MAX_ENTRIES),
+            max_unpacked_bytes: limits.max_unpacked.min(largest.saturating_mul(UNPACKED_PER_LIMIT)),
+            max_entry_bytes: largest.max(512 << 20),
+            max_ratio: limits.max_ratio.min(MAX_RATIO),
+            checks_hashes: false,
+        }
+    }
 }
 
 /// A distribution file whose form is sound.

@@ -1,11 +1,13 @@
-//! Attestations sent with an upload (PEP 740): kept if they are about the file, never vouched for.
+//! Attestations sent with an upload (PEP 740): kept if they are about the file, and vouched for where the operator
+//! trusts somebody's signatures and the project trusts the workflow that signed.
 //!
 //! uv sends them by itself when they lie next to a distribution, so refusing the field would break plain
 //! `uv publish`. Source: <https://packaging.python.org/en/latest/specifications/index-hosted-attestations/>
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use publaryn_auth::sigstore::{SignedStatement, Signer, TrustRoot};
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use crate::filename::DistributionName;
 
@@ -14,14 +16,22 @@ const MAX_ATTESTATIONS: usize = 2;
 
 const PREDICATE_TYPES: [&str; 2] = ["https://docs.pypi.org/attestations/publish/v1", "https://slsa.dev/provenance/v1"];
 
-#[derive(Deserialize)]
-struct Attestation {
+/// An attestation about the file it came with.
+#[derive(Debug, Deserialize)]
+pub struct Attestation {
     version: u64,
     envelope: Envelope,
-    verification_material: serde_json::Map<String, serde_json::Value>,
+    verification_material: Material,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
+struct Material {
+    /// Base64 of DER.
+    certificate: String,
+    transparency_entries: Vec<Value>,
+}
+
+#[derive(Debug, Deserialize)]
 struct Envelope {
     statement: String,
     signature: String,
@@ -58,17 +68,37 @@ pub fn check(
     project: &str,
     version: &str,
     sha256_hex: &str,
-) -> Result<(), String> {
+) -> Result<Vec<Attestation>, String> {
     let list: Vec<&RawValue> = serde_json::from_str(field).map_err(|_| "the field is not a JSON array".to_owned())?;
     if list.len() > MAX_ATTESTATIONS {
         return Err(format!("a file may have at most {MAX_ATTESTATIONS} attestations"));
     }
-    for raw in list {
+    let read = |raw: &RawValue| {
         let attestation: Attestation =
             serde_json::from_str(raw.get()).map_err(|error| format!("malformed attestation: {error}"))?;
         check_one(&attestation, file, project, version, sha256_hex)?;
+        Ok(attestation)
+    };
+    list.into_iter().map(read).collect()
+}
+
+impl Attestation {
+    /// Who signed, if their word counts.
+    ///
+    /// # Errors
+    /// What is wrong with the signature.
+    pub fn verify(&self, root: &TrustRoot) -> Result<Signer, String> {
+        let decoded = |text: &str| BASE64_STANDARD.decode(text).map_err(|_| "a part of it is not base64".to_owned());
+        let (statement, signature) = (decoded(&self.envelope.statement)?, decoded(&self.envelope.signature)?);
+        let certificate = decoded(&self.verification_material.certificate)?;
+        let signed = SignedStatement {
+            statement: &statement,
+            signature: &signature,
+            certificate: &certificate,
+            entries: &self.verification_material.transparency_entries,
+        };
+        root.verify(&signed).map_err(|problem| problem.to_string())
     }
-    Ok(())
 }
 
 fn check_one(
@@ -82,9 +112,8 @@ fn check_one(
         return Err(format!("unknown attestation version {}", attestation.version));
     }
     let malformed = |what: &str| Err(format!("malformed attestation: {what}"));
-    if attestation.verification_material.is_empty() || BASE64_STANDARD.decode(&attestation.envelope.signature).is_err()
-    {
-        return malformed("no signature or verification material");
+    if BASE64_STANDARD.decode(&attestation.envelope.signature).is_err() {
+        return malformed("the signature is not base64");
     }
     let Ok(statement) = BASE64_STANDARD.decode(&attestation.envelope.statement) else {
         return malformed("the statement is not base64");
@@ -118,7 +147,7 @@ fn check_one(
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -143,7 +172,7 @@ mod tests {
 
     fn verdict(field: &str) -> Result<(), String> {
         let file = DistributionName::parse("Demo-1.0.0-py3-none-any.whl", "demo", "1.0").unwrap();
-        check(field, &file, "demo", "1.0", SHA256)
+        check(field, &file, "demo", "1.0", SHA256).map(drop)
     }
 
     #[test]

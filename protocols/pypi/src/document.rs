@@ -1,10 +1,19 @@
 //! What is stored of a file and of a release: everything this index serves of them besides the bytes.
 
-use publaryn_core::publish::{PackageFacts, ReleaseDocument};
+use publaryn_core::{
+    CompanionRole,
+    publish::{PackageFacts, ReleaseDocument},
+};
+use publaryn_registry::{Companion, trusted_publishing::AttestedBy};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
-use crate::core_metadata::CoreMetadata;
+use crate::{
+    archive::Distribution,
+    core_metadata::CoreMetadata,
+    filename::{DistributionName, Format},
+};
 
 /// Longest readme kept of a package, in bytes (`PackageFacts::readme`).
 const MAX_README_BYTES: usize = 512 << 10;
@@ -26,8 +35,40 @@ pub struct FileDocument {
     pub python_tag: String,
     /// What the upload form said, for the scanner to compare.
     pub form: Claims,
-    /// An attestation came along. Unverified: it is kept and not shown.
+    /// An attestation came along; it is kept, and shown only with `attested_by`.
     pub has_attestations: bool,
+    /// The workflow whose signature was checked, and which the project trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested_by: Option<AttestedBy>,
+}
+
+impl FileDocument {
+    pub(crate) fn new(content: &Distribution, file: &DistributionName, blake2b_256: String, form: Claims) -> Self {
+        let metadata = &content.metadata;
+        let is_wheel = file.format == Format::Wheel;
+        Self {
+            blake2b_256,
+            core_metadata: is_wheel.then(|| hex::encode(Sha256::digest(&content.metadata_file))),
+            metadata_version: metadata.metadata_version.clone(),
+            requires_python: metadata.requires_python.clone(),
+            requires_dist: metadata.requires_dist.clone(),
+            requires_external: metadata.requires_external.clone(),
+            provides_extra: metadata.provides_extra.clone(),
+            python_tag: file.tags.as_ref().map_or_else(|| "source".to_owned(), |tags| tags.python.clone()),
+            form,
+            has_attestations: false,
+            attested_by: None,
+        }
+    }
+}
+
+/// The metadata file of a wheel, which clients fetch by itself.
+pub(crate) fn metadata_companion(content: &Distribution) -> Companion {
+    Companion {
+        role: CompanionRole::Manifest,
+        content_type: "text/plain; charset=utf-8",
+        bytes: content.metadata_file.clone(),
+    }
 }
 
 /// Fields of the upload form that a client may have filled with something else than the archive holds.

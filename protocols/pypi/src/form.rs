@@ -9,10 +9,14 @@ pub const MAX_PARTS: usize = 1024;
 /// All text of a form: the two large fields and as much again for the others.
 pub const MAX_TEXT_BYTES: usize = 4 << 20;
 
+/// Longest list of attestations, in bytes.
+pub const MAX_ATTESTATIONS_BYTES: usize = 1 << 20;
+
 /// Longest value of a field, in bytes.
 pub fn max_bytes(field: &str) -> usize {
     match field {
-        "description" | "attestations" => 1 << 20,
+        "description" => 1 << 20,
+        "attestations" => MAX_ATTESTATIONS_BYTES,
         _ => 64 << 10,
     }
 }

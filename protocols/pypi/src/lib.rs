@@ -9,12 +9,15 @@ pub mod attestation;
 mod call;
 pub mod core_metadata;
 pub mod document;
+mod draft;
 mod error;
 pub mod filename;
 mod files;
 mod form;
+mod inspect;
 pub mod name;
 mod project_json;
+mod provenance;
 pub mod record;
 pub mod route;
 mod scanner;
@@ -30,8 +33,8 @@ use axum::{
 };
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, Mount, RequestFacts};
-use publaryn_registry::Registry;
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts};
+use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
 use crate::{
@@ -73,6 +76,10 @@ impl Adapter for Pypi {
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {
         vec![Box::new(scanner::DistributionMetadata)]
     }
+
+    fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
+        draft::describe(file)
+    }
 }
 
 async fn door(State(registry): State<Registry>, request: Request<Body>) -> Response {
@@ -99,8 +106,9 @@ async fn answer(call: &Call, body: Body) -> Answer {
         (Route::File { id, filename }, true) => files::file(call, id, filename).await,
         (Route::Metadata { id, filename }, true) => files::metadata(call, id, filename).await,
         (Route::Json { name, version }, true) => project_json::project(call, name, version.as_deref()).await,
-        // Nothing is vouched for until a signature was checked, which this registry does not do.
-        (Route::Provenance, true) => Err(PypiError::not_found()),
+        (Route::Provenance { name, version, filename }, true) => {
+            provenance::provenance(call, name, version, filename).await
+        }
         (Route::Unknown, true) => Err(PypiError::not_found()),
     }
 }

@@ -36,7 +36,11 @@ pub enum Route {
         version: Option<String>,
     },
     /// `/integrity/{project}/{version}/{filename}/provenance`
-    Provenance,
+    Provenance {
+        name: String,
+        version: String,
+        filename: String,
+    },
     Unknown,
 }
 
@@ -75,7 +79,11 @@ impl Route {
             }
             ["legacy"] => Self::Upload { repository: None },
             ["legacy", repository] => Self::Upload { repository: Some((*repository).to_owned()) },
-            ["integrity", _, _, _, "provenance"] => Self::Provenance,
+            ["integrity", name, version, filename, "provenance"] => Self::Provenance {
+                name: (*name).to_owned(),
+                version: (*version).to_owned(),
+                filename: (*filename).to_owned(),
+            },
             [name, "json"] => Self::Json { name: (*name).to_owned(), version: None },
             [name, version, "json"] => Self::Json { name: (*name).to_owned(), version: Some((*version).to_owned()) },
             _ => Self::Unknown,
@@ -112,7 +120,10 @@ mod tests {
             ("/files/1", Route::Unknown),
             ("/demo/json", Route::Json { name: text("demo"), version: None }),
             ("/demo/1.0/json", Route::Json { name: text("demo"), version: Some(text("1.0")) }),
-            ("/integrity/demo/1.0/a.whl/provenance", Route::Provenance),
+            (
+                "/integrity/demo/1.0/a.whl/provenance",
+                Route::Provenance { name: text("demo"), version: text("1.0"), filename: text("a.whl") },
+            ),
             ("/", Route::Unknown),
             ("//simple/", Route::Unknown),
             ("/simple//demo/", Route::Unknown),

@@ -3,10 +3,9 @@
 //! The file streams into the store while it is hashed and inspected, wherever in the form it stands; faults of
 //! its content are told last, as the order of pypi.md §5 wants it.
 
-use std::io::{self, Read};
+use std::io::Read;
 
 use axum::{body::Body, response::IntoResponse};
-use blake2::{Blake2b, Digest as _, digest::consts::U32};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use publaryn_core::{
@@ -15,25 +14,24 @@ use publaryn_core::{
     publish::{AppendCommand, PublishOutcome},
 };
 use publaryn_protocol::{Form, FormLimits, Part, byte_stream};
-use publaryn_registry::{Companion, Published, StageRequest, StagedArtifact};
+use publaryn_registry::{Companion, Published, StageRequest, StagedArtifact, trusted_publishing::AttestedBy};
 use publaryn_scan::ArchiveError;
 
 use crate::{
-    archive::{ArchiveLimits, Distribution, MAX_ENTRIES, MAX_RATIO, UNPACKED_PER_LIMIT, exhaust, read_distribution},
+    archive::{ArchiveLimits, Distribution},
     attestation,
     call::{Answer, Call},
-    document::{FileDocument, release_document},
+    document::{FileDocument, metadata_companion, release_document},
     error::PypiError,
     filename::{DistributionName, Format, check_characters},
     form::{Checked, Fields, MAX_PARTS, MAX_TEXT_BYTES, max_bytes},
+    inspect::{Inspected, inspect},
 };
 
 /// What a refused client without a credential may still send: it only listens once it has sent everything.
 const DRAIN_UNKNOWN_BYTES: u64 = 8 << 20;
 /// A detached signature of old twine versions; ignored.
 const MAX_SIGNATURE_BYTES: u64 = 64 << 10;
-
-type Blake2b256 = Blake2b<U32>;
 
 pub(crate) async fn upload(call: &Call, repository: Option<&str>, body: Body) -> Answer {
     let limits = FormLimits { parts: MAX_PARTS, text_bytes: MAX_TEXT_BYTES };
@@ -136,32 +134,18 @@ async fn stage(call: &Call, project: Option<&PackageName>, part: Part<'_>) -> Re
     let format = Format::of(&filename)
         .ok_or_else(|| PypiError::bad_request(crate::filename::FilenameFault::Extension.to_string()))?;
     let settings = &call.registry.settings().limits;
-    let limit = settings.of(format.kind());
-    let limits = ArchiveLimits {
-        max_entries: settings.max_entries.min(MAX_ENTRIES),
-        max_unpacked_bytes: settings.max_unpacked.min(limit.saturating_mul(UNPACKED_PER_LIMIT)),
-        max_entry_bytes: limit.max(512 << 20),
-        max_ratio: settings.max_ratio.min(MAX_RATIO),
-        // The scan does that; here it would make every upload pay twice.
-        checks_hashes: false,
-    };
+    let limits = ArchiveLimits::within(settings, format.kind());
     let request = StageRequest {
         kind: format.kind(),
         filename: filename.clone(),
         content_type: "application/octet-stream".to_owned(),
-        limit_bytes: limit,
+        limit_bytes: settings.of(format.kind()),
         sha1: false,
         md5: true,
     };
-    let inspect = move |input: &mut dyn Read| {
-        let mut hashing = Hashing { input, hash: Blake2b256::new() };
-        let content = read_distribution(&mut hashing, format, limits);
-        // A refused archive is hashed to its end, too: its digests are compared first.
-        exhaust(&mut hashing)?;
-        Ok((content, hex::encode(hashing.hash.finalize())))
-    };
+    let inspect = move |input: &mut dyn Read| Ok(inspect(input, format, limits)?);
     let staged = call.registry.stage(part.into_stream(), request, Box::new(inspect)).await;
-    let (staged, (content, blake2b_256)) = staged.map_err(|error| match error {
+    let (staged, Inspected { content, blake2b_256 }) = staged.map_err(|error| match error {
         RegistryError::TooLarge { limit_bytes, .. } => {
             let name = project.map_or(filename.as_str(), PackageName::display);
             let text = format!("File too large. Limit for project '{name}' is {} MB.", limit_bytes >> 20);
@@ -170,20 +154,6 @@ async fn stage(call: &Call, project: Option<&PackageName>, part: Part<'_>) -> Re
         other => other.into(),
     })?;
     Ok(Upload { staged, format, filename, blake2b_256, content })
-}
-
-/// Hashes what is read through it.
-struct Hashing<'a> {
-    input: &'a mut dyn Read,
-    hash: Blake2b256,
-}
-
-impl Read for Hashing<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let read = self.input.read(out)?;
-        self.hash.update(&out[..read]);
-        Ok(read)
-    }
 }
 
 /// Everything that can only be said once the whole form was read; then the file becomes part of its release.
@@ -220,7 +190,7 @@ async fn examine(
     fields: &Fields,
     checked: &Checked,
     upload: &Upload,
-) -> Result<DistributionName, PypiError> {
+) -> Result<(DistributionName, Option<AttestedBy>), PypiError> {
     may_upload(call, repository, &checked.name).await?;
     let (project, version) = (checked.name.canonical(), checked.version.as_str());
     let file = DistributionName::parse(&upload.filename, project, version)
@@ -231,12 +201,34 @@ async fn examine(
     call.registry.check_file_name(Ecosystem::Pypi, &checked.name, key, &upload.staged).await?;
     let content = upload.content.as_ref().map_err(archive_fault)?;
     content.check_identity(&file, project, version).map_err(|fault| archive_fault(&fault))?;
-    if let Some(attestations) = &fields.attestations {
-        let sha256 = upload.staged.digests().sha256.hex();
-        attestation::check(attestations, &file, project, version, &sha256)
-            .map_err(|fault| PypiError::bad_request(format!("Invalid attestations supplied during upload: {fault}")))?;
+    let attested_by = match &fields.attestations {
+        Some(attestations) => attested(call, attestations, &file, checked, upload).await?,
+        None => None,
+    };
+    Ok((file, attested_by))
+}
+
+/// Checks what was sent about the file, and whose workflow stands behind it: the one that signed all of it.
+async fn attested(
+    call: &Call,
+    attestations: &str,
+    file: &DistributionName,
+    checked: &Checked,
+    upload: &Upload,
+) -> Result<Option<AttestedBy>, PypiError> {
+    let invalid =
+        |fault: String| PypiError::bad_request(format!("Invalid attestations supplied during upload: {fault}"));
+    let sha256 = upload.staged.digests().sha256.hex();
+    let (project, version) = (checked.name.canonical(), checked.version.as_str());
+    let all = attestation::check(attestations, file, project, version, &sha256).map_err(invalid)?;
+    let Some(root) = &call.registry.settings().attestations else { return Ok(None) };
+    let mut behind = Vec::new();
+    for attestation in &all {
+        let signer = attestation.verify(root).map_err(invalid)?;
+        behind.push(call.registry.attested_by(Ecosystem::Pypi, &checked.name, &signer).await?);
     }
-    Ok(file)
+    let is_one = behind.windows(2).all(|pair| pair[0] == pair[1]);
+    Ok(behind.pop().flatten().filter(|_| is_one))
 }
 
 fn archive_fault(fault: &ArchiveError) -> PypiError {
@@ -265,17 +257,13 @@ async fn store(
     fields: &Fields,
     checked: &Checked,
     upload: Upload,
-    file: DistributionName,
+    (file, attested_by): (DistributionName, Option<AttestedBy>),
 ) -> Answer {
     let content = upload.content.map_err(|fault| archive_fault(&fault))?;
     let is_wheel = upload.format == Format::Wheel;
     let mut companions = Vec::new();
     if is_wheel {
-        companions.push(Companion {
-            role: CompanionRole::Manifest,
-            content_type: "text/plain; charset=utf-8",
-            bytes: content.metadata_file.clone(),
-        });
+        companions.push(metadata_companion(&content));
     }
     if let Some(attestations) = &fields.attestations {
         companions.push(Companion {
@@ -284,26 +272,17 @@ async fn store(
             bytes: Bytes::from(attestations.clone()),
         });
     }
-    let metadata = &content.metadata;
-    let document = FileDocument {
-        blake2b_256: upload.blake2b_256,
-        core_metadata: is_wheel.then(|| sha256_hex(&content.metadata_file)),
-        metadata_version: metadata.metadata_version.clone(),
-        requires_python: metadata.requires_python.clone(),
-        requires_dist: metadata.requires_dist.clone(),
-        requires_external: metadata.requires_external.clone(),
-        provides_extra: metadata.provides_extra.clone(),
-        python_tag: file.tags.as_ref().map_or_else(|| "source".to_owned(), |tags| tags.python.clone()),
-        form: fields.claims.clone(),
-        has_attestations: fields.attestations.is_some(),
-    };
+    let claims = fields.claims.clone();
+    let mut document = FileDocument::new(&content, &file, upload.blake2b_256, claims);
+    document.has_attestations = fields.attestations.is_some();
+    document.attested_by = attested_by;
     let command = AppendCommand {
         ecosystem: Ecosystem::Pypi,
         name: checked.name.clone(),
         version: checked.version.clone(),
         repository: repository.map(str::to_owned),
         metadata: serde_json::to_value(&document).map_err(RegistryError::internal)?,
-        release: Some(release_document(metadata, checked.name.canonical())),
+        release: Some(release_document(&content.metadata, checked.name.canonical())),
         creates_release: true,
         required_files: Vec::new(),
         is_only_of_its_kind: !is_wheel,
@@ -311,10 +290,6 @@ async fn store(
     let published = call.registry.append(&call.who, command, upload.staged, companions).await;
     let published = published.map_err(|error| refusal(call, repository, &checked.name, error))?;
     answer(call, checked, &published)
-}
-
-fn sha256_hex(bytes: &[u8]) -> String {
-    hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes))
 }
 
 /// What the uploader is told. Always 200 for what was accepted: twine takes nothing else for success.

@@ -30,7 +30,7 @@ pub(crate) async fn sign_in(call: &Call, body: Body) -> Answer {
                 .identity()
                 .login_for_token(&username, proof, &name, scopes(&form), Lifetime::Default, &call.origin())
                 .await
-                .map_err(refusal)?;
+                .map_err(|error| refusal(error, proof.code.is_some()))?;
             Ok(text(issued.secret.expose()))
         }
         Presented::Basic { secret: Offered::ApiToken(_) | Offered::Jwt(_), .. } => echo(call, None),
@@ -42,10 +42,12 @@ fn denied() -> GemError {
     GemError::from(RegistryError::Unauthenticated).saying("HTTP Basic: Access denied.")
 }
 
-fn refusal(error: IdentityError) -> GemError {
+/// A code that was sent and refused must not look like one that is still asked for.
+fn refusal(error: IdentityError, had_code: bool) -> GemError {
     match error {
-        IdentityError::Registry(RegistryError::BadCredential(CredentialProblem::OtpRequired)) => {
-            RegistryError::BadCredential(CredentialProblem::OtpRequired).into()
+        IdentityError::Registry(cause @ RegistryError::BadCredential(CredentialProblem::OtpRequired)) => {
+            let refusal = GemError::from(cause);
+            if had_code { refusal.saying("Your OTP code is incorrect.") } else { refusal }
         }
         IdentityError::Registry(RegistryError::BadCredential(_) | RegistryError::Unauthenticated) => denied(),
         IdentityError::Throttled { .. } => GemError::refused(StatusCode::TOO_MANY_REQUESTS, error.to_string()),

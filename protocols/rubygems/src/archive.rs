@@ -8,9 +8,11 @@ use std::{
     io::{self, Read},
 };
 
-use publaryn_core::finding::Finding;
+use publaryn_core::{ArtifactKind, finding::Finding};
+use publaryn_registry::Limits;
 use publaryn_scan::{
-    ArchiveEntry, ArchiveError, ArchiveRules, DuplicateRule, EntryKind, RootRule, gunzip, walk_tar, walk_targz,
+    ArchiveEntry, ArchiveError, ArchiveRules, DuplicateRule, EntryKind, LinkRule, RootRule, gunzip, walk_tar,
+    walk_targz,
 };
 use sha2::{Digest, Sha256, Sha512};
 
@@ -38,6 +40,18 @@ pub struct ArchiveLimits {
     pub max_entries: u64,
     pub max_unpacked_bytes: u64,
     pub max_ratio: u64,
+}
+
+impl ArchiveLimits {
+    /// What the operator and this ecosystem allow.
+    pub fn within(limits: &Limits) -> Self {
+        let largest = limits.of(ArtifactKind::Gem);
+        Self {
+            max_entries: limits.max_entries.min(MAX_ENTRIES),
+            max_unpacked_bytes: limits.max_unpacked.min(largest.saturating_mul(UNPACKED_PER_LIMIT)),
+            max_ratio: limits.max_ratio.min(MAX_RATIO),
+        }
+    }
 }
 
 /// A gem whose form is sound.
@@ -141,11 +155,12 @@ impl Seen {
             max_unpacked_bytes: self.limits.max_unpacked_bytes,
             max_entry_bytes: self.limits.max_unpacked_bytes,
             max_ratio: self.limits.max_ratio,
+            links: LinkRule::InsideArchive,
             ..ArchiveRules::new(RootRule::Any)
         };
         let paths = &mut self.paths;
         let summary = walk_targz(data, &rules, &mut |entry| {
-            if entry.kind == EntryKind::File {
+            if entry.kind != EntryKind::Directory {
                 paths.push(entry.path.trim_start_matches("./").to_owned());
             }
             Ok(())

@@ -9,6 +9,7 @@ mod call;
 mod catalog;
 mod change;
 pub mod compact;
+mod draft;
 mod error;
 pub mod gemspec;
 mod json_api;
@@ -25,9 +26,9 @@ pub mod yaml;
 
 use axum::{Router, body::Body, extract::State, response::Response};
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, Mount, RequestFacts, RouteTemplate};
-use publaryn_registry::Registry;
+use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate};
+use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
 use crate::{
@@ -76,6 +77,10 @@ impl Adapter for Rubygems {
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {
         vec![Box::new(scanner::GemMetadata)]
+    }
+
+    fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
+        (file.kind == ArtifactKind::Gem).then(|| draft::describe(file))
     }
 }
 

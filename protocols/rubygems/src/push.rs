@@ -21,7 +21,7 @@ use publaryn_registry::{ByteStream, Published, StageRequest, StagedArtifact};
 use publaryn_scan::ArchiveError;
 
 use crate::{
-    archive::{ArchiveLimits, GemArchive, MAX_ENTRIES, MAX_RATIO, UNPACKED_PER_LIMIT, read_gem},
+    archive::{ArchiveLimits, GemArchive, read_gem},
     call::{Answer, Call, text},
     error::GemError,
     gemspec::Gemspec,
@@ -123,12 +123,7 @@ async fn read_form(call: &Call, form: &mut Form, limit: u64) -> (Option<Upload>,
 
 /// Streams the gem into the store. What is wrong with its content comes back inside, once all of it was read.
 async fn stage(call: &Call, body: ByteStream, limit: u64) -> Result<Upload, GemError> {
-    let settings = &call.registry.settings().limits;
-    let limits = ArchiveLimits {
-        max_entries: settings.max_entries.min(MAX_ENTRIES),
-        max_unpacked_bytes: settings.max_unpacked.min(limit.saturating_mul(UNPACKED_PER_LIMIT)),
-        max_ratio: settings.max_ratio.min(MAX_RATIO),
-    };
+    let limits = ArchiveLimits::within(&call.registry.settings().limits);
     let request = StageRequest {
         kind: ArtifactKind::Gem,
         filename: "upload.gem".to_owned(),

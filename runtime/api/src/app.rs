@@ -10,7 +10,7 @@ use std::{
 
 use axum::Router;
 use publaryn_actors::Tree;
-use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret};
+use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret, sigstore::TrustRoot};
 use publaryn_config::{
     AnonymousMiss, Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration,
     Role,
@@ -23,6 +23,7 @@ use publaryn_registry::{
     Identity, Limits, Registry, Services, Settings,
     identity::{IdentityKeys, IdentitySettings, NewAccount},
     oci::OciSettings,
+    trusted_publishing::{OidcIssuer, OidcSettings},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -115,7 +116,7 @@ impl App {
             turns,
             rendered_cache_bytes: RENDERED_CACHE_BYTES,
         };
-        let registry = Registry::new(services, settings(&config));
+        let registry = Registry::new(services, settings(&config, trust_root(&config)?));
         // A worker serves probes and metrics only.
         let is_serving = config.server.role != Role::Worker;
         let adapters: Vec<Arc<dyn Adapter>> =
@@ -298,7 +299,17 @@ async fn bootstrap(config: &Config, identity: &Identity) -> Result<(), StartErro
     Ok(())
 }
 
-fn settings(config: &Config) -> Settings {
+/// Whose signatures count, as the configuration says.
+fn trust_root(config: &Config) -> Result<Option<Arc<TrustRoot>>, StartError> {
+    let Some(path) = &config.attestations.trusted_root else { return Ok(None) };
+    let unusable = |reason: &dyn std::fmt::Display| {
+        StartError::internal(format!("attestations.trusted_root: {} cannot be used: {reason}", path.display()))
+    };
+    let document = std::fs::read(path).map_err(|error| unusable(&error))?;
+    Ok(Some(Arc::new(TrustRoot::parse(&document).map_err(|reason| unusable(&reason))?)))
+}
+
+fn settings(config: &Config, attestations: Option<Arc<TrustRoot>>) -> Settings {
     let reserved = publaryn_auth::account::RESERVED_EVERYWHERE.iter().map(|name| fold_name(name));
     let extra = config.policy.extra_reserved_names.iter().map(|name| fold_name(name));
     Settings {
@@ -352,7 +363,22 @@ fn settings(config: &Config) -> Settings {
             AnonymousMiss::NotFound => publaryn_registry::AnonymousMiss::NotFound,
         },
         node_timeout: config.jobs.node_timeout_seconds.duration(),
-        oidc_issuers: config.oidc.issuers.iter().map(|issuer| issuer.issuer.as_str().to_owned()).collect(),
+        attestations,
+        oidc: OidcSettings {
+            issuers: config
+                .oidc
+                .issuers
+                .iter()
+                .map(|one| OidcIssuer {
+                    issuer: one.issuer.clone(),
+                    jwks_url: one.jwks_url.as_ref().map(|keys| keys.url().as_str().to_owned()),
+                })
+                .collect(),
+            audience: config.oidc.audience.clone(),
+            host: config.server.base_url.host().to_owned(),
+            token_ttl: config.oidc.token_ttl_seconds.duration(),
+            failures_per_minute: config.rate_limit.enabled.then(|| config.rate_limit.auth_per_minute.get() as usize),
+        },
         claims_by_admins_only: config.namespaces.claim_policy == publaryn_config::ClaimPolicy::Admin,
     }
 }

@@ -4,6 +4,7 @@
 //! what may be logged says `[redacted]`, and time is always an argument.
 
 pub mod account;
+pub mod identity_token;
 pub mod password;
 pub mod presented;
 pub mod profile;
@@ -12,11 +13,13 @@ pub mod refresh;
 pub mod registry_token;
 pub mod secret;
 pub mod session;
+pub mod sigstore;
 pub mod throttle;
 pub mod token;
 pub mod totp;
 
 pub use account::{AccountRules, EmailAddress, NewPassword, RuleBreak, Username};
+pub use identity_token::{IdentityToken, IdentityTokenProblem, IssuerKeys, WorkloadClaims};
 pub use password::{HashCost, PasswordError, PasswordHasher, Verdict};
 pub use presented::{Offered, Presented};
 pub use refresh::{RefreshKeys, RefreshToken};

@@ -111,7 +111,7 @@ fn make_room(accounts: &mut HashMap<String, VecDeque<Failure>>, now: Timestamp, 
 }
 
 /// One customer holds a whole /64, so IPv6 addresses count by their network.
-fn network_of(address: IpAddr) -> IpAddr {
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),

@@ -31,6 +31,11 @@ impl BaseUrl {
         &self.0[url::Position::BeforeHost..url::Position::AfterPort]
     }
 
+    /// The host alone.
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default()
+    }
+
     /// `scheme://host[:port]`.
     pub fn origin(&self) -> &str {
         &self.0[..url::Position::AfterPort]

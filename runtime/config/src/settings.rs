@@ -51,6 +51,8 @@ settings! {
         scan: Scan,
         /// OCI protocol.
         oci: Oci,
+        /// Signatures of build workflows.
+        attestations: Attestations,
         /// Cargo protocol.
         cargo: Cargo,
         /// Web portal.
@@ -294,6 +296,12 @@ settings! {
         identity_tokens: bool = "false";
         /// Life of a registry token; rights are asked again at each use.
         token_ttl_seconds: Seconds<60, 3600> = "900";
+    }
+
+    /// Signatures of build workflows.
+    Attestations {
+        /// A Sigstore `trusted_root.json`: without one no attestation is vouched for.
+        trusted_root: Option<PathBuf> = unset;
     }
 
     /// Cargo protocol.

@@ -73,16 +73,16 @@ pub struct ReleaseDocument {
     pub facts: PackageFacts,
 }
 
-impl PublishCommand {
-    /// The packages this release asks for, where the adapter lists them as `requires` in its document.
-    /// While it is live, they are not unpublished under it.
-    pub fn dependencies(&self) -> impl Iterator<Item = &str> {
-        self.metadata.get(REQUIRES).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
-    }
-}
-
-/// Member of a release document that lists normalised names of dependencies.
+/// Member of a release document that lists normalised names of dependencies. While the release is live, they are
+/// not unpublished under it.
 pub const REQUIRES: &str = "requires";
+/// Member of a release document that lists normalised names which the package stands in for.
+pub const PROVIDES: &str = "provides";
+
+/// The names that a member of a release document lists.
+pub fn named_in<'a>(document: &'a Value, member: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+    document.get(member).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
 
 /// How a publish ended within the time the client waited.
 #[derive(Debug, Clone)]

@@ -165,7 +165,7 @@ impl Registry {
         }
     }
 
-    async fn promote_companion(&self, companion: Companion) -> Result<StagedCompanion, RegistryError> {
+    pub(crate) async fn promote_companion(&self, companion: Companion) -> Result<StagedCompanion, RegistryError> {
         let plan = StagePlan::new(companion.bytes.len() as u64, companion.role.as_str());
         let staged = self.0.blobs.stage_bytes(companion.bytes, plan).await.map_err(blob_error)?;
         let location = self.0.blobs.promote(&staged).await.map_err(blob_error)?;

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use publaryn_auth::Presented;
+use publaryn_auth::{Presented, sigstore::TrustRoot};
 use publaryn_blobs::BlobStore;
 use publaryn_cluster::Cluster;
 use publaryn_core::{
@@ -33,7 +33,6 @@ mod instance;
 mod listing;
 mod lookup;
 mod meters;
-mod namespace;
 pub mod oci;
 mod operations;
 mod publishing;
@@ -41,6 +40,7 @@ mod queues;
 mod read;
 mod rendered;
 mod staging;
+pub mod trusted_publishing;
 mod view;
 
 pub use advisories::Advisory;
@@ -84,6 +84,7 @@ struct Inner {
     /// Set where this process scans.
     scan_ahead: OnceLock<ScanAhead>,
     numbers: operations::LastNumbers,
+    trusted_publishing: trusted_publishing::TrustedPublishing,
     settings: Settings,
 }
 
@@ -112,8 +113,9 @@ pub struct Settings {
     pub anonymous_miss: AnonymousMiss,
     /// `jobs.node_timeout_seconds`: a node that is silent for longer is dead.
     pub node_timeout: Duration,
-    /// `oidc.issuers`, matched exactly.
-    pub oidc_issuers: Vec<String>,
+    pub oidc: trusted_publishing::OidcSettings,
+    /// `attestations.trusted_root`: whose signatures count; without it nobody's do.
+    pub attestations: Option<Arc<TrustRoot>>,
     /// `namespaces.claim_policy = admin`.
     pub claims_by_admins_only: bool,
 }
@@ -185,6 +187,7 @@ impl Registry {
             identity,
             scan_ahead: OnceLock::new(),
             numbers: operations::LastNumbers::default(),
+            trusted_publishing: trusted_publishing::TrustedPublishing::new(&settings.oidc),
             settings,
         }))
     }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use publaryn_core::{Ecosystem, Principal, RegistryError, Scope};
-use publaryn_metadata::packages::ListedName;
+use publaryn_core::{Ecosystem, Principal, RegistryError, Scope, Timestamp};
+use publaryn_metadata::packages::{ChangedPackage, ListedName};
 
 use crate::{AnonymousMiss, PackageView, Registry};
 
@@ -38,6 +38,28 @@ impl Registry {
             heads.sort_by(|a, b| a.normalized_name.cmp(&b.normalized_name));
         }
         self.visible(who, heads).await
+    }
+
+    /// Public packages that have, or had in some version, a name as one they stand in for.
+    pub async fn providers(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        name: &str,
+        limit: i64,
+    ) -> Result<Vec<PackageView>, RegistryError> {
+        let heads = self.0.db.public_providers(ecosystem, name, limit).await?;
+        self.visible(who, heads).await
+    }
+
+    /// Changes of public packages since then, oldest first.
+    pub async fn public_changes(
+        &self,
+        ecosystem: Ecosystem,
+        since: Timestamp,
+        limit: i64,
+    ) -> Result<Vec<ChangedPackage>, RegistryError> {
+        Ok(self.0.db.public_changes(ecosystem, since, limit).await?)
     }
 
     /// Whether [`Self::listed_names`] may leave out something that its caller can read.

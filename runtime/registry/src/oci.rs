@@ -156,25 +156,11 @@ impl Registry {
         if repository.head.is_some() {
             return Ok(());
         }
-        let settings = &self.0.settings.publishing;
-        publaryn_publish::may_create(&self.0.db, settings, who, Ecosystem::Oci, &repository.name).await
+        self.may_create(who, Ecosystem::Oci, &repository.name).await
     }
 
     pub fn oci_settings(&self) -> &OciSettings {
         &self.0.settings.oci
-    }
-
-    /// Lets pushes to a repository name content that is not there.
-    pub async fn oci_allow_missing_references(
-        &self,
-        who: &Principal,
-        name: &PackageName,
-        allowed: bool,
-    ) -> Result<(), RegistryError> {
-        let mut change = self.change(who, Ecosystem::Oci, name.canonical(), Operation::Administer).await?;
-        change.tx.set_allows_missing_references(change.head.id, allowed, change.now).await?;
-        let entry = change.audit(publaryn_core::audit::AuditAction::PackageUpdate);
-        change.commit(entry.with("allow_missing_references", allowed)).await
     }
 }
 

@@ -10,6 +10,7 @@ use publaryn_core::{
     decide,
     publish::{PublishCommand, PublishOutcome},
 };
+use publaryn_metadata::until_won;
 use publaryn_publish::{Committed, ScanSubject, Scanned, StagedFile, Subject, Verdict, commit, stage_took};
 
 use crate::{
@@ -26,12 +27,9 @@ pub struct Published {
     pub new_repository: Option<String>,
 }
 
-/// How often a publish that loses a deadlock is tried before its client is told to come back.
-pub(crate) const MAX_ATTEMPTS: u32 = 8;
-
-/// Lets the winner finish before the next attempt.
-pub(crate) async fn rest_after(attempts: u32) {
-    tokio::time::sleep(Duration::from_millis(5 << attempts)).await;
+/// Whether the transaction lost to another one.
+pub(crate) const fn is_lost(error: &RegistryError) -> bool {
+    matches!(error, RegistryError::Overloaded { .. })
 }
 
 /// A publish on its way into the database.
@@ -76,6 +74,24 @@ impl Registry {
             None => refuse_before_lookup(who, Operation::CreatePackage, true).unwrap_or(Decision::Allow),
         };
         self.allow(who, decision)
+    }
+
+    /// Whether `who` could make a package of that name, where there is none: what only the publish would say
+    /// otherwise, after the body was read.
+    ///
+    /// # Errors
+    /// Those of [`publaryn_publish::commit`] for a name without a package.
+    pub async fn may_create(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        name: &PackageName,
+    ) -> Result<(), RegistryError> {
+        if self.0.heads.get(ecosystem, name.canonical()).await?.is_some() {
+            return Ok(());
+        }
+        let settings = &self.0.settings.publishing;
+        publaryn_publish::may_create(&self.0.db, settings, who, ecosystem, name).await
     }
 
     /// Publishes a release: promotes its bytes, commits it with its scan jobs, and waits for the
@@ -165,14 +181,7 @@ impl Registry {
         T: Send + 'static,
         F: Future<Output = Result<T, RegistryError>> + Send + 'static,
     {
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            match self.0.db.beside_writer(run()).await {
-                Err(RegistryError::Overloaded { .. }) if attempts < MAX_ATTEMPTS => rest_after(attempts).await,
-                outcome => return outcome,
-            }
-        }
+        until_won(|| self.0.db.beside_writer(run()), is_lost).await
     }
 
     /// Deletes bytes that were promoted and that no row will ever name. In the background and as well as

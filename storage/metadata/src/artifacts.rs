@@ -32,6 +32,8 @@ pub struct FileProgress {
     pub state: ArtifactState,
     pub release_status: ReleaseState,
     pub pending: Option<String>,
+    /// Its findings are those of a scan that came to its end.
+    pub is_scanned: bool,
 }
 
 impl FileProgress {
@@ -44,7 +46,7 @@ macro_rules! file_columns {
     ($rest:literal) => {
         concat!(
             "SELECT a.id, a.release_id, r.package_id, a.kind, a.filename, a.sha256, a.state, r.status AS release_status, ",
-            "a.pending FROM artifacts a JOIN releases r ON r.id = a.release_id ",
+            "a.pending, a.scanned_with IS NOT NULL AS is_scanned FROM artifacts a JOIN releases r ON r.id = a.release_id ",
             $rest
         )
     };
@@ -101,12 +103,14 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
     }
 
-    /// The servable artifact of a package with that file name.
+    /// The servable artifact of a package with that file name. Releases may bring files beside those that clients
+    /// install; none of them, and no later release, takes over the name of an older file.
     pub async fn live_artifact(&self, package: PackageId, filename: &str) -> DbResult<Option<ArtifactLocation>> {
         const SQL: &str = servable!(
             "a.id, a.release_id, r.status, a.filename, a.content_type, a.size_bytes, a.sha256, b.location",
             "JOIN blobs b ON b.digest = a.sha256",
-            "r.package_id = $1 AND a.filename = $2"
+            "r.package_id = $1 AND a.filename = $2 \
+             ORDER BY a.kind IN ('checksum', 'signature', 'sbom', 'source_zip'), a.uploaded_at, a.id LIMIT 1"
         );
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(filename).fetch_optional(c).await)?)
     }
@@ -186,6 +190,33 @@ impl Tx {
         Ok(done == 1)
     }
 
+    /// Notes what a file that is judged with its release says of itself and of the release.
+    pub async fn describe_artifact(
+        &mut self,
+        id: ArtifactId,
+        file: Option<&serde_json::Value>,
+        release: &ReleaseDocument,
+    ) -> DbResult<()> {
+        const SQL: &str = "UPDATE artifacts SET metadata = $2, pending = $3 WHERE id = $1";
+        let release =
+            serde_json::to_string(release).map_err(|source| DbError::Corrupt { what: "release document", source })?;
+        on_tx!(self, |c| sqlx::query(SQL)
+            .bind(id)
+            .bind(file.map(serde_json::Value::to_string))
+            .bind(release)
+            .execute(c)
+            .await
+            .map(drop))?;
+        Ok(())
+    }
+
+    /// Lets an artifact be scanned again.
+    pub async fn forget_scan(&mut self, artifact: ArtifactId) -> DbResult<()> {
+        const SQL: &str = "UPDATE artifacts SET scanned_with = NULL WHERE id = $1";
+        on_tx!(self, |c| sqlx::query(SQL).bind(artifact).execute(c).await.map(drop))?;
+        Ok(())
+    }
+
     pub async fn insert_companion(
         &mut self,
         artifact: ArtifactId,
@@ -217,9 +248,11 @@ impl Tx {
         Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(release).fetch_all(c).await)?)
     }
 
-    /// Ends the quarantine of a file; its waiting publisher is told after the commit.
+    /// Moves a file into or out of its quarantine; its waiting publisher is told after the commit. What waits for
+    /// a file to be cleared goes on waiting while it is held.
     pub async fn set_artifact_state(&mut self, id: ArtifactId, state: ArtifactState) -> DbResult<()> {
-        const SQL: &str = "UPDATE artifacts SET state = $2, pending = NULL WHERE id = $1";
+        const SQL: &str =
+            "UPDATE artifacts SET state = $2, pending = CASE WHEN $2 = 'live' THEN NULL ELSE pending END WHERE id = $1";
         on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(state).execute(c).await.map(drop))?;
         self.notice().artifacts.push(id);
         Ok(())

@@ -1,24 +1,39 @@
-//! Which packages ask for which names: who would be broken by an unpublish.
+//! Which packages ask for which names, so who would be broken by an unpublish, and which stand in for which.
 
-use publaryn_core::{Ecosystem, PackageId};
+use publaryn_core::{
+    Ecosystem, PackageId,
+    publish::{PROVIDES, REQUIRES, named_in},
+};
+use serde_json::Value;
 
 use crate::{DbResult, Sql, Tx};
 
+/// Names of each sort that are remembered of one release; the largest honest packages have some hundred.
+const MAX_NAMES: usize = 2_000;
+
 impl Tx {
-    /// Remembers that a package asks for these normalised names.
-    pub async fn record_dependencies(&mut self, package: PackageId, names: &[&str]) -> DbResult<()> {
-        if names.is_empty() {
-            return Ok(());
-        }
-        let sql = Sql {
+    /// Remembers which names a release's document asks for and which it provides.
+    pub async fn record_relations(&mut self, package: PackageId, document: &Value) -> DbResult<()> {
+        const REQUIRED: Sql = Sql {
             sqlite: "INSERT INTO package_dependencies (name, package_id) SELECT DISTINCT value, $1 FROM json_each($2) \
                      WHERE TRUE ON CONFLICT DO NOTHING",
             postgres: "INSERT INTO package_dependencies (name, package_id) \
                        SELECT DISTINCT name, $1 FROM json_array_elements_text($2::json) AS name ON CONFLICT DO NOTHING",
+        };
+        const PROVIDED: Sql = Sql {
+            sqlite: "INSERT INTO package_provisions (name, package_id) SELECT DISTINCT value, $1 FROM json_each($2) \
+                     WHERE TRUE ON CONFLICT DO NOTHING",
+            postgres: "INSERT INTO package_provisions (name, package_id) \
+                       SELECT DISTINCT name, $1 FROM json_array_elements_text($2::json) AS name ON CONFLICT DO NOTHING",
+        };
+        for (member, sql) in [(REQUIRES, REQUIRED), (PROVIDES, PROVIDED)] {
+            let names: Vec<&str> = named_in(document, member).take(MAX_NAMES).collect();
+            if names.is_empty() {
+                continue;
+            }
+            let (sql, names) = (sql.on(self.engine()), Value::from(names).to_string());
+            on_tx!(self, |c| sqlx::query(sql).bind(package).bind(names).execute(c).await.map(drop))?;
         }
-        .on(self.engine());
-        let names = serde_json::Value::from(names.to_vec()).to_string();
-        on_tx!(self, |c| sqlx::query(sql).bind(package).bind(names).execute(c).await.map(drop))?;
         Ok(())
     }
 

@@ -14,6 +14,7 @@ pub mod audit_log;
 mod beside;
 pub mod blobs;
 pub mod claims;
+mod contention;
 mod db;
 mod dependencies;
 pub mod documents;
@@ -53,6 +54,7 @@ pub mod web_logins;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use contention::until_won;
 pub use db::{Db, DbOptions, Engine};
 pub use dispatch::Sql;
 pub use error::{DbError, DbResult};

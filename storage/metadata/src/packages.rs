@@ -141,6 +141,14 @@ pub struct ListedName {
     pub normalized_name: String,
 }
 
+/// A change of a package, as mirrors follow them.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct ChangedPackage {
+    pub normalized_name: String,
+    pub updated_at: Timestamp,
+    pub is_gone: bool,
+}
+
 /// A person with rights on a package, as ecosystems list them (npm maintainers, Cargo owners).
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct OwnerRow {
@@ -207,19 +215,6 @@ impl Db {
         Ok(rows.into_iter().map(HeadRow::into_head).collect())
     }
 
-    /// Packages of an ecosystem whose canonical name starts with `prefix`, the first hundred by age. Reads all names
-    /// of the ecosystem: for what happens once per new package.
-    pub async fn packages_below(&self, ecosystem: Ecosystem, prefix: &str) -> DbResult<Vec<PackageHead>> {
-        const SQL: &str = head_columns!(
-            "WHERE p.ecosystem = $1 AND SUBSTR(p.normalized_name, 1, $3) = $2 AND p.deleted_at IS NULL \
-             ORDER BY p.created_at LIMIT 100"
-        );
-        let length = i32::try_from(prefix.chars().count()).unwrap_or(i32::MAX);
-        let rows: Vec<HeadRow> =
-            on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).bind(prefix).bind(length).fetch_all(c).await)?;
-        Ok(rows.into_iter().map(HeadRow::into_head).collect())
-    }
-
     /// Names and heads of packages a user has starred.
     pub async fn starred_by(&self, ecosystem: Ecosystem, user: UserId) -> DbResult<Vec<PackageHead>> {
         const SQL: &str = head_columns!(
@@ -279,6 +274,24 @@ impl Tx {
         .on(self.engine());
         let row: Option<HeadRow> = on_tx!(self, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await)?;
         Ok(row.map(HeadRow::into_head))
+    }
+
+    /// Packages of an ecosystem whose canonical name starts with `prefix`, the first hundred by age, while nobody else
+    /// makes one: until the transaction ends. Reads all names of the ecosystem: for what happens once per new package.
+    pub async fn lock_packages_below(&mut self, ecosystem: Ecosystem, prefix: &str) -> DbResult<Vec<PackageHead>> {
+        const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))";
+        const SQL: &str = head_columns!(
+            "WHERE p.ecosystem = $1 AND SUBSTR(p.normalized_name, 1, $3) = $2 AND p.deleted_at IS NULL \
+             ORDER BY p.created_at LIMIT 100"
+        );
+        // SQLite has one writer anyway.
+        if let crate::tx::Connection::Postgres(tx) = self.connection() {
+            sqlx::query(LOCK).bind(format!("{ecosystem}:{prefix}")).execute(&mut ***tx).await?;
+        }
+        let length = i32::try_from(prefix.chars().count()).unwrap_or(i32::MAX);
+        let rows: Vec<HeadRow> =
+            on_tx!(self, |c| sqlx::query_as(SQL).bind(ecosystem).bind(prefix).bind(length).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(HeadRow::into_head).collect())
     }
 
     /// Creates a package; `false` when its name or collision key is taken.
@@ -455,6 +468,34 @@ impl Db {
         );
         let rows: Vec<HeadRow> = on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).fetch_all(c).await)?;
         Ok(rows.into_iter().map(HeadRow::into_head).collect())
+    }
+
+    /// The public packages of an ecosystem with something live that are recorded as standing in for a name.
+    pub async fn public_providers(&self, ecosystem: Ecosystem, name: &str, limit: i64) -> DbResult<Vec<PackageHead>> {
+        const SQL: &str = head_columns!(
+            "JOIN package_provisions v ON v.package_id = p.id WHERE v.name = $2 AND p.ecosystem = $1 \
+             AND p.deleted_at IS NULL AND NOT p.is_quarantined AND p.visibility = 'public' \
+             AND r.visibility = 'public' AND EXISTS (SELECT 1 FROM releases x WHERE x.package_id = p.id \
+             AND x.status IN ('published', 'deprecated', 'yanked')) ORDER BY p.normalized_name LIMIT $3"
+        );
+        let rows: Vec<HeadRow> =
+            on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).bind(name).bind(limit).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(HeadRow::into_head).collect())
+    }
+
+    /// Which public packages of an ecosystem changed since then or are gone, oldest change first.
+    pub async fn public_changes(
+        &self,
+        ecosystem: Ecosystem,
+        since: Timestamp,
+        limit: i64,
+    ) -> DbResult<Vec<ChangedPackage>> {
+        const SQL: &str = "SELECT p.normalized_name, p.updated_at, p.deleted_at IS NOT NULL AS is_gone \
+             FROM packages p JOIN repositories r ON r.id = p.repository_id WHERE p.ecosystem = $1 \
+             AND p.updated_at >= $2 AND NOT p.is_quarantined AND p.visibility = 'public' AND r.visibility = 'public' \
+             AND (p.deleted_at IS NOT NULL OR EXISTS (SELECT 1 FROM releases x WHERE x.package_id = p.id \
+             AND x.status IN ('published', 'deprecated', 'yanked'))) ORDER BY p.updated_at LIMIT $3";
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).bind(since).bind(limit).fetch_all(c).await)?)
     }
 
     pub async fn has_live_release(&self, package: PackageId) -> DbResult<bool> {

@@ -1,7 +1,8 @@
 //! Releases, their artifacts and findings as the management API lists, shows and changes them.
 
 use publaryn_core::{
-    ArtifactId, ArtifactKind, Digest, FindingId, JobId, PackageId, ReleaseId, ReleaseState, Timestamp, UserId, Version,
+    ArtifactId, ArtifactKind, ArtifactState, Digest, FindingId, JobId, PackageId, ReleaseId, ReleaseState, Timestamp,
+    UserId, Version,
     finding::{FindingKind, Severity},
     job::JobState,
 };
@@ -58,6 +59,15 @@ pub struct ArtifactViewRow {
     pub is_signed: bool,
     pub signature_key_id: Option<String>,
     pub uploaded_at: Timestamp,
+    pub state: ArtifactState,
+}
+
+impl ArtifactViewRow {
+    /// Whether a file of a live release may be known to its readers: not while it is, or stays, in a quarantine of
+    /// its own.
+    pub fn is_cleared(&self) -> bool {
+        matches!(self.state, ArtifactState::Joint | ArtifactState::Live)
+    }
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -145,7 +155,7 @@ macro_rules! artifact_columns {
     ($rest:literal) => {
         concat!(
             "SELECT a.id, a.release_id, a.kind, a.filename, a.content_type, a.size_bytes, a.sha256, a.sha512, ",
-            "a.is_signed, a.signature_key_id, a.uploaded_at FROM artifacts a ",
+            "a.is_signed, a.signature_key_id, a.uploaded_at, a.state FROM artifacts a ",
             $rest
         )
     };
@@ -168,7 +178,9 @@ macro_rules! finding_filter {
     () => {
         "WHERE r.package_id = $1 AND (r.status IN ('published', 'deprecated', 'yanked') \
          OR ($2 AND r.status IN ('quarantine', 'scanning'))) AND ($3 OR f.resolved_at IS NULL) \
-         AND (f.severity = $4 OR $4 = '') AND (r.version_key = $5 OR $5 = '')"
+         AND (f.severity = $4 OR $4 = '') AND (r.version_key = $5 OR $5 = '') \
+         AND ($2 OR f.artifact_id IS NULL OR f.artifact_id NOT IN \
+         (SELECT q.id FROM artifacts q WHERE q.id = f.artifact_id AND q.state IN ('scanning', 'held')))"
     };
 }
 
@@ -394,14 +406,27 @@ impl Tx {
         Ok(())
     }
 
-    /// Sends a staged release to its scans: all of its artifacts are scanned (again).
-    pub async fn begin_scanning(&mut self, id: ReleaseId, tags: &[String], scans: i64, now: Timestamp) -> DbResult<()> {
-        const ARTIFACTS: &str = "UPDATE artifacts SET scanned_with = NULL WHERE release_id = $1";
-        const SQL: &str = "UPDATE releases SET status = 'scanning', scans_total = $2, scans_done = 0, blocked_by = '[]', \
-             requested_tags = $3, updated_at = $4 WHERE id = $1";
+    /// Sends a staged release to its scans, `done` of which were made before.
+    pub async fn begin_scanning(
+        &mut self,
+        id: ReleaseId,
+        tags: &[String],
+        scans: i64,
+        done: i64,
+        now: Timestamp,
+    ) -> DbResult<()> {
+        const SQL: &str = "UPDATE releases SET status = 'scanning', scans_total = $2, scans_done = $3, \
+             blocked_by = '[]', requested_tags = $4, updated_at = $5 WHERE id = $1";
         let tags = serde_json::json!(tags).to_string();
-        on_tx!(self, |c| sqlx::query(ARTIFACTS).bind(id).execute(c).await.map(drop))?;
-        on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(scans).bind(tags).bind(now).execute(c).await.map(drop))?;
+        on_tx!(self, |c| sqlx::query(SQL)
+            .bind(id)
+            .bind(scans)
+            .bind(done)
+            .bind(tags)
+            .bind(now)
+            .execute(c)
+            .await
+            .map(drop))?;
         self.notice().releases.push(id);
         Ok(())
     }

@@ -12,6 +12,8 @@ pub(super) const BLOCK: usize = 512;
 pub(super) struct Header {
     /// `prefix/name`, not yet checked as a path.
     pub(super) path: Vec<u8>,
+    /// What a link leads to, as stored here.
+    pub(super) link: Vec<u8>,
     pub(super) mode: u32,
     pub(super) size: u64,
     pub(super) kind: u8,
@@ -44,7 +46,7 @@ impl Header {
             return Err("a tar header has a malformed owner, time or device number".into());
         }
         let name = text(&block[0..100])?;
-        text(&block[157..257])?;
+        let link = text(&block[157..257])?.to_vec();
         let path = match format {
             Format::Ustar => match text(&block[345..500])? {
                 [] => name.to_vec(),
@@ -56,7 +58,7 @@ impl Header {
             }
             Format::V7 | Format::Gnu => name.to_vec(),
         };
-        Ok(Self { path, mode, size, kind })
+        Ok(Self { path, link, mode, size, kind })
     }
 }
 

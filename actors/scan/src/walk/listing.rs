@@ -105,7 +105,7 @@ impl<'r> Walk<'r> {
         if found.size.is_some_and(|size| size > self.rules.max_entry_bytes) {
             return Err(entry_too_large(path, self.rules.max_entry_bytes));
         }
-        self.check_clash(seen.insert(safe.plain, kind == EntryKind::File), path)?;
+        self.check_clash(seen.insert(safe.plain, kind != EntryKind::Directory), path)?;
         if path::is_windows_trap(safe.plain) {
             self.note("ARC-Z3", Severity::Low, "the name does not work on Windows", path);
         }
@@ -138,7 +138,7 @@ impl<'r> Walk<'r> {
                 let message = format!("all files must lie in `{}/`, found: {path}", expected.unwrap_or_default());
                 return Err(ArchiveError::refuse("ARC-T3", Some(path), message));
             }
-            if safe.below_root.is_none() && kind == EntryKind::File {
+            if safe.below_root.is_none() && kind != EntryKind::Directory {
                 return Err(at_path("ARC-T3", path, "a file lies outside the top directory"));
             }
         }

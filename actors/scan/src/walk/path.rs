@@ -55,6 +55,23 @@ pub(super) fn check(path: &str, max_depth: usize) -> Result<SafePath<'_>, PathFa
     Ok(SafePath { plain, root, below_root })
 }
 
+/// Whether the target of a link is a plain relative path that begins with at most `max_climb` times `..`.
+pub(super) fn climbs_at_most(target: &str, max_climb: usize) -> bool {
+    let mut components = target.split('/').peekable();
+    let mut climbed = 0;
+    while components.next_if_eq(&"..").is_some() {
+        climbed += 1;
+    }
+    let is_below = |component: &str| {
+        !matches!(component, "" | "." | "..")
+            && component.len() <= MAX_COMPONENT
+            && !is_drive(component)
+            && !component.contains('\\')
+            && !component.chars().any(char::is_control)
+    };
+    climbed <= max_climb && target.len() <= MAX_PATH && components.all(is_below)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PathFault {
     Unsafe(&'static str),
@@ -169,6 +186,17 @@ impl PathHash {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_climb_first_and_not_too_far() {
+        for (target, max_climb) in [("a", 0), ("a/b", 0), ("..", 1), ("../a", 1), ("../../a/b", 2)] {
+            assert!(climbs_at_most(target, max_climb), "{target}");
+            assert!(max_climb == 0 || !climbs_at_most(target, max_climb - 1), "{target}");
+        }
+        for bad in ["", "/", "/etc", "a/..", "a/../b", "./a", "a//b", "a/", "c:/x", "c:", "a\\b", "a\nb", "a\0"] {
+            assert!(!climbs_at_most(bad, 9), "{bad:?}");
+        }
+    }
 
     #[test]
     fn safe_paths_pass_and_unsafe_ones_do_not() {

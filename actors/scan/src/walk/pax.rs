@@ -7,6 +7,7 @@ use std::{collections::HashSet, str};
 pub(super) struct Pax {
     pub(super) path: Option<String>,
     pub(super) size: Option<u64>,
+    pub(super) has_link: bool,
 }
 
 impl Pax {
@@ -39,6 +40,10 @@ impl Pax {
                     return Err("a pax path is empty");
                 }
                 self.path = Some(path.to_owned());
+                Ok(())
+            }
+            "linkpath" => {
+                self.has_link = true;
                 Ok(())
             }
             "size" => {
@@ -97,7 +102,7 @@ mod tests {
     fn records_are_read_and_unknown_keys_ignored() {
         let body = b"16 path=root/\xc3\xa9\n10 size=5\n20 SCHILY.xattr.x=\n\n";
         let body = &body[..];
-        assert_eq!(Pax::parse(body, false), Ok(Pax { path: Some("root/é".into()), size: Some(5) }));
+        assert_eq!(Pax::parse(body, false), Ok(Pax { path: Some("root/é".into()), size: Some(5), has_link: false }));
         assert_eq!(Pax::parse(b"15 comment=abc\n", true), Ok(Pax::default()));
     }
 

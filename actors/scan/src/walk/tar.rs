@@ -97,6 +97,10 @@ impl Extensions {
     fn is_empty(&self) -> bool {
         self.pax.is_none() && self.long_name.is_none() && !self.has_long_link
     }
+
+    fn has_pax_link(&self) -> bool {
+        self.pax.as_ref().is_some_and(|pax| pax.has_link)
+    }
 }
 
 impl Walk<'_> {
@@ -191,11 +195,19 @@ impl Walk<'_> {
         let (stored, size) = resolve(&header, &extensions)?;
         let path = str::from_utf8(&stored).map_err(|_| unsafe_name(&shown(&stored), "a path is not utf-8"))?;
         let kind = self.kind(&header, path)?;
-        if extensions.has_long_link {
-            return Err(at_path("ARC-T2", path, "a long link name precedes an entry that is no link"));
+        if extensions.has_long_link || (kind == EntryKind::Link && extensions.has_pax_link()) {
+            let message = "a link name stands elsewhere than in the header of a link";
+            return Err(at_path("ARC-T2", path, message));
         }
         let safe = self.safe_path(path)?;
         match kind {
+            EntryKind::Link if !self.rules.links.allows(safe.plain, &header.link) => {
+                return Err(at_path("ARC-L", path, "a link leads out of the archive, or is not written plainly"));
+            }
+            EntryKind::Link if size != 0 => return Err(at_path("ARC-T2", path, "a link has a size")),
+            EntryKind::Link if path.ends_with('/') => {
+                return Err(at_path("ARC-T2", path, "the path of a link ends in a slash"));
+            }
             EntryKind::Directory if size != 0 => return Err(at_path("ARC-T2", path, "a directory has a size")),
             EntryKind::File if path.ends_with('/') => {
                 return Err(at_path("ARC-T2", path, "the path of a regular file ends in a slash"));
@@ -211,9 +223,8 @@ impl Walk<'_> {
         let rule = match header.kind {
             0 | b'0' => return Ok(EntryKind::File),
             b'5' => return Ok(EntryKind::Directory),
-            b'1' | b'2' => match self.rules.links {
-                LinkRule::Refuse => "ARC-L",
-            },
+            b'2' if self.rules.links != LinkRule::Refuse => return Ok(EntryKind::Link),
+            b'1' | b'2' => "ARC-L",
             _ => "ARC-T2",
         };
         let path = shown(path.as_bytes());

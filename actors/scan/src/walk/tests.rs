@@ -76,6 +76,71 @@ fn every_crafted_zip_meets_its_verdict() {
     }
 }
 
+/// Links of both formats: path, target, and which rule takes them.
+const LINKS: &[(&str, &str, bool, bool)] = &[
+    // path, target, inside the archive, inside the top directory
+    ("p/bin/tool", "../lib/tool.js", true, true),
+    ("p/latest", "v1", true, true),
+    ("p/up", "../q/x", true, false),
+    ("top", "p/a", true, true),
+    ("p/out", "../../etc/passwd", false, false),
+    ("p/absolute", "/etc/passwd", false, false),
+    ("p/later", "v1/../../..", false, false),
+    ("p/drive", "c:/x", false, false),
+    ("p/empty", "", false, false),
+];
+
+#[test]
+fn links_that_stay_inside_are_taken_where_an_ecosystem_has_them() {
+    let with = |links| ArchiveRules { links, ..ArchiveRules::new(RootRule::Any) };
+    for (path, target, in_archive, in_top) in LINKS {
+        let tar = TarBuilder::new().file("p/a", b"a").special(b'2', path, target).targz();
+        let link = corpus::RawZipEntry {
+            name: path.as_bytes(),
+            data: target.as_bytes(),
+            external: 0o120777 << 16,
+            ..corpus::RawZipEntry::default()
+        };
+        let zip = corpus::ZipBuilder::new().file("p/a", b"a").entry(&link).finish();
+        for (rule, is_taken) in
+            [(LinkRule::Refuse, false), (LinkRule::InsideArchive, *in_archive), (LinkRule::InsideTop, *in_top)]
+        {
+            let in_tar = walk(&tar, &with(rule)).map(drop);
+            let in_zip = list_zip(&zip, &with(rule)).map(drop);
+            assert_eq!((in_tar.is_ok(), in_zip.is_ok()), (is_taken, is_taken), "{path} -> {target}, {rule:?}");
+            if !is_taken {
+                assert_eq!((in_tar.unwrap_err().rule, in_zip.unwrap_err().rule), ("ARC-L", "ARC-Z6"));
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_lies_below_a_link_and_no_link_has_two_targets() {
+    let rules = ArchiveRules { links: LinkRule::InsideArchive, ..ArchiveRules::new(RootRule::Any) };
+    let below = TarBuilder::new().special(b'2', "d", "e").file("d/x", b"").targz();
+    let above = TarBuilder::new().file("d/x", b"").special(b'2', "d", "e").targz();
+    let twice = TarBuilder::new().special(b'2', "d", "e").special(b'2', "d", "f").targz();
+    for bytes in [&below, &above, &twice] {
+        assert_eq!(walk(bytes, &rules).unwrap_err().rule, "ARC-Z3");
+    }
+    let link = |name: &'static [u8]| corpus::RawZipEntry {
+        name,
+        data: b"e",
+        external: 0o120777 << 16,
+        ..corpus::RawZipEntry::default()
+    };
+    let below = corpus::ZipBuilder::new().entry(&link(b"d")).file("d/x", b"").finish();
+    assert_eq!(list_zip(&below, &rules).unwrap_err().rule, "ARC-Z3");
+    let elsewhere = TarBuilder::new().pax(b'x', &[("linkpath", b"/etc")]).special(b'2', "d", "e").targz();
+    let long = TarBuilder::new().extension(b'K', b"/etc\0").special(b'2', "d", "e").targz();
+    for bytes in [&elsewhere, &long] {
+        assert_eq!(walk(bytes, &rules).unwrap_err().rule, "ARC-T2");
+    }
+    let hard = TarBuilder::new().file("a", b"").special(b'1', "b", "a").targz();
+    assert_eq!(walk(&hard, &rules).unwrap_err().rule, "ARC-L");
+}
+
 #[test]
 fn wheels_may_not_have_descriptors() {
     let entry = corpus::RawZipEntry { has_descriptor: true, is_deflated: true, ..corpus::RawZipEntry::default() };

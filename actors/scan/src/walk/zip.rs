@@ -8,7 +8,8 @@
 use std::{collections::HashMap, io::Read};
 
 use super::{
-    ArchiveError, ArchiveRules, ArchiveSummary, Budget, ByteSource, DescriptorRule, EntryKind, ErrorKind,
+    ArchiveEntry, ArchiveError, ArchiveRules, ArchiveSummary, Budget, ByteSource, DescriptorRule, EntryKind, ErrorKind,
+    LinkRule,
     header::{BLOCK, has_valid_checksum},
     listing::{Found, Level, Visit, Walk, at_path, shown, unsafe_name},
     path::SeenPaths,
@@ -39,10 +40,15 @@ pub fn walk_zip<R: Read>(
     Ok(walk.finish())
 }
 
+/// Longest content that is looked at as the target of a link: PATH_MAX of the strictest reader.
+const MAX_LINK_BYTES: u64 = 1024;
+
 /// What was found of an entry, for the directory to agree with: constant size whatever its name.
 struct Listed {
     name: u128,
     is_directory: bool,
+    /// Its content is the target of a link that the rules allow.
+    may_be_link: bool,
     flags: u16,
     method: u16,
     sizes: Sizes,
@@ -127,7 +133,22 @@ impl Walk<'_> {
         let found = Found { path, kind, size: declared.map(|sizes| sizes.unpacked), mode: None };
         self.place(&found, &safe, seen, at)?;
         let mut packed = Packed::new(raw, &local, method);
-        self.show(&mut packed, &found, 0, at, visit)?;
+        // Whether it is a link stands in the directory, behind everything; what it would lead to stands here.
+        let links = self.rules.links;
+        let mut may_be_link = false;
+        let is_short = found.size.is_some_and(|size| size <= MAX_LINK_BYTES);
+        if links != LinkRule::Refuse && kind == EntryKind::File && is_short && at.is_outermost() {
+            let mut watch = |entry: ArchiveEntry<'_>| {
+                let ArchiveEntry { path, kind, size, mode, within, data } = entry;
+                let mut content = Vec::new();
+                data.read_to_end(&mut content)?;
+                may_be_link |= links.allows(safe.plain, &content);
+                visit(ArchiveEntry { path, kind, size, mode, within, data: &mut content.as_slice() })
+            };
+            self.show(&mut packed, &found, 0, at, &mut watch)?;
+        } else {
+            self.show(&mut packed, &found, 0, at, visit)?;
+        }
         let sizes = packed.close(&mut self.budget)?;
         if kind == EntryKind::Directory && sizes.unpacked != 0 {
             return Err(at_path("ARC-Z2", path, "a directory has a size"));
@@ -135,6 +156,7 @@ impl Walk<'_> {
         Ok(Listed {
             name: names.of(&local.name),
             is_directory: kind == EntryKind::Directory,
+            may_be_link,
             flags: local.flags,
             method: local.method,
             sizes,
@@ -159,7 +181,7 @@ impl Walk<'_> {
             () if listed.sizes != central.sizes => "size",
             () => {
                 self.note_mode(central.mode() & 0o7777, &path);
-                return central.check_type(listed.is_directory, &path);
+                return central.check_type(listed.is_directory, listed.may_be_link, &path);
             }
         };
         let message = format!("the {difference} of an entry differs from what the directory says: {path}");

@@ -26,7 +26,7 @@ fn a_packed_crate_is_read() {
     let seen = read(&archive).unwrap();
     assert_eq!((seen.has_lib, seen.bin_names, seen.summary.files), (false, vec!["x".to_owned()], 4));
     assert_eq!(seen.vcs_commit.as_deref(), Some("0123456789abcdef0123456789abcdef01234567"));
-    assert_eq!(seen.manifest.edition.as_deref(), Some("2021"));
+    assert_eq!(seen.manifest.about.edition.as_deref(), Some("2021"));
 }
 
 #[test]

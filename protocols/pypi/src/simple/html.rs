@@ -37,6 +37,9 @@ pub(super) fn project(project: &ProjectPage) -> Vec<u8> {
         if let Some(Yank(reason)) = &file.yanked {
             attribute(&mut page, "data-yanked", reason.as_deref().unwrap_or_default());
         }
+        if let Some(provenance) = &file.provenance {
+            attribute(&mut page, "data-provenance", provenance);
+        }
         attribute(&mut page, "data-gpg-sig", "false");
         let _ = writeln!(page, ">{}</a><br/>", Escaped(&file.filename));
     }
@@ -114,6 +117,7 @@ mod tests {
             requires_python: Some(">=3.8,<4".into()),
             yanked: Some(Yank(Some("\"><script>".into()))),
             core_metadata: Some("cd".into()),
+            provenance: None,
         }
     }
 

@@ -84,6 +84,9 @@ impl Serialize for File<'_> {
                 None => map.serialize_entry(key, &false)?,
             }
         }
+        if let Some(provenance) = &file.provenance {
+            map.serialize_entry("provenance", provenance)?;
+        }
         map.end()
     }
 }
@@ -132,6 +135,7 @@ mod tests {
             requires_python: None,
             yanked: None,
             core_metadata: None,
+            provenance: None,
         }
     }
 

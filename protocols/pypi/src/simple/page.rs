@@ -34,6 +34,8 @@ pub struct FileEntry {
     pub yanked: Option<Yank>,
     /// SHA-256 of the metadata that is served beside the file.
     pub core_metadata: Option<String>,
+    /// Absolute address of what is vouched for about the file.
+    pub provenance: Option<String>,
 }
 
 /// A release taken back, with its reason where one was given (PEP 592).
@@ -57,7 +59,7 @@ impl ProjectPage {
             let mut artifacts: Vec<&ArtifactRow> = release.artifacts.iter().collect();
             artifacts.sort_by(|a, b| a.filename.cmp(&b.filename));
             for artifact in artifacts {
-                files.push(FileEntry::of(release, artifact, base)?);
+                files.push(FileEntry::of(&package.normalized_name, release, artifact, base)?);
             }
         }
         let reason = package.deprecation_message.clone().filter(|reason| !reason.is_empty());
@@ -76,9 +78,11 @@ impl ProjectPage {
 }
 
 impl FileEntry {
-    fn of(release: &LiveRelease, artifact: &ArtifactRow, base: &str) -> Result<Self, BoxError> {
+    fn of(project: &str, release: &LiveRelease, artifact: &ArtifactRow, base: &str) -> Result<Self, BoxError> {
         let document = file_document(artifact)?;
         let filename = &artifact.filename;
+        let segment = |text| utf8_percent_encode(text, SEGMENT);
+        let version = segment(&release.row.version);
         let is_wheel = artifact.kind == ArtifactKind::Wheel;
         debug_assert_eq!(is_wheel, Format::of(filename) == Some(Format::Wheel));
         Ok(Self {
@@ -93,6 +97,9 @@ impl FileEntry {
                 .is_yanked
                 .then(|| Yank(release.row.yank_reason.clone().filter(|reason| !reason.is_empty()))),
             core_metadata: document.core_metadata.filter(|_| is_wheel),
+            provenance: document
+                .attested_by
+                .map(|_| format!("{base}/pypi/integrity/{project}/{version}/{}/provenance", segment(filename))),
         })
     }
 }

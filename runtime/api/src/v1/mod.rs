@@ -11,6 +11,7 @@ pub mod context;
 mod cookie;
 pub mod csv;
 mod documents;
+pub mod exchange;
 pub mod extract;
 mod guard;
 pub mod idempotency;
@@ -123,19 +124,21 @@ pub fn routes() -> Routes {
 /// Every route that the OpenAPI document describes.
 pub fn described() -> Vec<Described> {
     let mut all = routes().into_described();
+    all.extend(exchange::routes().into_described());
     all.extend(crate::http::probe_routes().into_described());
     all.extend(documents::routes().into_described());
     all
 }
 
-/// The router of `/v1` and its documents.
+/// The router of `/v1`, of the token exchange and of the documents.
 pub fn router(state: ApiState) -> Router {
-    assemble(routes(), state).merge(documents::router())
+    assemble(routes(), state.clone()).merge(assemble(exchange::routes(), state)).merge(documents::router())
 }
 
 /// Declared routes as a service, with everything that holds for all of them.
 pub fn assemble(routes: Routes, state: ApiState) -> Router {
-    let v1 = routes
+    let base = routes.base();
+    let router = routes
         .into_router()
         .fallback(async || Problem::route_not_found())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
@@ -143,7 +146,7 @@ pub fn assemble(routes: Routes, state: ApiState) -> Router {
         .layer(axum::middleware::from_fn(context::around))
         .layer(compression())
         .with_state(state);
-    Router::new().nest("/v1", v1)
+    Router::new().nest(base, router)
 }
 
 /// JSON and CSV beyond a KiB; bytes of artifacts are sent as they are stored.

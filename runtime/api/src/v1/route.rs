@@ -307,6 +307,10 @@ impl Routes {
         self
     }
 
+    /// The path that all of them are below.
+    pub fn base(&self) -> &'static str {
+        self.base
+    }
     pub fn into_router(self) -> Router<ApiState> {
         self.router
     }

@@ -6,7 +6,11 @@
 mod cargo;
 mod collecting;
 mod composer;
+mod drafts;
 mod faults;
+#[allow(dead_code, reason = "the integration tests use the rest")]
+#[path = "../issuer/mod.rs"]
+mod issuer;
 mod metrics;
 mod npm;
 mod npm_upload;
@@ -16,6 +20,7 @@ mod process;
 mod pypi;
 mod rubygems;
 mod server;
+mod trusted;
 
 pub use server::{Backend, Server, User, bulk};
 

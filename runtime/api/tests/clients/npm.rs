@@ -10,7 +10,7 @@ mod desk;
 mod held;
 mod install;
 mod outside;
-mod proxy;
+pub mod proxy;
 mod publish;
 mod refused;
 mod run;
@@ -20,8 +20,8 @@ mod wire;
 
 use serde_json::{Value, json};
 
+pub use crate::process::Ran;
 pub use desk::{Client, Desk};
-pub use run::Ran;
 
 use crate::{Server, User, npm_upload};
 

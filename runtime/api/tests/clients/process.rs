@@ -2,12 +2,14 @@
 //! everything it had said so far.
 
 use std::{
+    fmt,
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     process::Command,
@@ -27,6 +29,10 @@ impl Ended {
     /// What a client said, for a person to judge.
     pub fn said(self, shown: &str) -> Said {
         Said { shown: shown.to_owned(), ok: self.status.success(), out: self.out, err: self.err }
+    }
+
+    pub fn ran(self, shown: String) -> Ran {
+        Ran::new(self.status.code(), self.out, &self.err, shown)
     }
 }
 
@@ -63,6 +69,61 @@ impl Said {
     fn has(&self, text: &str) -> bool {
         self.err.contains(text) || self.out.contains(text)
     }
+}
+
+/// How a client of a test's [desk](crate::pypi::Desk) ended, to be judged in a chain.
+pub struct Ran {
+    pub code: Option<i32>,
+    /// Standard output, then standard error.
+    pub text: String,
+    pub stdout: String,
+    command: String,
+}
+
+impl fmt::Debug for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ended with {:?}:\n{}", self.command, self.code, self.text)
+    }
+}
+
+impl Ran {
+    pub fn new(code: Option<i32>, stdout: String, stderr: &str, command: String) -> Self {
+        Self { code, text: format!("{stdout}\n{stderr}"), stdout, command }
+    }
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        self.ends_with(0)
+    }
+    #[track_caller]
+    pub fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        self
+    }
+    #[track_caller]
+    pub fn fails(self) -> Self {
+        assert_ne!(self.code, Some(0), "{self:?}");
+        self
+    }
+    #[track_caller]
+    pub fn says(self, wanted: &str) -> Self {
+        assert!(flowing(&self.text).contains(&flowing(wanted)), "no `{wanted}` in {self:?}");
+        self
+    }
+    #[track_caller]
+    pub fn never_says(self, unwanted: &str) -> Self {
+        assert!(!flowing(&self.text).contains(&flowing(unwanted)), "`{unwanted}` in {self:?}");
+        self
+    }
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}) in {self:?}"))
+    }
+}
+
+/// A text in lower case, without the frames and line breaks that some clients put into it.
+fn flowing(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c == '│').filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 /// After the end of a process: grandchildren may still hold its pipes.
@@ -112,6 +173,50 @@ fn collect(mut from: impl AsyncRead + Unpin + Send + 'static) -> (Arc<Mutex<Vec<
     });
     (collected, reading)
 }
+
+/// The same program and arguments at a terminal, where each prompt is answered as soon as it shows:
+/// `("Username:", "ada")`. Its surroundings are to be set anew.
+pub fn at_terminal(program: &Command, answers: &[(&str, &str)]) -> Command {
+    let program = program.as_std();
+    let mut command = Command::new("python3");
+    command.args(["-c", TERMINAL]).arg(answers.len().to_string());
+    for (prompt, answer) in answers {
+        command.args([prompt, answer]);
+    }
+    command.arg(program.get_program()).args(program.get_args());
+    command
+}
+
+/// Runs a program on a pseudo-terminal and types an answer whenever the next prompt has appeared.
+/// Arguments: how many answers, then prompt and answer each, then the program and its arguments.
+const TERMINAL: &str = r#"
+import os, pty, sys, time
+count = int(sys.argv[1])
+words = sys.argv[2 : 2 + 2 * count]
+pending = list(zip(words[::2], words[1::2]))
+program = sys.argv[2 + 2 * count :]
+pid, fd = pty.fork()
+if pid == 0:
+    os.execvp(program[0], program)
+unread = b""
+while True:
+    try:
+        data = os.read(fd, 65536)
+    except OSError:
+        break
+    if not data:
+        break
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+    unread += data
+    while pending and pending[0][0].encode() in unread:
+        prompt, answer = pending.pop(0)
+        unread = unread.split(prompt.encode(), 1)[1]
+        # A program that has just prompted may still be switching the terminal over.
+        time.sleep(0.15)
+        os.write(fd, answer.encode() + b"\r")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@
 
 mod access;
 mod append;
+mod attested;
 mod desk;
 mod dist;
 mod install;
@@ -15,5 +16,6 @@ mod simple;
 mod twine;
 mod yank;
 
-pub use desk::{Client, Desk, Ran};
+pub use crate::process::Ran;
+pub use desk::{Client, Desk};
 pub use dist::{Dist, Upload, noise};

@@ -6,7 +6,11 @@ mod cargo;
 mod conformance;
 mod contract;
 mod dependencies;
+mod exchange;
 mod governance;
+#[allow(dead_code, reason = "the client tests use the rest")]
+#[path = "../issuer/mod.rs"]
+mod issuer;
 mod matrix;
 mod matrix_credentials;
 mod matrix_moved;

@@ -61,7 +61,8 @@ fn settings() -> Settings {
         require_login: false,
         anonymous_miss: AnonymousMiss::Auto,
         node_timeout: Duration::from_secs(15),
-        oidc_issuers: Vec::new(),
+        oidc: publaryn_registry::trusted_publishing::OidcSettings::default(),
+        attestations: None,
         claims_by_admins_only: false,
     }
 }

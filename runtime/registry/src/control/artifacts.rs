@@ -12,7 +12,7 @@ use publaryn_core::{
 use publaryn_metadata::release_views::ArtifactViewRow;
 
 use super::PackageAccessed;
-use crate::{Inspector, Registry, ServableArtifact, StageRequest};
+use crate::{Companion, Inspector, Registry, ServableArtifact, StageRequest};
 
 /// A file to be stored; the values passed their rules.
 #[derive(Debug, Clone)]
@@ -27,8 +27,23 @@ pub struct ArtifactUpload {
     pub signature_key_id: Option<String>,
 }
 
-/// What a file says about its release: the adapter's document and the facts about the package, as JSON.
-pub type Described = Option<(serde_json::Value, PackageFacts)>;
+/// What a file says about its release; `None` when it says nothing.
+pub type Described = Option<Description>;
+
+/// What clients need to know of a release, read out of one of its files.
+#[derive(Debug, Clone)]
+pub struct Description {
+    pub release: ReleaseDocument,
+    /// The adapter's own document of the file, where the release's is not enough.
+    pub file: Option<serde_json::Value>,
+    pub companions: Vec<Companion>,
+}
+
+impl From<ReleaseDocument> for Description {
+    fn from(release: ReleaseDocument) -> Self {
+        Self { release, file: None, companions: Vec::new() }
+    }
+}
 
 /// A stored file.
 #[derive(Debug, Clone)]
@@ -46,7 +61,9 @@ impl Registry {
         version_key: &str,
     ) -> Result<Vec<ArtifactViewRow>, RegistryError> {
         let release = self.release(who, package, version_key).await?;
-        Ok(self.0.db.artifacts_of(release.details.summary.id).await?)
+        let mut files = self.0.db.artifacts_of(release.details.summary.id).await?;
+        files.retain(|file| release.shows_staged || file.is_cleared());
+        Ok(files)
     }
 
     /// A file to download: of a live release for readers, of a staged one for those who may see it.
@@ -59,8 +76,9 @@ impl Registry {
         filename: &str,
     ) -> Result<ServableArtifact, RegistryError> {
         let package = self.package_for(who, ecosystem, normalized, Operation::Read).await?;
-        let release = self.release(who, &package, version_key).await?;
-        let location = self.0.db.artifact_location(release.details.summary.id, filename).await?;
+        let files = self.artifacts(who, &package, version_key).await?;
+        let file = files.iter().find(|file| file.filename == filename).ok_or(RegistryError::NotFound)?;
+        let location = self.0.db.artifact_location(file.release_id, filename).await?;
         let location = location.ok_or(RegistryError::NotFound)?;
         if !package.permits(who, Operation::Download) {
             // Quarantined, and not the caller's to judge.
@@ -68,7 +86,7 @@ impl Registry {
         }
         let head = self.0.db.package_head_by_id(package.id()).await?.ok_or(RegistryError::NotFound)?;
         // Looking at staged bytes is no download.
-        let counts = location.status.is_live();
+        let counts = location.status.is_live() && file.is_cleared();
         Ok(ServableArtifact { location: Arc::new(location), package: Arc::new(head), counts })
     }
 
@@ -120,7 +138,7 @@ impl Registry {
             sha1: true,
             md5: true,
         };
-        let (staged, described) = self.stage(body, request, inspect).await?;
+        let (staged, mut described) = self.stage(body, request, inspect).await?;
         if staged.size_bytes() == 0 {
             self.discard(staged).await;
             return Err(RegistryError::invalid("validation_failed", "the file is empty"));
@@ -130,14 +148,18 @@ impl Registry {
             return Err(RegistryError::invalid("checksum_mismatch", "the file is not what `sha256` says"));
         }
         let file = staged.promote(self).await?;
+        let mut beside = Vec::new();
+        for companion in described.iter_mut().flat_map(|described| described.companions.drain(..)) {
+            beside.push(self.promote_companion(companion).await?);
+        }
         let mut change = self.change_package(who, ecosystem, normalized, Operation::Publish, origin).await?;
         change.require_no_quarantine()?;
         change.require_active()?;
         let release = change.draft(version_key).await?;
-        let (id, now) = (release.summary.id, change.now);
+        let (id, package, now) = (release.summary.id, change.id(), change.now);
         if let Some(known) = change.tx.artifact_of(id, &upload.filename).await? {
             drop(change);
-            self.forget_bytes([file.location]);
+            self.forget_bytes(beside.into_iter().map(|companion| companion.location).chain([file.location]));
             if known.sha256 == file.artifact.digests.sha256 {
                 return Ok(Uploaded { artifact: known, is_new: false });
             }
@@ -152,8 +174,18 @@ impl Registry {
         if upload.is_signed {
             change.tx.mark_artifact_signed(artifact, upload.signature_key_id.as_deref()).await?;
         }
-        if let Some((metadata, facts)) = described {
-            change.tx.set_release_document(id, &ReleaseDocument { metadata, facts }).await?;
+        if let Some(Description { release, file, .. }) = described {
+            change.tx.describe_artifact(artifact, file.as_ref(), &release).await?;
+            change.tx.set_release_document(id, &release).await?;
+            change.tx.record_relations(package, &release.metadata).await?;
+        }
+        let mut unused = Vec::new();
+        for companion in &beside {
+            let (sha256, location) = (companion.sha256, companion.location.as_str());
+            if change.tx.upsert_blob(sha256, location, companion.size_bytes, now).await? != location {
+                unused.push(companion.location.clone());
+            }
+            change.tx.insert_companion(artifact, companion.role, &companion.content_type, sha256).await?;
         }
         let row = change.tx.artifact_of(id, &upload.filename).await?.ok_or(RegistryError::NotFound)?;
         let entry = change
@@ -164,8 +196,9 @@ impl Registry {
             .with("sha256", digest.to_string());
         change.commit_quietly(entry).await?;
         if kept != file.location.as_str() {
-            self.forget_bytes([file.location]);
+            unused.push(file.location);
         }
+        self.forget_bytes(unused);
         Ok(Uploaded { artifact: row, is_new: true })
     }
 
@@ -187,8 +220,11 @@ impl Registry {
         let id = release.summary.id;
         let artifact = change.tx.artifact_of(id, filename).await?.ok_or(RegistryError::NotFound)?;
         change.tx.delete_artifact(artifact.id).await?;
-        let nothing = ReleaseDocument { metadata: serde_json::json!({}), facts: PackageFacts::default() };
-        change.tx.set_release_document(id, &nothing).await?;
+        // Another file may say the same.
+        let rest = change.tx.files_of(id).await?;
+        let said = rest.iter().find_map(|file| file.pending().transpose()).transpose()?;
+        let nothing = || ReleaseDocument { metadata: serde_json::json!({}), facts: PackageFacts::default() };
+        change.tx.set_release_document(id, &said.unwrap_or_else(nothing)).await?;
         let entry = change
             .audit(AuditAction::ReleaseUpdate)
             .release(id)

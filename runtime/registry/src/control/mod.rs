@@ -21,7 +21,7 @@ use publaryn_core::{
 };
 use publaryn_metadata::{Tx, package_views::PackageDetails, packages::PackageHead};
 
-pub use artifacts::{ArtifactUpload, Described, Uploaded};
+pub use artifacts::{ArtifactUpload, Described, Description, Uploaded};
 pub use packages::{NewPackageRequest, PackagePatch, PackageView as PackagePage, SummaryView};
 pub use publishers::NewTrustedPublisher;
 pub use releases::{NewDraft, Pipeline, PublishAnswer, ReleaseChange, ReleaseView, Stage, StageState};

@@ -51,6 +51,8 @@ pub struct PackagePatch {
     pub deprecation_message: Option<Option<String>>,
     pub visibility: Option<Visibility>,
     pub is_archived: Option<bool>,
+    /// OCI: pushes may name content that is not there.
+    pub allow_missing_references: Option<bool>,
 }
 
 /// What a package says that is deprecated without a reason.
@@ -59,7 +61,7 @@ const DEPRECATED: &str = "this package is deprecated";
 impl PackagePatch {
     /// What must be allowed for it.
     pub fn operation(&self) -> Operation {
-        if self.visibility.is_some() || self.is_archived.is_some() {
+        if self.visibility.is_some() || self.is_archived.is_some() || self.allow_missing_references.is_some() {
             Operation::Administer
         } else {
             Operation::EditMetadata
@@ -250,11 +252,19 @@ impl Registry {
         precondition(&details)?;
         let before = texts_of(&details);
         let mut after = before.clone();
+        let allows_missing = patch.allow_missing_references;
         apply(&mut after, patch);
         if after.visibility != before.visibility {
             check_visibility(after.visibility, details.repository_visibility, details.owner())?;
         }
-        let changes = changes(&before, &after);
+        let mut changes = changes(&before, &after);
+        if let Some(allowed) = allows_missing {
+            let known = change.tx.allows_missing_references(change.head.id).await?;
+            if known != allowed {
+                change.tx.set_allows_missing_references(change.head.id, allowed, change.now).await?;
+                changes.insert("allow_missing_references".into(), json!({ "before": known, "after": allowed }));
+            }
+        }
         if changes.is_empty() {
             drop(change);
             return self.page_after(who, details.id).await;

@@ -7,7 +7,7 @@ use publaryn_core::{
 use publaryn_metadata::{organizations::Slice, trusted_publishers::TrustedPublisherRow};
 
 use super::PackageAccessed;
-use crate::{Registry, identity::require_user};
+use crate::{Registry, identity::require_user, trusted_publishing::stored_subject};
 
 /// A workload to be trusted; the values passed their rules.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ impl Registry {
         // Tokens minted through it act for a person.
         let creator = require_user(who)
             .map_err(|_| RegistryError::Denied(publaryn_core::access::Denial::CredentialNotAccepted))?;
-        if !self.0.settings.oidc_issuers.contains(&new.issuer) {
+        if !self.0.settings.oidc.issuers.iter().any(|known| known.issuer == new.issuer) {
             let message = "is not an issuer this server trusts";
             return Err(RegistryError::invalid_member("issuer", "issuer_not_allowed", message));
         }
@@ -51,13 +51,14 @@ impl Registry {
             id: TrustedPublisherId::new(),
             package_id: change.head.id,
             issuer: new.issuer,
-            subject: new.subject,
+            subject: stored_subject(&new.subject),
             repository: new.repository,
             workflow_ref: new.workflow_ref,
             environment: new.environment.unwrap_or_default(),
             created_by: creator.id,
             created_at: change.now,
             last_used_at: None,
+            source_owner_id: None,
         };
         if !change.tx.insert_trusted_publisher(&row).await? {
             return Err(RegistryError::already_exists("subject"));

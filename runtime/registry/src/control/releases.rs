@@ -3,22 +3,24 @@
 use std::time::Duration;
 
 use publaryn_core::{
-    Decision, Ecosystem, FindingId, JobId, Operation, Principal, RegistryError, ReleaseId, ReleaseState,
+    ArtifactState, Decision, Ecosystem, FindingId, JobId, Operation, Principal, RegistryError, ReleaseId, ReleaseState,
     RepositoryKind, Scope, Timestamp, Version,
     access::{PackageAccess, Resource, permits},
     audit::{AuditAction, ClientOrigin},
     decide,
     job::JobState,
     principal::Who,
-    publish::PublishOutcome,
 };
 use publaryn_gc::CleanupBlobs;
 use publaryn_metadata::{
+    artifacts::FileProgress,
     organizations::Slice,
     package_views::PackageDetails,
     release_views::{PipelineJob, ReleaseDetails, ReleaseFilter, ReleaseSummaryRow, ReleaseTexts},
 };
-use publaryn_publish::{ScanArtifact, Subject, TokenUse, note_similar_name, settle_tags, use_token};
+use publaryn_publish::{
+    ScanArtifact, Subject, TokenUse, finalize, note_similar_name, reconsider_files, settle_tags, use_token,
+};
 use serde_json::json;
 
 use super::{PackageAccessed, PackageChange};
@@ -124,6 +126,48 @@ impl PackageChange<'_> {
             return Err(wrong_state(release.summary.status, &[ReleaseState::Quarantine]));
         }
         Ok(release)
+    }
+
+    /// Sends what is judged together with a staged release to its scans, and decides it when all were made before.
+    /// Returns how many are to come.
+    ///
+    /// # Errors
+    /// `release_not_ready`.
+    async fn begin_scans(
+        &mut self,
+        release: &ReleaseDetails,
+        files: &[FileProgress],
+        tags: &[String],
+    ) -> Result<usize, RegistryError> {
+        let not_ready = |message: &str| Err(RegistryError::conflict("release_not_ready", message));
+        if files.is_empty() {
+            return not_ready("the release has no files");
+        }
+        let joint: Vec<&FileProgress> = files.iter().filter(|file| file.state == ArtifactState::Joint).collect();
+        if joint.is_empty() {
+            return Ok(0);
+        }
+        if release.metadata == "{}" {
+            return not_ready(
+                "none of its files says what its clients need to know; publish it with the ecosystem's own client",
+            );
+        }
+        // What an image is made of is scanned for many images at once, and judged anew for each.
+        let keeps_scans = self.head.ecosystem != Ecosystem::Oci;
+        let (done, open): (Vec<_>, Vec<_>) = joint.into_iter().partition(|file| file.is_scanned && keeps_scans);
+        let count = |files: &[&FileProgress]| i64::try_from(files.len()).unwrap_or(i64::MAX);
+        let id = release.summary.id;
+        self.tx.begin_scanning(id, tags, count(&open) + count(&done), count(&done), self.now).await?;
+        for file in &open {
+            self.tx.forget_scan(file.id).await?;
+            self.tx.enqueue(&ScanArtifact::job(file.id, self.head.owner)).await?;
+        }
+        if open.is_empty()
+            && let Some(current) = self.tx.lock_release(id).await?
+        {
+            finalize(&mut self.tx, &current, self.now).await?;
+        }
+        Ok(open.len())
     }
 }
 
@@ -406,8 +450,9 @@ impl Registry {
         self.release_after(who, package, version_key).await
     }
 
-    /// Sends a staged release to its scans, and waits for the verdict up to `wait`. A release that was sent
-    /// before just says where it stands.
+    /// Sends a staged release to its scans, or judges again what was held back, and waits for the verdict up to
+    /// `wait`. What was scanned is not scanned again: findings that were resolved meanwhile are what changed. A
+    /// release that has nothing to be judged just says where it stands.
     ///
     /// # Errors
     /// `release_not_ready` without files, `package_archived`.
@@ -424,28 +469,22 @@ impl Registry {
     ) -> Result<PublishAnswer, RegistryError> {
         let mut change = self.change_package(who, ecosystem, normalized, Operation::Publish, origin).await?;
         let release = change.release(version_key).await?;
-        let (id, package) = (release.summary.id, change.head.id);
+        let (id, package, status) = (release.summary.id, change.head.id, release.summary.status);
         let waiter = self.0.outcomes.expect(Subject::Release(id));
+        let files = change.tx.files_of(id).await?;
+        let has_held_files = files.iter().any(|file| file.state == ArtifactState::Held);
         let mut scans_started = 0;
-        if release.summary.status == ReleaseState::Quarantine {
+        let mut scanning_files = Vec::new();
+        if status == ReleaseState::Quarantine || has_held_files {
             change.require_no_quarantine()?;
             change.require_active()?;
-            let artifacts = change.tx.artifacts_of(id).await?;
-            if artifacts.is_empty() {
-                return Err(RegistryError::conflict("release_not_ready", "the release has no files"));
+            if status == ReleaseState::Quarantine {
+                scans_started += change.begin_scans(&release, &files, tags).await?;
             }
-            if release.metadata == "{}" {
-                return Err(RegistryError::conflict(
-                    "release_not_ready",
-                    "none of its files says what its clients need to know; publish it with the ecosystem's own client",
-                ));
+            if has_held_files {
+                scanning_files = reconsider_files(&mut change.tx, &change.head, id, change.now).await?;
+                scans_started += scanning_files.len();
             }
-            let scans = i64::try_from(artifacts.len()).unwrap_or(i64::MAX);
-            change.tx.begin_scanning(id, tags, scans, change.now).await?;
-            for artifact in &artifacts {
-                change.tx.enqueue(&ScanArtifact::job(artifact.id, change.head.owner)).await?;
-            }
-            scans_started = artifacts.len();
             use_token(&mut change.tx, who, TokenUse::Release, change.now).await?;
             let entry =
                 change.audit(AuditAction::ReleasePublish).release(id).with("version", release.summary.version.as_str());
@@ -453,9 +492,15 @@ impl Registry {
         } else {
             drop(change);
         }
-        if !wait.is_zero() && (scans_started > 0 || release.summary.status == ReleaseState::Scanning) {
-            match waiter.outcome(id, wait.min(MAX_WAIT)).await? {
-                PublishOutcome::Live { .. } | PublishOutcome::Pending { .. } | PublishOutcome::Blocked { .. } => {}
+        let wait = wait.min(MAX_WAIT);
+        let is_awaited = scans_started > 0 || status == ReleaseState::Scanning;
+        if !wait.is_zero() && is_awaited && !status.is_live() {
+            waiter.outcome(id, wait).await?;
+        } else if !wait.is_zero() {
+            let deadline = tokio::time::Instant::now() + wait;
+            for file in scanning_files {
+                let rest = deadline.saturating_duration_since(tokio::time::Instant::now());
+                self.0.outcomes.expect(Subject::File(file)).outcome(id, rest).await?;
             }
         }
         let view = self.release_after(who, package, version_key).await?;

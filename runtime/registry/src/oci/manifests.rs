@@ -10,7 +10,7 @@ use publaryn_core::{
     manifest::Manifest,
     publish::{NewArtifact, PublishCommand, PublishOutcome},
 };
-use publaryn_metadata::oci::ManifestRow;
+use publaryn_metadata::{oci::ManifestRow, until_won};
 use publaryn_publish::{ManifestCommit, ManifestRefusal, StagedFile, Subject, commit_manifest};
 use smol_str::SmolStr;
 
@@ -18,7 +18,7 @@ use super::OciRepository;
 use crate::{
     Registry,
     meters::{Direction, count_bytes},
-    publishing::{MAX_ATTEMPTS, rest_after},
+    publishing::is_lost,
     read::blob_error,
 };
 
@@ -96,6 +96,8 @@ pub enum PushOutcome {
 
 /// Longest wait for the verdict: containerd-based clients give up on an answer after 30 s (oci.md §1).
 const MAX_PATIENCE: Duration = Duration::from_secs(20);
+/// How often the bytes of one push are stored again.
+const MAX_RESTAGED: u32 = 8;
 
 impl Registry {
     /// The live manifest that a tag or digest leads to.
@@ -159,16 +161,16 @@ impl Registry {
         let mut file = self.stage_manifest(&push).await?;
         let turn = self.0.turns.take(Ecosystem::Oci, &name).await?;
         let settings = &self.0.settings.publishing;
-        let mut attempts = 0;
+        let (command, manifest) = (&push.command, &push.manifest);
+        let has_lost =
+            |refusal: &ManifestRefusal| matches!(refusal, ManifestRefusal::Registry(error) if is_lost(error));
+        let mut restaged = 0;
         let committed = loop {
-            attempts += 1;
-            let (command, manifest) = (&push.command, &push.manifest);
-            match commit_manifest(&self.0.db, settings, who, release, command, manifest, &file).await {
-                Err(ManifestRefusal::Registry(RegistryError::Overloaded { .. })) if attempts < MAX_ATTEMPTS => {
-                    rest_after(attempts).await;
-                }
+            let commit = || commit_manifest(&self.0.db, settings, who, release, command, manifest, &file);
+            match until_won(commit, has_lost).await {
                 // The collector took the bytes from under us, which needs no grace to happen: they are still here.
-                Err(ManifestRefusal::Registry(RegistryError::Unavailable { .. })) if attempts < MAX_ATTEMPTS => {
+                Err(ManifestRefusal::Registry(RegistryError::Unavailable { .. })) if restaged < MAX_RESTAGED => {
+                    restaged += 1;
                     file = self.stage_manifest(&push).await?;
                 }
                 outcome => break outcome,

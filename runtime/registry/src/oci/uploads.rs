@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use publaryn_blobs::{AppendPlan, Appended, BlobError, BlobKey, BlobStore, ByteStream, Checkpoint, UploadState};
 use publaryn_core::{ContentDigest, Digest, Ecosystem, PackageName, Principal, RegistryError, Timestamp, UploadId};
-use publaryn_metadata::{Db, DbError, oci::UploadRow};
+use publaryn_metadata::{Db, DbError, oci::UploadRow, until_won};
 use publaryn_publish::{actor_of, content_job};
 use sha2::{Digest as _, Sha512};
 use uuid::Uuid;
@@ -15,6 +15,7 @@ use super::{OciRepository, Standing};
 use crate::{
     Registry,
     meters::{Direction, count_bytes},
+    publishing::is_lost,
     read::blob_error,
 };
 
@@ -23,8 +24,6 @@ const LEASE: Duration = Duration::from_secs(15);
 const RENEW_EVERY: Duration = Duration::from_secs(4);
 /// For how long the end of an upload may be asked for again.
 pub(crate) const REPEATABLE: Duration = Duration::from_secs(3600);
-/// How often a commit that loses a deadlock is tried.
-const MAX_ATTEMPTS: u32 = 5;
 
 /// How far a session has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -331,14 +330,9 @@ impl Claim {
             self.registry.forget_bytes([key]);
             return Err(UploadRefusal::WrongDigest);
         }
-        let mut attempts = 0;
-        let kept = loop {
-            attempts += 1;
-            match self.commit(&state, &key, sha256, who, name, digest).await {
-                Err(UploadRefusal::Registry(RegistryError::Overloaded { .. })) if attempts < MAX_ATTEMPTS => {}
-                outcome => break outcome?,
-            }
-        };
+        let commit = || self.commit(&state, &key, sha256, who, name, digest);
+        let has_lost = |refusal: &UploadRefusal| matches!(refusal, UploadRefusal::Registry(error) if is_lost(error));
+        let kept = until_won(commit, has_lost).await?;
         if kept != key.as_str() {
             // The same content was here already, or another upload of it was faster.
             self.registry.forget_bytes([key]);

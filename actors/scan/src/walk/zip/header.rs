@@ -130,6 +130,7 @@ pub(super) struct Central {
 const TYPE: u32 = 0o170000;
 const REGULAR: u32 = 0o100000;
 const DIRECTORY: u32 = 0o040000;
+const LINK: u32 = 0o120000;
 
 impl Central {
     /// Reads what follows the signature.
@@ -162,10 +163,12 @@ impl Central {
         self.external >> 16
     }
 
-    /// Readers differ in whose attributes they believe, so links are refused whatever system wrote them (Z6).
-    pub(super) fn check_type(&self, is_directory: bool, path: &str) -> Result<(), ArchiveError> {
+    /// Readers differ in whose attributes they believe, so what is a link to one of them counts as one, whatever
+    /// system wrote it (Z6).
+    pub(super) fn check_type(&self, is_directory: bool, may_be_link: bool, path: &str) -> Result<(), ArchiveError> {
         match self.mode() & TYPE {
             0 => Ok(()),
+            LINK if may_be_link && !is_directory => Ok(()),
             REGULAR if !is_directory => Ok(()),
             DIRECTORY if is_directory => Ok(()),
             REGULAR | DIRECTORY => Err(at_path("ARC-Z6", path, "the name and the type of an entry disagree")),

@@ -9,7 +9,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use publaryn_core::{ArtifactKind, Digest, Operation, RegistryError, Scope, audit::AuditAction};
-use publaryn_protocol::{byte_stream, respond_artifact};
+use publaryn_protocol::{DraftFile, byte_stream, respond_artifact};
 use publaryn_registry::control::{ArtifactUpload, Described};
 use publaryn_scan::{ArchiveError, ErrorKind};
 use serde_json::json;
@@ -145,7 +145,16 @@ async fn upload(
     };
     let adapter = state.adapters.iter().find(|adapter| adapter.ecosystem() == ecosystem);
     let parsed = parse_version(&state, ecosystem, &version)?;
-    let inspect = adapter.and_then(|adapter| adapter.describe(&name, &parsed, kind)).unwrap_or_else(|| {
+    let settings = state.registry.settings();
+    let file = DraftFile {
+        name: &name,
+        version: &parsed,
+        kind,
+        filename: &upload.filename,
+        limits: &settings.limits,
+        base_url: &settings.base_url,
+    };
+    let inspect = adapter.and_then(|adapter| adapter.describe(&file)).unwrap_or_else(|| {
         Box::new(|input: &mut dyn std::io::Read| {
             // Nothing is read out of it, but all of it has to pass.
             std::io::copy(input, &mut std::io::sink())

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
-use publaryn_core::{Operation, RegistryError, Scope, Visibility, audit::AuditAction};
+use publaryn_core::{Ecosystem, Operation, RegistryError, Scope, Visibility, audit::AuditAction};
 use publaryn_metadata::{
     organizations::Slice,
     package_views::{PackageDetails, PackagesOf},
@@ -73,8 +73,10 @@ pub fn routes() -> Routes {
                 .if_match()
                 .body(
                     "display_name s?, description s?, readme s?, homepage s?, repository_url s?, license s?, \
-                     keywords [s]?, is_deprecated b?, deprecation_message s?, visibility Visibility?, is_archived b?",
+                     keywords [s]?, is_deprecated b?, deprecation_message s?, visibility Visibility?, is_archived b?, \
+                     allow_missing_references b?",
                 )
+                .notes("`allow_missing_references` is for OCI: pushes may then name content that is not there.")
                 .answer(200, "..Package, message s")
                 .problem(403, "insufficient_permission")
                 .problem(422, "visibility_too_broad")
@@ -279,10 +281,13 @@ async fn update(
     let who = caller.require_scope(Scope::PackagesWrite)?;
     let mut fields = body.fields().await?;
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
-    let administers = fields.has("visibility") || fields.has("is_archived");
+    let administers = ["visibility", "is_archived", "allow_missing_references"].iter().any(|name| fields.has(name));
     let operation = if administers { Operation::Administer } else { Operation::EditMetadata };
     state.registry.package_for(who, ecosystem, name.canonical(), operation).await?;
-    for member in ["visibility", "is_archived", "is_deprecated"] {
+    if fields.has("allow_missing_references") && ecosystem != Ecosystem::Oci {
+        fields.report("allow_missing_references", "is for OCI repositories only");
+    }
+    for member in ["visibility", "is_archived", "is_deprecated", "allow_missing_references"] {
         if fields.is_null(member) {
             fields.report(member, "cannot be cleared");
         }
@@ -292,6 +297,7 @@ async fn update(
         deprecation_message: input::patch(&mut fields, "deprecation_message", DESCRIPTION),
         visibility: fields.word("visibility"),
         is_archived: fields.flag("is_archived"),
+        allow_missing_references: fields.flag("allow_missing_references"),
         ..texts(&mut fields)
     };
     fields.finish()?;

@@ -1,7 +1,6 @@
 //! A machine with Composer on it.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     process::Stdio,
     sync::OnceLock,
@@ -11,7 +10,10 @@ use std::{
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::{Server, process};
+use crate::{
+    Server,
+    process::{self, Ran},
+};
 
 /// Where Composer is; installs it if need be.
 fn program() -> &'static Path {
@@ -33,56 +35,6 @@ pub struct Desk {
     home: PathBuf,
     host: String,
     env: Vec<(String, String)>,
-}
-
-/// How a command ended.
-pub struct Ran {
-    pub code: Option<i32>,
-    /// Standard output and standard error.
-    pub text: String,
-    pub stdout: String,
-    command: String,
-}
-
-impl fmt::Debug for Ran {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` ended with {:?}:\n{}", self.command, self.code, self.text)
-    }
-}
-
-impl Ran {
-    #[track_caller]
-    pub fn ok(self) -> Self {
-        self.ends_with(0)
-    }
-    #[track_caller]
-    pub fn ends_with(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn fails(self) -> Self {
-        assert_ne!(self.code, Some(0), "{self:?}");
-        self
-    }
-    /// Line breaks of the client's own do not count.
-    #[track_caller]
-    pub fn says(self, wanted: &str) -> Self {
-        assert!(flat(&self.text).contains(&flat(wanted)), "no `{wanted}` in {self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn never_says(self, unwanted: &str) -> Self {
-        assert!(!flat(&self.text).contains(&flat(unwanted)), "`{unwanted}` in {self:?}");
-        self
-    }
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-}
-
-fn flat(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }
 
 impl Desk {
@@ -149,8 +101,6 @@ impl Desk {
             .env("LANG", "C.UTF-8")
             .env("TERM", "dumb")
             .envs(self.env.iter().map(|(key, value)| (key, value)));
-        let ended = process::run(command, &shown, "", LONGEST).await;
-        let text = format!("{}{}", ended.out, ended.err);
-        Ran { code: ended.status.code(), text, stdout: ended.out, command: shown }
+        process::run(command, &shown, "", LONGEST).await.ran(shown)
     }
 }

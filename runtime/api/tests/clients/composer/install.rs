@@ -93,10 +93,12 @@ on_backends!(updates_see_each_publication_at_once, async |server: Server| {
     nothing.says("could not be found in any version");
     let asked = server.requests(seen);
     assert!(asked.contains(&("GET".into(), "/composer/p2/acme/missing.json".into(), 404)), "{asked:?}");
-    // What no vendor of ours can have is not asked for here.
+    assert!(asked.contains(&("GET".into(), "/composer/providers/acme/missing.json".into(), 200)), "{asked:?}");
+    // What no vendor of ours can have is not asked for here; clients ask who provides it wherever they can.
     let seen = server.log().lines().count();
     desk.run(&fresh, &["require", "others/thing:^1"]).await.fails();
-    assert!(!server.requests(seen).iter().any(|(_, path, _)| path.contains("others")), "names leak");
+    let asked = server.requests(seen);
+    assert!(!asked.iter().any(|(_, path, _)| path.contains("/p2/others")), "names leak: {asked:?}");
 });
 
 on_backends!(a_yanked_version_stays_for_lock_files, async |server: Server| {
@@ -165,6 +167,50 @@ on_backends!(names_are_listed_and_found, async |server: Server| {
     let (_, root) = json("/composer/packages.json").await;
     assert_eq!(root["available-package-patterns"], json!(["acme/*", "globex/*"]));
     assert_eq!(root["metadata-url"], "/composer/p2/%package%.json");
+});
+
+on_backends!(a_name_that_only_others_provide_is_answered_with_them, async |server: Server| {
+    let user = server.new_user("ada").await;
+    let provides =
+        |version: &str| Lib::new("acme/logger", version).with("provide", json!({ "acme/log-implementation": "1.0" }));
+    provides("1.0.0").live(&server, &user).await;
+    let providers = async || {
+        let (status, text) = server.get("/composer/providers/acme/log-implementation.json", None).await;
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str::<Value>(&text).unwrap()["providers"].clone()
+    };
+    let listed = providers().await;
+    assert_eq!((&listed[0]["name"], &listed[0]["type"]), (&json!("acme/logger"), &json!("library")), "{listed}");
+    let desk = Desk::new(&server, "consumer");
+    let dir = desk.project("app", &json!({}));
+    desk.run(&dir, &["require", "acme/log-implementation:^1"]).await.fails().says("acme/logger");
+    // The newest version decides, and hidden packages are not told of.
+    Lib::new("acme/logger", "2.0.0").live(&server, &user).await;
+    assert_eq!(providers().await, json!([]));
+    provides("3.0.0").live(&server, &user).await;
+    let hide = "UPDATE packages SET visibility = 'private' WHERE normalized_name = 'acme/logger'";
+    server.database().await.execute_raw(hide).await.unwrap();
+    assert_eq!(providers().await, json!([]));
+});
+
+on_backends!(mirrors_are_told_what_changed, async |server: Server| {
+    let user = server.new_user("ada").await;
+    let changes = async |query: &str| {
+        let (status, text) = server.get(&format!("/composer/metadata/changes.json{query}"), None).await;
+        (status, serde_json::from_str::<Value>(&text).unwrap_or_else(|_| panic!("{text}")))
+    };
+    let (status, first) = changes("").await;
+    let since = first["timestamp"].as_i64().expect("a time to begin with");
+    assert_eq!((status, first["error"].is_string()), (400, true));
+    Lib::new("acme/lib", "1.0.0").live(&server, &user).await;
+    let (status, told) = changes(&format!("?since={since}")).await;
+    assert_eq!(status, 200, "{told}");
+    assert_eq!((&told["actions"][0]["type"], &told["actions"][0]["package"]), (&json!("update"), &json!("acme/lib")));
+    assert!(told["timestamp"].as_i64() >= Some(since));
+    let (_, later) = changes(&format!("?since={}", since + 1_000_000_000)).await;
+    assert_eq!(later["actions"], json!([]));
+    let (_, old) = changes("?since=1").await;
+    assert_eq!((&old["actions"][0]["type"], &old["actions"][0]["package"]), (&json!("resync"), &json!("*")));
 });
 
 on_backends!(a_long_history_is_minified_and_read_by_the_client, async |server: Server| {

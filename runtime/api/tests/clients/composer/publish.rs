@@ -168,3 +168,21 @@ async fn a_zip_above_the_limit_is_refused_whether_its_size_is_told_or_not() {
     assert_eq!(server.get("/composer/p2/acme/lib.json", Some(&user.token)).await.0, 404);
     Lib::new("acme/lib", "1.0.0").live(&server, &user).await;
 }
+
+on_backends!(a_vendor_has_one_owner_however_many_come_at_once, async |server: Server| {
+    let mut users = Vec::new();
+    for name in ["ada", "bob", "cyd", "dan"] {
+        users.push(server.new_user(name).await);
+    }
+    let uploads = users.iter().enumerate().map(|(n, user)| {
+        let lib = Lib::new(&format!("race/lib{n}"), "1.0.0");
+        let server = &server;
+        async move { lib.put(server, Some(&user.token)).await }
+    });
+    let said = futures::future::join_all(uploads).await;
+    let won = said.iter().filter(|said| said.status == 201).count();
+    assert_eq!(won, 1, "{said:?}");
+    for lost in said.iter().filter(|said| said.status != 201) {
+        lost.is(403, "vendor race belongs to another owner");
+    }
+});

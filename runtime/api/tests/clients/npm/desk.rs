@@ -9,11 +9,11 @@ use std::{
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::{
-    proxy::Proxy,
-    run::{Ran, Running},
+use super::{proxy::Proxy, run::Running};
+use crate::{
+    Server,
+    process::{self, Ran},
 };
-use crate::Server;
 
 /// The clients under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,14 +236,7 @@ impl Desk {
 
     /// Runs a client at a terminal, where each prompt is answered as soon as it shows: `("Username:", "ada")`.
     pub async fn type_into(&self, client: Client, dir: &Path, args: &[&str], answers: &[(&str, &str)]) -> Ran {
-        let mut command = Command::new("python3");
-        command.args(["-c", TERMINAL]).arg(answers.len().to_string());
-        for (prompt, answer) in answers {
-            command.args([prompt, answer]);
-        }
-        let client_command = self.command(client, dir, args);
-        let client_command = client_command.as_std();
-        command.arg(client_command.get_program()).args(client_command.get_args());
+        let mut command = process::at_terminal(&self.command(client, dir, args), answers);
         self.dress(&mut command, dir);
         Running::start(command, format!("{} {}", client.name(), args.join(" "))).ended().await
     }
@@ -263,34 +256,3 @@ pub fn secrets(text: &str) -> Vec<String> {
     let tails = tails.map(|tail| tail.chars().take_while(char::is_ascii_alphanumeric).collect::<String>());
     tails.filter(|tail| tail.len() >= 40).map(|tail| format!("pub_{tail}")).collect()
 }
-
-/// Runs a program on a pseudo-terminal and types an answer whenever the next prompt has appeared.
-/// Arguments: how many answers, then prompt and answer each, then the program and its arguments.
-const TERMINAL: &str = r#"
-import os, pty, sys, time
-count = int(sys.argv[1])
-words = sys.argv[2 : 2 + 2 * count]
-pending = list(zip(words[::2], words[1::2]))
-program = sys.argv[2 + 2 * count :]
-pid, fd = pty.fork()
-if pid == 0:
-    os.execvp(program[0], program)
-unread = b""
-while True:
-    try:
-        data = os.read(fd, 65536)
-    except OSError:
-        break
-    if not data:
-        break
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
-    unread += data
-    while pending and pending[0][0].encode() in unread:
-        prompt, answer = pending.pop(0)
-        unread = unread.split(prompt.encode(), 1)[1]
-        # A program that has just prompted may still be switching the terminal over.
-        time.sleep(0.15)
-        os.write(fd, answer.encode() + b"\r")
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-"#;

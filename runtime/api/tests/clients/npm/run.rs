@@ -1,19 +1,19 @@
 //! Client programs as they run: what they print, how they end, and that they end at all.
 
 use std::{
-    fmt,
     process::Stdio,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::{Child, Command},
     task::JoinHandle,
     time::{Instant, sleep, timeout_at},
 };
+
+use crate::process::Ran;
 
 /// No client needs longer, even on a busy machine; one that does fails with what it said until then.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -25,15 +25,6 @@ pub struct Running {
     stdout: Stream,
     stderr: Stream,
     deadline: Instant,
-}
-
-/// How a client ended.
-pub struct Ran {
-    pub code: Option<i32>,
-    /// Standard output, then standard error.
-    pub text: String,
-    pub stdout: String,
-    command: String,
 }
 
 impl Running {
@@ -75,7 +66,7 @@ impl Running {
             self.kill().await;
             panic!("`{}` did not end within {LONGEST:?}; it said:\n{}", self.command, self.text());
         };
-        Ran { code: status.code(), text: self.text(), stdout: self.stdout.text(), command: self.command }
+        Ran::new(status.code(), self.stdout.text(), &self.stderr.text(), self.command)
     }
 
     fn text(&self) -> String {
@@ -117,43 +108,5 @@ impl Stream {
 
     async fn closed(&mut self) {
         (&mut self.reader).await.expect("reading a pipe does not panic");
-    }
-}
-
-impl fmt::Debug for Ran {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` ended with {:?}:\n{}", self.command, self.code, self.text)
-    }
-}
-
-impl Ran {
-    #[track_caller]
-    pub fn ok(self) -> Self {
-        assert_eq!(self.code, Some(0), "{self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn fails(self) -> Self {
-        assert_ne!(self.code, Some(0), "{self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn says(self, wanted: &str) -> Self {
-        assert!(self.flowing().contains(&wanted.to_lowercase()), "no `{wanted}` in {self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn never_says(self, unwanted: &str) -> Self {
-        assert!(!self.flowing().contains(&unwanted.to_lowercase()), "`{unwanted}` in {self:?}");
-        self
-    }
-    /// The text in lower case, without the frames and line breaks that some clients put into it.
-    fn flowing(&self) -> String {
-        let words = self.text.split(|c: char| c.is_whitespace() || c == '│').filter(|word| !word.is_empty());
-        words.collect::<Vec<_>>().join(" ").to_lowercase()
-    }
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("no JSON ({e}) in {self:?}"))
     }
 }

@@ -120,3 +120,74 @@ on_backends!(concurrent_uploads_of_one_release_all_arrive, async |server: Server
     let (_, page) = server.get("/pypi/simple/demo/", None).await;
     assert_eq!(files(&page), 9, "{page}");
 });
+
+/// The findings of a project that somebody is told of.
+async fn findings(server: &Server, token: Option<&str>) -> Vec<serde_json::Value> {
+    let (status, body) = server.get("/v1/packages/pypi/demo/security-findings", token).await;
+    assert_eq!(status, 200, "{body}");
+    let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    body["findings"].as_array().expect("a list").clone()
+}
+
+async fn resolve_all(server: &Server, token: &str) {
+    for finding in findings(server, Some(token)).await {
+        let id = finding["id"].as_str().expect("an id");
+        let url = format!("{}/v1/packages/pypi/demo/security-findings/{id}", server.base_url());
+        let body = serde_json::json!({ "is_resolved": true, "note": "looked at it" });
+        let answer = server.http.patch(url).bearer_auth(token).json(&body).send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 200);
+    }
+}
+
+async fn publish_again(server: &Server, token: &str) -> serde_json::Value {
+    let path = "/v1/packages/pypi/demo/releases/1.0/publish?wait=20";
+    server.post(path, Some(token), &serde_json::json!({})).await
+}
+
+on_backends!(a_held_file_comes_back_through_triage, async |server: Server| {
+    let user = server.new_user("ada").await;
+    let dist = Dist::new("demo", "1.0");
+    dist.upload_wheel().live(&server, &user).await;
+    let bad = dist.clone().tagged("py2-none-any").tampered();
+    assert_eq!(bad.upload_wheel().send(&server, Some(&user.token)).await.0, 403);
+
+    // Its uploader sees it; readers of the release learn nothing of it.
+    let list = "/v1/packages/pypi/demo/releases/1.0/artifacts";
+    let file = format!("{list}/{}", bad.wheel_name());
+    let (_, own) = server.get(list, Some(&user.token)).await;
+    let (_, public) = server.get(list, None).await;
+    assert!(own.contains(&bad.wheel_name()) && !public.contains(&bad.wheel_name()), "{public}");
+    assert_eq!(server.get(&file, None).await.0, 404);
+    assert!(!findings(&server, Some(&user.token)).await.is_empty());
+    assert!(findings(&server, None).await.is_empty());
+
+    // Asking again without having judged changes nothing, and nothing is scanned twice.
+    assert_eq!(publish_again(&server, &user.token).await["scan_jobs_enqueued"], 0);
+    assert_eq!(files(&server.get("/pypi/simple/demo/", None).await.1), 1);
+    resolve_all(&server, &user.token).await;
+    assert_eq!(files(&server.get("/pypi/simple/demo/", None).await.1), 1);
+    let answer = publish_again(&server, &user.token).await;
+    assert_eq!((&answer["status"], &answer["scan_jobs_enqueued"]), (&"published".into(), &0.into()), "{answer}");
+    let (_, page) = server.get("/pypi/simple/demo/", None).await;
+    assert_eq!(files(&page), 2, "{page}");
+    assert_eq!(server.get(&file, None).await.0, 200);
+});
+
+on_backends!(a_release_of_held_files_comes_back_through_triage, async |server: Server| {
+    let user = server.new_user("ada").await;
+    let bad = Dist::new("demo", "1.0").tampered();
+    for tag in ["py3-none-any", "py2-none-any"] {
+        let upload = bad.clone().tagged(tag).upload_wheel();
+        assert_eq!(upload.send(&server, Some(&user.token)).await.0, 403);
+    }
+    assert_eq!(publish_again(&server, &user.token).await["status"], "quarantine");
+    assert_eq!(server.get("/pypi/simple/demo/", Some(&user.token)).await.0, 404);
+    resolve_all(&server, &user.token).await;
+    let answer = publish_again(&server, &user.token).await;
+    assert_eq!(answer["status"], "published", "{answer}");
+    let (_, page) = server.get("/pypi/simple/demo/", None).await;
+    assert_eq!(files(&page), 2, "{page}");
+    // What it says of itself waited for it.
+    let (_, json) = server.get("/pypi/demo/json", None).await;
+    assert!(json.contains("\"summary\":\"a test\""), "{json}");
+});

@@ -1,7 +1,6 @@
 //! A machine with Python clients on it.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     process::Stdio,
     sync::OnceLock,
@@ -11,7 +10,10 @@ use std::{
 use tokio::process::Command;
 
 use super::Dist;
-use crate::Server;
+use crate::{
+    Server,
+    process::{self, Ran},
+};
 
 /// The clients under test: an environment and a program in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,41 +69,6 @@ pub struct Desk {
     home: PathBuf,
     host: String,
     env: Vec<(String, String)>,
-}
-
-/// How a command ended.
-pub struct Ran {
-    pub code: Option<i32>,
-    /// Standard output and standard error.
-    pub text: String,
-    pub stdout: String,
-    command: String,
-}
-
-impl fmt::Debug for Ran {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` ended with {:?}:\n{}", self.command, self.code, self.text)
-    }
-}
-
-impl Ran {
-    #[track_caller]
-    pub fn ok(self) -> Self {
-        assert_eq!(self.code, Some(0), "{self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn fails(self) -> Self {
-        assert_ne!(self.code, Some(0), "{self:?}");
-        self
-    }
-    /// Line breaks of the client's own do not count.
-    #[track_caller]
-    pub fn says(self, wanted: &str) -> Self {
-        let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
-        assert!(flat(&self.text).contains(&flat(wanted)), "no `{wanted}` in {self:?}");
-        self
-    }
 }
 
 impl Desk {
@@ -203,9 +170,7 @@ impl Desk {
             .env("XDG_CONFIG_HOME", self.home.join(".config"))
             .env("XDG_DATA_HOME", self.home.join(".local/share"))
             .env("XDG_STATE_HOME", self.home.join(".local/state"))
-            .envs(self.env.iter().map(|(k, v)| (k, v)))
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
+            .envs(self.env.iter().map(|(k, v)| (k, v)));
     }
 
     /// Runs a client in a folder.
@@ -254,14 +219,6 @@ impl Venv {
     }
 }
 
-async fn finish(mut command: Command, shown: String) -> Ran {
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap_or_else(|error| panic!("`{shown}` cannot be started: {error}"));
-    let out = tokio::time::timeout(LONGEST, child.wait_with_output())
-        .await
-        .unwrap_or_else(|_| panic!("`{shown}` did not end within {LONGEST:?}"))
-        .expect("a child that was started can be waited for");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (stdout, stderr) = (text(&out.stdout), text(&out.stderr));
-    Ran { code: out.status.code(), text: format!("{stdout}\n{stderr}"), stdout, command: shown }
+async fn finish(command: Command, shown: String) -> Ran {
+    process::run(command, &shown, "", LONGEST).await.ran(shown)
 }

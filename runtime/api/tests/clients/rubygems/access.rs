@@ -106,6 +106,41 @@ on_backends!(signing_in_yields_a_key, async |server: Server| {
     refused.says("This API key cannot perform");
 });
 
+/// What `gem signin` asks besides the account: a name for the key, and each scope.
+const KEY_QUESTIONS: [(&str, &str); 8] = [
+    ("API Key name", "laptop"),
+    ("index_rubygems", "n"),
+    ("push_rubygem", "y"),
+    ("yank_rubygem", "n"),
+    ("add_owner", "n"),
+    ("remove_owner", "n"),
+    ("access_webhooks", "n"),
+    ("show_dashboard", "n"),
+];
+
+on_backends!(people_sign_in_at_a_terminal, async |server: Server| {
+    const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    let user = server.new_user("ada").await;
+    let desk = Desk::new(&server, "ada");
+    let desk = desk.with_env("RUBYGEMS_HOST", &format!("{}/rubygems", server.base_url()));
+    let dir = desk.folder("signin");
+    let account = [("Email:", "ada"), ("Password:", &*user.password)];
+    let answers = [&account[..], &KEY_QUESTIONS].concat();
+    desk.type_into_gem(&dir, &["signin"], &answers).await.ok().says("Signed in with API key: laptop");
+    desk.push(&Gem::new("acme", "1.0.0")).await.ok();
+    desk.gem(&dir, &["signout"]).await.ok();
+
+    // With a second factor the client asks for a code, and again after a wrong one is refused.
+    let enrol = format!("UPDATE users SET totp_enabled_at = 1, totp_secret = '{SECRET}' WHERE username = 'ada'");
+    server.database().await.execute_raw(&enrol).await.unwrap();
+    let wrong = [&answers[..], &[("Code:", "000000")]].concat();
+    desk.type_into_gem(&dir, &["signin"], &wrong).await.fails().says("OTP code is incorrect");
+    let code = publaryn_auth::totp::TotpSecret::from_base32(SECRET).unwrap().code_at(publaryn_core::Timestamp::now());
+    let right = [&answers[..], &[("Code:", &*code)]].concat();
+    desk.type_into_gem(&dir, &["signin"], &right).await.ok().says("Signed in with API key: laptop");
+    desk.push(&Gem::new("acme", "1.1.0")).await.ok();
+});
+
 on_backends!(tools_read_json, async |server: Server| {
     let user = server.new_user("ada").await;
     let desk = Desk::new(&server, "ada").with_key(&user.token);

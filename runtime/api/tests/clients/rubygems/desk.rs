@@ -1,7 +1,6 @@
 //! A machine with Ruby on it.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     process::Stdio,
     sync::OnceLock,
@@ -10,7 +9,10 @@ use std::{
 
 use tokio::process::Command;
 
-use crate::{Server, process};
+use crate::{
+    Server,
+    process::{self, Ran},
+};
 
 /// No client needs longer, even on a busy machine.
 const LONGEST: Duration = Duration::from_secs(180);
@@ -64,43 +66,6 @@ pub struct Desk {
     home: PathBuf,
     host: String,
     env: Vec<(String, String)>,
-}
-
-/// How a command ended.
-pub struct Ran {
-    pub code: Option<i32>,
-    /// Standard output and standard error.
-    pub text: String,
-    command: String,
-}
-
-impl fmt::Debug for Ran {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` ended with {:?}:\n{}", self.command, self.code, self.text)
-    }
-}
-
-impl Ran {
-    #[track_caller]
-    pub fn ok(self) -> Self {
-        assert_eq!(self.code, Some(0), "{self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn fails(self) -> Self {
-        assert_ne!(self.code, Some(0), "{self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn says(self, wanted: &str) -> Self {
-        assert!(self.text.contains(wanted), "no `{wanted}` in {self:?}");
-        self
-    }
-    #[track_caller]
-    pub fn never_says(self, unwanted: &str) -> Self {
-        assert!(!self.text.contains(unwanted), "`{unwanted}` in {self:?}");
-        self
-    }
 }
 
 impl Desk {
@@ -207,11 +172,23 @@ impl Desk {
         dir
     }
 
+    /// gem at a terminal, where each prompt is answered as soon as it shows.
+    pub async fn type_into_gem(&self, dir: &Path, args: &[&str], answers: &[(&str, &str)]) -> Ran {
+        let mut gem = Command::new("/usr/bin/gem");
+        gem.args(args);
+        self.finish(process::at_terminal(&gem, answers), dir, format!("gem {}", args.join(" "))).await
+    }
+
     async fn run(&self, program: &str, dir: &Path, args: &[&str]) -> Ran {
+        let mut command = Command::new(program);
+        command.args(args);
+        self.finish(command, dir, format!("{program} {}", args.join(" "))).await
+    }
+
+    async fn finish(&self, mut command: Command, dir: &Path, shown: String) -> Ran {
         let tmp = self.home.join("tmp");
         std::fs::create_dir_all(&tmp).expect("the scratch directory is writable");
-        let mut command = Command::new(program);
-        command.args(args).current_dir(dir).env_clear();
+        command.current_dir(dir).env_clear();
         command
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", &self.home)
@@ -227,9 +204,6 @@ impl Desk {
             .env("LANG", "C.UTF-8")
             .env("TERM", "dumb")
             .envs(self.env.iter().map(|(name, value)| (name, value)));
-        let shown = format!("{program} {}", args.join(" "));
-        let ended = process::run(command, &shown, "", LONGEST).await;
-        let text = format!("{}\n{}", ended.out, ended.err);
-        Ran { code: ended.status.code(), text, command: shown }
+        process::run(command, &shown, "", LONGEST).await.ran(shown)
     }
 }

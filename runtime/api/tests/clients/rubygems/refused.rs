@@ -24,7 +24,7 @@ on_backends!(broken_gems_are_refused_with_the_reason, async |server: Server| {
         ("cut off", good.bytes()[..1000].to_vec(), "The gem could not be processed: "),
         ("climbing", with_file("../evil.rb"), "The gem could not be processed: "),
         ("absolute", with_file("/etc/evil"), "The gem could not be processed: "),
-        ("link", Packed { link: Some(("l".into(), "/etc/passwd".into())), ..good.clone() }.bytes(), "Symlink"),
+        ("link", Packed { link: Some(("l".into(), "/etc/passwd".into())), ..good.clone() }.bytes(), "leads out"),
         ("two gzip members", Packed { data: Some(two_members), ..good.clone() }.bytes(), "more than one gzip member"),
         ("no metadata", Packed { has_metadata: false, ..good.clone() }.bytes(), "has no metadata.gz"),
         ("checksum", Packed { checksum: Some("0".repeat(64)), ..good.clone() }.bytes(), "the SHA256 of data.tar.gz"),
@@ -44,6 +44,19 @@ on_backends!(broken_gems_are_refused_with_the_reason, async |server: Server| {
     assert_eq!(server.database().await.count_rows("packages").await.unwrap(), 0);
     // All of it is free still.
     assert_eq!(push(&server, &user, good.bytes()).await.0, 200);
+});
+
+on_backends!(links_that_stay_inside_are_taken, async |server: Server| {
+    let user = server.new_user("ada").await;
+    let mut gem = Packed::new("linked", "1.0.0");
+    gem.link = Some(("lib/alias.rb".into(), "linked.rb".into()));
+    gem.spec = gem.spec.replacen("- lib/linked.rb", "- lib/linked.rb\n- lib/alias.rb", 1);
+    let (status, text) = push(&server, &user, gem.bytes()).await;
+    assert_eq!(status, 200, "{text}");
+    let desk = super::Desk::new(&server, "installer");
+    desk.install(&desk.source(), &["linked"]).await.ok();
+    let installed = desk.target().join("gems/linked-1.0.0/lib");
+    assert_eq!(std::fs::read(installed.join("alias.rb")).unwrap(), std::fs::read(installed.join("linked.rb")).unwrap());
 });
 
 on_backends!(files_that_the_specification_hides_are_blocked, async |server: Server| {

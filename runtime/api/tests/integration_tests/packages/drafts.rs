@@ -113,7 +113,7 @@ async fn a_draft_can_be_given_up() {
         let create = || server.post(format!("{PATH}/releases"), json!({"version": "2.0.0-rc.1"})).bearer(&ada.token);
         assert_eq!(create().expect(201).await.body["is_prerelease"], true);
         let release = format!("{PATH}/releases/2.0.0-rc.1");
-        let file = format!("{release}/artifacts/a.tgz");
+        let file = format!("{release}/artifacts/drafted-tool-2.0.0-rc.1.tgz");
         let bytes = tarball("drafted-tool", "2.0.0-rc.1");
         server.call("PUT", format!("{file}?kind=tarball")).bytes(bytes).bearer(&ada.token).expect(201).await;
         server.delete(&file).bearer(&eve.token).problem(403, "insufficient_permission").await;
