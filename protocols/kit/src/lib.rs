@@ -12,6 +12,7 @@ mod multipart;
 mod range;
 mod route;
 pub mod strict_json;
+pub mod strict_xml;
 mod transfer;
 
 pub use adapter::{Adapter, Mount, RequestFacts};
