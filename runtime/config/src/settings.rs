@@ -51,7 +51,15 @@ settings! {
         scan: Scan,
         /// OCI protocol.
         oci: Oci,
-        /// Cargo protocol.
+        /// Maven protocol.
+    Maven {
+        /// How long a version takes further files after the last one, unless its client ends the deploy.
+        open_seconds: Seconds<1, 86400> = "900";
+        /// How long after that signatures and classified files may still be added; 0 = never.
+        attachment_hours: Count<0, 8760> = "72";
+    }
+
+    /// Cargo protocol.
         cargo: Cargo,
         /// Web portal.
         portal: Portal,

@@ -84,6 +84,11 @@ pub struct ArtifactLocation {
     pub content_type: String,
     pub size_bytes: i64,
     pub sha256: Digest,
+    /// Lower-case hex, as the next two; absent for companions.
+    pub sha512: Option<String>,
+    pub sha1: Option<String>,
+    pub md5: Option<String>,
+    pub uploaded_at: Timestamp,
     /// The blob store's own key.
     pub location: String,
 }

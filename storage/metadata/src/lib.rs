@@ -28,6 +28,7 @@ pub mod names;
 #[macro_use]
 pub mod packages;
 pub mod oci;
+pub mod open_releases;
 pub mod organizations;
 pub mod package_views;
 pub mod release_views;

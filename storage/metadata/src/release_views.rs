@@ -228,7 +228,8 @@ impl Db {
 
     /// Where the bytes of one file lie, whatever the state of its release.
     pub async fn artifact_location(&self, release: ReleaseId, filename: &str) -> DbResult<Option<ArtifactLocation>> {
-        const SQL: &str = "SELECT a.id, a.release_id, r.status, a.filename, a.content_type, a.size_bytes, a.sha256, b.location \
+        const SQL: &str = "SELECT a.id, a.release_id, r.status, a.filename, a.content_type, a.size_bytes, a.sha256, a.sha512, \
+             a.sha1, a.md5, a.uploaded_at, b.location \
              FROM artifacts a JOIN releases r ON r.id = a.release_id JOIN blobs b ON b.digest = a.sha256 \
              WHERE a.release_id = $1 AND a.filename = $2";
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(release).bind(filename).fetch_optional(c).await)?)
@@ -410,9 +411,10 @@ impl Tx {
         Ok(())
     }
 
-    /// Sends a staged release to its scans: all of its artifacts are scanned (again).
+    /// Sends a staged release to its scans: all of its artifacts are scanned (again) and judged together, whatever
+    /// quarantine they had.
     pub async fn begin_scanning(&mut self, id: ReleaseId, tags: &[String], scans: i64, now: Timestamp) -> DbResult<()> {
-        const ARTIFACTS: &str = "UPDATE artifacts SET scanned_with = NULL WHERE release_id = $1";
+        const ARTIFACTS: &str = "UPDATE artifacts SET scanned_with = NULL, state = 'joint' WHERE release_id = $1";
         const SQL: &str = "UPDATE releases SET status = 'scanning', scans_total = $2, scans_done = 0, blocked_by = '[]', \
              requested_tags = $3, updated_at = $4 WHERE id = $1";
         let tags = serde_json::json!(tags).to_string();
