@@ -9,7 +9,9 @@ use publaryn_core::{
     job::JobKind,
 };
 use publaryn_jobs::{Handler, JobContext, JobError, Outcome};
-use publaryn_metadata::{Db, Tx, artifacts::FileProgress, jobs::NewJob, open_releases::Overdue, releases::ReleaseProgress};
+use publaryn_metadata::{
+    Db, Tx, artifacts::FileProgress, jobs::NewJob, open_releases::Overdue, releases::ReleaseProgress,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{

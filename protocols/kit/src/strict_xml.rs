@@ -4,8 +4,8 @@
 
 use std::borrow::Cow;
 
-pub use roxmltree::{Document, Node};
 use roxmltree::ParsingOptions;
+pub use roxmltree::{Document, Node};
 
 /// Deepest nesting of elements (scanning.md §3b).
 pub const MAX_DEPTH: usize = 64;

@@ -39,9 +39,8 @@ pub async fn respond_artifact(
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         // A range is only honoured for the representation the client thinks it has (RFC 9110 §13.1.5).
-        let wanted = text(header::RANGE).filter(|_| {
-            text(header::IF_RANGE).is_none_or(|said| said == etag || said == changed.to_http_date())
-        });
+        let wanted = text(header::RANGE)
+            .filter(|_| text(header::IF_RANGE).is_none_or(|said| said == etag || said == changed.to_http_date()));
         match parse_range(wanted, size) {
             RangeOutcome::Unsatisfiable => {
                 let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
@@ -90,8 +89,8 @@ pub async fn respond_artifact(
     Ok(response)
 }
 
-/// Whether the client has it already. A date counts only where no tag was sent.
-fn is_unchanged(request: &HeaderMap, etag: &str, changed: Timestamp) -> bool {
+/// Whether the client has what it asks for already. A date counts only where no tag was sent.
+pub fn is_unchanged(request: &HeaderMap, etag: &str, changed: Timestamp) -> bool {
     if request.contains_key(header::IF_NONE_MATCH) {
         return matches_etag(request, &[etag]);
     }

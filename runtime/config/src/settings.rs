@@ -52,14 +52,8 @@ settings! {
         /// OCI protocol.
         oci: Oci,
         /// Maven protocol.
-    Maven {
-        /// How long a version takes further files after the last one, unless its client ends the deploy.
-        open_seconds: Seconds<1, 86400> = "900";
-        /// How long after that signatures and classified files may still be added; 0 = never.
-        attachment_hours: Count<0, 8760> = "72";
-    }
-
-    /// Cargo protocol.
+        maven: Maven,
+        /// Cargo protocol.
         cargo: Cargo,
         /// Web portal.
         portal: Portal,
@@ -302,6 +296,14 @@ settings! {
         identity_tokens: bool = "false";
         /// Life of a registry token; rights are asked again at each use.
         token_ttl_seconds: Seconds<60, 3600> = "900";
+    }
+
+    /// Maven protocol.
+    Maven {
+        /// How long a version takes further files after the last one, unless its client ends the deploy.
+        open_seconds: Seconds<1, 86400> = "900";
+        /// How long after that signatures and classified files may still be added; 0 = never.
+        attachment_hours: Count<0, 8760> = "72";
     }
 
     /// Cargo protocol.

@@ -34,8 +34,7 @@ impl Db {
 
     /// Whether a version takes files; `None` when there is none.
     pub async fn open_period(&self, package: PackageId, version_key: &str) -> DbResult<Option<OpenPeriod>> {
-        const SQL: &str =
-            "SELECT open_until, sealed_at FROM releases WHERE package_id = $1 AND version_key = $2";
+        const SQL: &str = "SELECT open_until, sealed_at FROM releases WHERE package_id = $1 AND version_key = $2";
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(version_key).fetch_optional(c).await)?)
     }
 

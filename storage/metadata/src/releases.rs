@@ -26,7 +26,7 @@ pub struct NewRelease<'a> {
 }
 
 /// Until when a release takes files, where nobody says how many it has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromRow)]
 pub struct OpenPeriod {
     /// `None` for releases that never were open in this sense.
     pub open_until: Option<Timestamp>,
