@@ -7,6 +7,7 @@ mod cargo;
 mod collecting;
 mod composer;
 mod faults;
+mod maven;
 mod metrics;
 mod npm;
 mod npm_upload;
