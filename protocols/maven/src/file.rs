@@ -97,9 +97,8 @@ impl FileName {
         }
         let is_bill = |word: &str| self.classifier.as_deref() == Some(word) || self.extension.starts_with(word);
         match self.extension.as_str() {
-            "pom" if self.classifier.is_none() => ArtifactKind::Pom,
-            // Small descriptions of the version, like its POM.
-            "module" if self.classifier.is_none() => ArtifactKind::Checksum,
+            // Both describe the version.
+            "pom" | "module" if self.classifier.is_none() => ArtifactKind::Pom,
             "json" | "xml" | "cyclonedx.json" | "spdx.json" if is_bill("cyclonedx") || is_bill("spdx") => {
                 ArtifactKind::Sbom
             }

@@ -243,8 +243,8 @@ async fn does_not_match(call: &Call, file: &GavFile, algorithm: &str) -> Result<
 async fn withdraw(call: &Call, file: &GavFile) -> Result<(), MavenError> {
     let name = file.coordinates.package_name();
     let key = version_key(&file.version);
-    let reason = "checksum_mismatch";
-    let done = call.registry.withdraw_file(&call.who, Ecosystem::Maven, &name, &key, file.name.as_str(), reason).await;
+    let (filename, spoke) = (file.name.as_str(), file.name.is_pom());
+    let done = call.registry.withdraw_file(&call.who, Ecosystem::Maven, &name, &key, filename, spoke).await;
     match done {
         // Another request did it, or there is no such version any more.
         Ok(_) | Err(RegistryError::NotFound | RegistryError::VersionNotFound(_)) => Ok(()),

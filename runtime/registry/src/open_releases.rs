@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use publaryn_core::{
-    ArtifactKind, Decision, Ecosystem, Operation, PackageName, Principal, RegistryError, ReleaseState, Timestamp,
+    Decision, Ecosystem, Operation, PackageName, Principal, RegistryError, ReleaseState, Timestamp,
     access::Resource,
     audit::AuditAction,
     decide,
@@ -107,8 +107,8 @@ impl Registry {
         Ok(tx.commit().await?)
     }
 
-    /// Takes a file out of a version that still takes files: it did not arrive as it was sent. `false` when the
-    /// version is sealed or has no such file.
+    /// Takes a file out of a version that still takes files: it did not arrive as it was sent. `spoke`: what the
+    /// version says of itself came from it. `false` when the version is sealed or has no such file.
     pub async fn withdraw_file(
         &self,
         who: &Principal,
@@ -116,7 +116,7 @@ impl Registry {
         name: &PackageName,
         version_key: &str,
         filename: &str,
-        reason: &str,
+        spoke: bool,
     ) -> Result<bool, RegistryError> {
         let mut change = self.change(who, ecosystem, name.canonical(), Operation::Publish).await?;
         let release = change.release(version_key).await?;
@@ -126,7 +126,7 @@ impl Registry {
         let files = change.tx.files_of(release.id).await?;
         let Some(file) = files.iter().find(|file| file.filename == filename) else { return Ok(false) };
         change.tx.delete_artifact(file.id).await?;
-        if file.kind == ArtifactKind::Pom {
+        if spoke {
             let nothing = ReleaseDocument { metadata: serde_json::json!({}), facts: PackageFacts::default() };
             change.tx.set_release_document(release.id, &nothing).await?;
         }
@@ -136,7 +136,7 @@ impl Registry {
         }
         let entry = change.audit(AuditAction::ReleaseUpdate).release(release.id);
         let entry = entry.with("version", release.version.as_str()).with("removed_artifact", filename);
-        change.commit(entry.with("reason", reason)).await?;
+        change.commit(entry.with("reason", "checksum_mismatch")).await?;
         Ok(true)
     }
 
