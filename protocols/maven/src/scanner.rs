@@ -178,7 +178,7 @@ mod tests {
             metadata: serde_json::json!({}),
         };
         let mut out = Findings::new();
-        MavenMetadata.scan(&job, bytes, &mut out).map_err(|error| error.to_string())?;
+        MavenMetadata.scan(&job, &bytes.to_vec(), &mut out).map_err(|error| error.to_string())?;
         Ok(out.into_vec().into_iter().map(|finding| (finding.rule_id, finding.severity)).collect())
     }
 
