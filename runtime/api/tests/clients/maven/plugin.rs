@@ -4,7 +4,7 @@ use super::{Desk, Wire, jar, pom};
 use crate::{Server, on_backends};
 
 const MOJO: &str = "package acme;
-/** Says hello. @goal hello @requiresProject false */
+@org.apache.maven.plugins.annotations.Mojo(name = \"hello\", requiresProject = false)
 public class Hello extends org.apache.maven.plugin.AbstractMojo {
   public void execute() { getLog().info(\"gizmo says hello\"); }
 }";
@@ -13,10 +13,12 @@ on_backends!(a_deployed_plugin_is_found_by_its_prefix, async |server: Server| {
     let ada = server.new_user("ada").await;
     let desk = Desk::with_token(&server, "ada", &ada.token);
     let more = "<plugins><plugin><artifactId>maven-plugin-plugin</artifactId><configuration><goalPrefix>gizmo</goalPrefix>\
-         <skipErrorNoDescriptorsFound>true</skipErrorNoDescriptorsFound></configuration></plugin></plugins><!--build-->\
+         </configuration></plugin></plugins><!--build-->\
          <packaging>maven-plugin</packaging><name>Gizmo</name><dependencies><dependency>\
          <groupId>org.apache.maven</groupId><artifactId>maven-plugin-api</artifactId><version>3.x</version>\
-         <scope>provided</scope></dependency></dependencies>";
+         <scope>provided</scope></dependency><dependency><groupId>org.apache.maven.plugin-tools</groupId>\
+         <artifactId>maven-plugin-annotations</artifactId><version>3.7.1</version><scope>provided</scope>\
+         </dependency></dependencies>";
     desk.project("gizmo", ["com.acme", "gizmo-maven-plugin", "1.0"], more);
     desk.write("gizmo/src/main/java/acme/Hello.java", MOJO);
     desk.mvn("gizmo", &["-q", "deploy"]).await.succeeds();
