@@ -88,7 +88,8 @@ impl FileName {
         self.is_signature || self.classifier.is_some()
     }
     pub fn is_archive(&self) -> bool {
-        !self.is_signature && ARCHIVES.contains(&self.extension.as_str())
+        let ending = self.extension.rsplit('.').next().unwrap_or_default();
+        !self.is_signature && ARCHIVES.contains(&ending)
     }
 
     pub fn kind(&self) -> ArtifactKind {
