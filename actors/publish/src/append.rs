@@ -6,7 +6,7 @@ use publaryn_core::{
     Timestamp, Visibility,
     audit::{AuditAction, AuditEntry},
     crash::{self, CrashPoint},
-    publish::{AppendCommand, NewArtifact, PackageFacts},
+    publish::{AppendCommand, NewArtifact, PackageFacts, StaysOpen},
 };
 use publaryn_metadata::{
     Db, Tx,
@@ -57,8 +57,8 @@ pub struct Appended {
 ///
 /// # Errors
 /// As [`crate::commit`]; `FileExists`; `Conflict` with `filename_spent` for names of files that were blocked or
-/// deleted, `kind_taken` for a second file of a kind that may occur once, `too_many_files`; `VersionNotFound`
-/// where the release had to exist. Nothing is stored on any error.
+/// deleted, `kind_taken` for a second file of a kind that may occur once, `too_many_files`, `release_blocked`;
+/// `VersionNotFound` where the release had to exist; `VersionExists` once it was sealed. Nothing is stored on any error.
 #[allow(clippy::too_many_arguments, reason = "who, where, what, with what: each is one thing")]
 pub async fn append(
     db: &Db,
@@ -80,7 +80,7 @@ pub async fn append(
     let mut tx = db.begin().await?;
     let place = Place::find(&mut tx, settings, who, &wanted, now).await?;
     crash::reached(CrashPoint::PackageLocked);
-    let release = release_of(&mut tx, settings, who, command, &place, now).await?;
+    let (release, is_new) = release_of(&mut tx, settings, who, command, &place, now).await?;
     let done = |artifact, is_repeat, unused, verdict| Appended {
         verdict,
         package: place.head.id,
@@ -92,6 +92,9 @@ pub async fn append(
         unused,
     };
     let files = tx.files_of(release.id).await?;
+    if let Some(open) = command.open.filter(|_| !is_new) {
+        check_open(open, command, &release, &files, &file.artifact, now)?;
+    }
     if let Some(repeated) = repeated(&release, &files, &file.artifact)? {
         let keys = companions.iter().map(|c| &c.location).chain([&file.location]);
         return Ok(done(repeated, true, keys.cloned().collect(), Verdict::Unchanged));
@@ -108,6 +111,9 @@ pub async fn append(
         tx.set_release_state(release.id, ReleaseState::Scanning, now).await?;
     }
     let unused = store(&mut tx, id, &release, command, file, companions, now).await?;
+    if let Some(open) = command.open.filter(|_| is_new || release.open.sealed_since(now).is_none()) {
+        tx.keep_open(release.id, now + open.idle).await?;
+    }
     use_token(&mut tx, who, TokenUse::FileOf(release.id), now).await?;
     place.record(&mut tx, who, &wanted, now).await?;
     let entry = AuditEntry::by(who, AuditAction::ReleasePublish)
@@ -133,7 +139,30 @@ pub async fn append(
     Ok(done(id, false, unused, verdict))
 }
 
-/// The release of that version, made where there is none.
+/// Whether a release of which nobody knows how many files it has takes this one.
+fn check_open(
+    open: StaysOpen,
+    command: &AppendCommand,
+    release: &ReleaseProgress,
+    files: &[FileProgress],
+    new: &NewArtifact,
+    now: Timestamp,
+) -> Result<(), RegistryError> {
+    let exists = || RegistryError::VersionExists(release.version.clone());
+    // Another spelling of the same number is another address, which nobody would find.
+    if release.version != command.version.as_str() || release.status == ReleaseState::Deleted {
+        return Err(exists());
+    }
+    if release.is_blocked() || files.iter().any(|file| file.state == ArtifactState::Held) {
+        return Err(RegistryError::conflict("release_blocked", "the version was blocked by a scan"));
+    }
+    let Some(sealed) = release.open.sealed_since(now) else { return Ok(()) };
+    let is_there = files.iter().any(|file| file.filename == new.filename);
+    let may_follow = release.open.open_until.is_some() && open.late.is_some_and(|late| now < sealed + late);
+    if may_follow && !is_there { Ok(()) } else { Err(exists()) }
+}
+
+/// The release of that version, and whether it was made just now.
 async fn release_of(
     tx: &mut Tx,
     settings: &PublishSettings,
@@ -141,10 +170,10 @@ async fn release_of(
     command: &AppendCommand,
     place: &Place,
     now: Timestamp,
-) -> Result<ReleaseProgress, RegistryError> {
+) -> Result<(ReleaseProgress, bool), RegistryError> {
     let package = place.head.id;
     if let Some(release) = tx.lock_release_by_version(package, command.version.unique_key()).await? {
-        return Ok(release);
+        return Ok((release, false));
     }
     if !command.creates_release {
         return Err(RegistryError::VersionNotFound(command.version.to_string()));
@@ -167,7 +196,7 @@ async fn release_of(
     note_similar_name(tx, settings, &place.head, sequence, new.id, now).await?;
     let made = tx.lock_release(new.id).await?;
     // The package is locked, so nobody else can have made it meanwhile.
-    made.ok_or_else(|| RegistryError::internal("a release just inserted"))
+    Ok((made.ok_or_else(|| RegistryError::internal("a release just inserted"))?, true))
 }
 
 /// The same file, if it was uploaded before and nothing speaks against it.

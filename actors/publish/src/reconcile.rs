@@ -9,7 +9,9 @@ use publaryn_core::{
     job::JobKind,
 };
 use publaryn_jobs::{Handler, JobContext, JobError, Outcome};
-use publaryn_metadata::{Db, Tx, artifacts::FileProgress, jobs::NewJob, releases::ReleaseProgress};
+use publaryn_metadata::{
+    Db, Tx, artifacts::FileProgress, jobs::NewJob, open_releases::Overdue, releases::ReleaseProgress,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -68,7 +70,7 @@ async fn scan_failure(tx: &mut Tx, artifact: ArtifactId) -> Result<Option<String
 }
 
 /// The `reconcile_releases` job: no release and no file stays in `scanning` once its scan jobs have
-/// ended, every live package is indexed, and no upload that a native client gave up stays for good.
+/// ended, none takes files for longer than it should, every live package is indexed, and no upload that a native client gave up stays for good.
 pub struct ReconcileReleases {
     pub db: Db,
     /// `gc.upload_ttl_hours`.
@@ -103,6 +105,10 @@ impl Handler for ReconcileReleases {
             tx.enqueue(&index_job(head.id, head.owner)).await.map_err(JobError::retry)?;
             tx.commit().await.map_err(JobError::retry)?;
         }
+        for release in self.db.overdue_releases(Timestamp::now(), BATCH).await.map_err(JobError::retry)? {
+            self.seal(&release).await.map_err(JobError::retry)?;
+            job.progress(1, None).await?;
+        }
         let given_up = Timestamp::now() - self.upload_ttl;
         for upload in self.db.abandoned_uploads(given_up, BATCH).await.map_err(JobError::retry)? {
             self.give_up(&upload, given_up).await.map_err(JobError::retry)?;
@@ -118,9 +124,26 @@ impl ReconcileReleases {
         let mut tx = self.db.begin().await?;
         let Some(reason) = scan_failure(&mut tx, file.id).await? else { return Ok(()) };
         let now = Timestamp::now();
-        tx.lock_package_by_id(file.package_id).await?;
-        hold_unscanned(&mut tx, file.id, &reason, now).await?;
+        let head = tx.lock_package_by_id(file.package_id).await?;
+        let head = head.ok_or_else(|| RegistryError::internal("a file without its package"))?;
+        hold_unscanned(&mut tx, &head, file.id, &reason, now).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// Ends the time in which a release takes files: what it is now is what it will be.
+    async fn seal(&self, release: &Overdue) -> Result<(), RegistryError> {
+        let (mut tx, now) = (self.db.begin().await?, Timestamp::now());
+        let head = tx.lock_package_by_id(release.package_id).await?;
+        let head = head.ok_or_else(|| RegistryError::internal("a release without its package"))?;
+        // Another file may have come meanwhile.
+        let current = tx.lock_release(release.id).await?.filter(|current| current.open == release.open);
+        if let Some(until) = current.and_then(|current| current.open.open_until)
+            && tx.seal(release.id, until).await?
+        {
+            tx.bump_revision(&head, now).await?;
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     /// Deletes an upload that was never submitted. Nobody ever saw it, so its version number is free again.

@@ -1,7 +1,7 @@
 //! The end of a file's own quarantine: served or held, decided from stored findings inside one transaction.
 
 use publaryn_core::{
-    ArtifactId, ArtifactState, RegistryError, ReleaseId, ReleaseState, Timestamp,
+    ArtifactId, ArtifactState, Ecosystem, RegistryError, ReleaseId, ReleaseState, Timestamp,
     audit::{AuditAction, AuditEntry},
 };
 use publaryn_metadata::{Tx, artifacts::FileProgress, packages::PackageHead, releases::ReleaseProgress};
@@ -15,7 +15,8 @@ use crate::{
 /// Decides a file whose scan has ended. The caller has locked the package, so of any number of callers one acts.
 ///
 /// A cleared file is served with its release. If the release consists of such files and is not live yet, it goes
-/// live once every file it requires (else any one) is cleared. A blocked file changes nothing for the others.
+/// live once every file it requires (else any one) is cleared. A blocked file changes nothing for the others, except
+/// in Maven, where the files of a version are one thing.
 pub async fn settle_file(
     tx: &mut Tx,
     head: &PackageHead,
@@ -34,7 +35,7 @@ pub async fn settle_file(
         clear(tx, head, &release, file, &files, now).await?;
         return Ok(Verdict::Live);
     }
-    hold(tx, &release, file, &files, &blocking, now).await?;
+    hold(tx, head, &release, file, &files, &blocking, now).await?;
     Ok(Verdict::Blocked)
 }
 
@@ -89,10 +90,11 @@ async fn clear(
 ) -> Result<(), RegistryError> {
     tx.set_artifact_state(file.id, ArtifactState::Live).await?;
     metrics::counter!("publaryn_files_total", "outcome" => "live").increment(1);
-    if !release.status.is_live()
-        && let Some(document) = file.pending()?
-    {
+    if let Some(document) = file.pending()?.filter(|_| !release.status.is_live() || release.is_blank) {
         tx.set_release_document(release.id, &document).await?;
+        if release.status.is_live() {
+            tx.set_package_facts(head.id, release.sequence, &document.facts).await?;
+        }
     }
     let entry = AuditEntry::system(AuditAction::ReleaseScanPass)
         .package(release.package_id)
@@ -122,6 +124,7 @@ async fn clear(
 
 async fn hold(
     tx: &mut Tx,
+    head: &PackageHead,
     release: &ReleaseProgress,
     file: &FileProgress,
     files: &[FileProgress],
@@ -136,18 +139,41 @@ async fn hold(
         .with("version", release.version.as_str())
         .with("filename", file.filename.as_str());
     tx.append_audit(&entry, now).await?;
+    if !release.is_made_of_files() {
+        return Ok(());
+    }
     let is_hopeless = files.iter().all(|f| f.id == file.id || f.state == ArtifactState::Held);
-    if release.is_made_of_files() && release.status == ReleaseState::Scanning && is_hopeless {
-        tx.set_release_state(release.id, ReleaseState::Quarantine, now).await?;
-        let blocked_by = serde_json::Value::from(blocking.to_vec()).to_string();
-        tx.set_blocked_by(release.id, &blocked_by).await?;
+    let falls = match release.status {
+        ReleaseState::Scanning => is_hopeless || stands_and_falls(head),
+        status => status.is_live() && stands_and_falls(head),
+    };
+    if !falls {
+        return Ok(());
+    }
+    if let Some(document) = file.pending()?.filter(|_| release.is_blank) {
+        // For who judges the findings, and for what the release says if they let it pass.
+        tx.set_release_document(release.id, &document).await?;
+    }
+    tx.set_release_state(release.id, ReleaseState::Quarantine, now).await?;
+    let blocked_by = serde_json::Value::from(blocking.to_vec()).to_string();
+    tx.set_blocked_by(release.id, &blocked_by).await?;
+    if release.status.is_live() {
+        tx.bump_revision(head, now).await?;
+        tx.enqueue(&index_job(head.id, head.owner)).await?;
     }
     Ok(())
+}
+
+/// Whether one blocked file takes its whole release down. In Maven the files of a version are fetched by their names,
+/// each for itself, so half a version would be served.
+fn stands_and_falls(head: &PackageHead) -> bool {
+    head.ecosystem == Ecosystem::Maven
 }
 
 /// Holds a file whose scan could not be made, for good (fail closed). The caller holds the package's lock.
 pub(crate) async fn hold_unscanned(
     tx: &mut Tx,
+    head: &PackageHead,
     id: ArtifactId,
     reason: &str,
     now: Timestamp,
@@ -155,5 +181,8 @@ pub(crate) async fn hold_unscanned(
     let Some((release, files)) = standing(tx, id).await? else { return Ok(()) };
     let Some(file) = files.iter().find(|f| f.id == id && f.state == ArtifactState::Scanning) else { return Ok(()) };
     tx.upsert_finding(release.id, Some((id, file.sha256)), &scan_failed(reason), now).await?;
-    hold(tx, &release, file, &files, &[], now).await
+    let findings = tx.unresolved_findings(release.id).await?;
+    let own = findings.iter().filter(|finding| finding.artifact_id == Some(id));
+    let blocking: Vec<String> = own.map(|finding| finding.id.to_string()).collect();
+    hold(tx, head, &release, file, &files, &blocking, now).await
 }

@@ -1,6 +1,6 @@
 //! Files with a quarantine of their own, step by step and on every engine of this run.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use publaryn_core::{
     ArtifactId, ArtifactKind, ArtifactState, CompanionRole, Digest, Digests, Ecosystem, PackageId, PackageName,
@@ -8,7 +8,7 @@ use publaryn_core::{
     Visibility,
     finding::{Category, Finding, FindingKind, Severity},
     principal::{Credential, UserIdentity, Who},
-    publish::{AppendCommand, NewArtifact, PackageFacts, PublishCommand, PublishOutcome, ReleaseDocument},
+    publish::{AppendCommand, NewArtifact, PackageFacts, PublishCommand, PublishOutcome, ReleaseDocument, StaysOpen},
 };
 use publaryn_metadata::{
     Db,
@@ -110,6 +110,7 @@ fn command(summary: &str) -> AppendCommand {
         creates_release: true,
         required_files: Vec::new(),
         is_only_of_its_kind: false,
+        open: None,
     }
 }
 
@@ -314,5 +315,63 @@ async fn companions_are_served_with_their_file_only() {
         assert_eq!((found.sha256, found.size_bytes), (Digest::from_bytes([7; 32]), 3));
         let other = world.db().live_companion(added.package, id, CompanionRole::Attestations).await.unwrap();
         assert!(other.is_none());
+    }
+}
+
+/// A file of a version of which nobody says how many files it has.
+fn open_command(idle: Duration, late: Option<Duration>) -> AppendCommand {
+    let (ecosystem, open) = (Ecosystem::Maven, Some(StaysOpen { idle, late }));
+    AppendCommand { ecosystem, open, release: None, ..command("x") }
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_maven_version_stands_and_falls_with_each_of_its_files() {
+    for world in worlds().await {
+        let jar = world.append(&open_command(HOUR, None), &file("a.jar", 1)).await.unwrap();
+        assert_eq!(world.scan(&jar, true).await, Verdict::Live);
+        assert_eq!(world.document(jar.package).await.releases[0].row.metadata, "{}");
+        // The POM speaks for a version that is live already; later documents change nothing.
+        for (name, content, says) in [("a.pom", 2, "first"), ("b.pom", 3, "second")] {
+            let speaking = AppendCommand { release: command(says).release, ..open_command(HOUR, None) };
+            let pom = world.append(&speaking, &file(name, content)).await.unwrap();
+            world.scan(&pom, true).await;
+            let document = world.document(jar.package).await;
+            assert_eq!(document.releases[0].row.metadata, json!({ "says": "first" }).to_string());
+            assert_eq!(document.package.description.as_deref(), Some("first"));
+        }
+        let before = world.document(jar.package).await.package.revision;
+        let bad = world.append(&open_command(HOUR, None), &file("bad.jar", 4)).await.unwrap();
+        assert_eq!(world.shown(jar.package).await.len(), 3);
+        assert_eq!(world.scan(&bad, false).await, Verdict::Blocked);
+        assert_eq!(world.status(&jar).await, ReleaseState::Quarantine);
+        assert_eq!(world.shown(jar.package).await, [""; 0]);
+        assert!(world.document(jar.package).await.package.revision > before, "readers did not notice");
+        let next = world.append(&open_command(HOUR, None), &file("c.jar", 5)).await.unwrap_err();
+        assert!(matches!(next, RegistryError::Conflict { code: "release_blocked", .. }), "{next:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_version_takes_only_what_accompanies_it_and_once() {
+    for world in worlds().await {
+        let main = world.append(&open_command(Duration::ZERO, None), &file("a.jar", 1)).await.unwrap();
+        for content in [1, 9] {
+            let again = world.append(&open_command(HOUR, Some(HOUR)), &file("a.jar", content)).await.unwrap_err();
+            assert!(matches!(again, RegistryError::VersionExists(_)), "{again:?}");
+        }
+        let late = world.append(&open_command(HOUR, None), &file("b.jar", 2)).await.unwrap_err();
+        assert!(matches!(late, RegistryError::VersionExists(_)), "{late:?}");
+        let signature = world.append(&open_command(HOUR, Some(HOUR)), &file("a.jar.asc", 3)).await.unwrap();
+        assert_eq!(signature.release, main.release);
+        let overdue = world.db().overdue_releases(Timestamp::now(), 10).await.unwrap();
+        assert_eq!(overdue.iter().map(|release| release.id).collect::<Vec<_>>(), [main.release], "it was opened again");
+        let respelt = AppendCommand {
+            version: Version::accepted("1.0-x", "1", vec![1], false),
+            ..open_command(HOUR, Some(HOUR))
+        };
+        let error = world.append(&respelt, &file("c.asc", 4)).await.unwrap_err();
+        assert!(matches!(error, RegistryError::VersionExists(_)), "{error:?}");
     }
 }

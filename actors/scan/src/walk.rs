@@ -111,13 +111,16 @@ impl LinkRule {
     }
 }
 
-/// Which paths count as the same file. Byte-equal and Unicode-equivalent paths always do.
+/// Which paths count as the same file. Byte-equal and Unicode-equivalent paths always do, and are refused unless a rule
+/// says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DuplicateRule {
     /// Paths that differ only in case are noted.
     CaseSensitive,
     /// Paths that differ only in case are refused.
     CaseInsensitive,
+    /// Paths that occur twice are noted, too: jars may hold them, and class loaders take the first.
+    Note,
 }
 
 /// What sizes behind the data of a zip entry mean (Z5). An accepted one must agree with the directory.

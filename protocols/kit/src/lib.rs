@@ -12,6 +12,7 @@ mod multipart;
 mod range;
 mod route;
 pub mod strict_json;
+pub mod strict_xml;
 mod transfer;
 
 pub use adapter::{Adapter, DraftFile, Mount, RequestFacts};
@@ -22,4 +23,4 @@ pub use metadata::respond_rendered;
 pub use multipart::{Form, FormLimits, Part};
 pub use range::{RangeOutcome, parse_range};
 pub use route::{RouteTemplate, note_route};
-pub use transfer::respond_artifact;
+pub use transfer::{is_unchanged, respond_artifact};

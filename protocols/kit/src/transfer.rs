@@ -12,7 +12,7 @@ use axum::{
 use bytes::Bytes;
 use futures::Stream;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use publaryn_core::{BoxError, RegistryError};
+use publaryn_core::{BoxError, RegistryError, Timestamp};
 use publaryn_registry::{ByteStream, Registry, ServableArtifact};
 
 use crate::{
@@ -21,6 +21,8 @@ use crate::{
 };
 
 /// Sends an artifact as uploaded. A download is counted when all bytes of a plain 200 were handed over.
+///
+/// Preconditions are weighed in the order of RFC 9110 §13.2.2.
 pub async fn respond_artifact(
     registry: &Registry,
     artifact: ServableArtifact,
@@ -30,11 +32,15 @@ pub async fn respond_artifact(
     let etag = format!("\"{}\"", artifact.sha256().hex());
     let size = artifact.size_bytes();
     let text = |name| request.get(name).and_then(|v: &HeaderValue| v.to_str().ok());
-    let mut response = if matches_etag(request, &[&etag]) {
+    let changed = artifact.uploaded_at();
+    let mut response = if text(header::IF_UNMODIFIED_SINCE).is_some_and(|date| is_later(changed, date)) {
+        StatusCode::PRECONDITION_FAILED.into_response()
+    } else if is_unchanged(request, &etag, changed) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         // A range is only honoured for the representation the client thinks it has (RFC 9110 §13.1.5).
-        let wanted = text(header::RANGE).filter(|_| text(header::IF_RANGE).is_none_or(|tag| tag == etag));
+        let wanted = text(header::RANGE)
+            .filter(|_| text(header::IF_RANGE).is_none_or(|said| said == etag || said == changed.to_http_date()));
         match parse_range(wanted, size) {
             RangeOutcome::Unsatisfiable => {
                 let mut response = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
@@ -73,6 +79,7 @@ pub async fn respond_artifact(
         insert_text(headers, header::CONTENT_TYPE, artifact.content_type());
     }
     insert_text(headers, header::ETAG, &etag);
+    insert_text(headers, header::LAST_MODIFIED, &changed.to_http_date());
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     let shared = artifact.is_open() && !request.contains_key(header::AUTHORIZATION);
     let caching = if shared { "public, max-age=31536000, immutable" } else { "private, max-age=31536000, immutable" };
@@ -80,6 +87,22 @@ pub async fn respond_artifact(
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     Ok(response)
+}
+
+/// Whether the client has what it asks for already. A date counts only where no tag was sent.
+pub fn is_unchanged(request: &HeaderMap, etag: &str, changed: Timestamp) -> bool {
+    if request.contains_key(header::IF_NONE_MATCH) {
+        return matches_etag(request, &[etag]);
+    }
+    let since = request.get(header::IF_MODIFIED_SINCE).and_then(|value| value.to_str().ok());
+    since.is_some_and(|date| httpdate::parse_http_date(date).is_ok() && !is_later(changed, date))
+}
+
+/// Whether something changed after a date that a client sent, in whole seconds. What is no date counts for nothing.
+fn is_later(changed: Timestamp, date: &str) -> bool {
+    let Ok(date) = httpdate::parse_http_date(date) else { return false };
+    let seconds = date.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    u64::try_from(changed.as_micros() / 1_000_000).unwrap_or(0) > seconds
 }
 
 fn response_has_content(headers: &HeaderMap) -> bool {

@@ -350,6 +350,10 @@ fn settings(config: &Config, attestations: Option<Arc<TrustRoot>>) -> Settings {
             max_ratio: u64::from(config.scan.max_ratio.as_u32()),
         },
         cargo_auth_required: config.cargo.auth_required,
+        maven: publaryn_registry::MavenSettings {
+            idle: config.maven.open_seconds.duration(),
+            attachments: Duration::from_secs(3600 * u64::from(config.maven.attachment_hours.as_u32())),
+        },
         oci: OciSettings {
             layer_limit_bytes: config.limits.artifact.of(ArtifactKind::OciLayer).bytes(),
             manifest_limit_bytes: config.limits.artifact.of(ArtifactKind::OciManifest).bytes(),

@@ -12,6 +12,7 @@ pub fn all() -> Vec<Box<dyn Adapter>> {
         Box::new(publaryn_composer::Composer),
         Box::new(publaryn_oci::Oci),
         Box::new(publaryn_rubygems::Rubygems::default()),
+        Box::new(publaryn_maven::Maven),
     ]
 }
 

@@ -53,6 +53,8 @@ settings! {
         oci: Oci,
         /// Signatures of build workflows.
         attestations: Attestations,
+        /// Maven protocol.
+        maven: Maven,
         /// Cargo protocol.
         cargo: Cargo,
         /// Web portal.
@@ -302,6 +304,14 @@ settings! {
     Attestations {
         /// A Sigstore `trusted_root.json`: without one no attestation is vouched for.
         trusted_root: Option<PathBuf> = unset;
+    }
+
+    /// Maven protocol.
+    Maven {
+        /// How long a version takes further files after the last one, unless its client ends the deploy.
+        open_seconds: Seconds<1, 86400> = "900";
+        /// How long after that signatures and classified files may still be added; 0 = never.
+        attachment_hours: Count<0, 8760> = "72";
     }
 
     /// Cargo protocol.

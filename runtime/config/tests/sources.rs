@@ -273,6 +273,8 @@ fn defaults_are_those_of_the_contract() {
         ("oci.identity_tokens", "false"),
         ("oci.token_ttl_seconds", "900"),
         ("cargo.auth_required", "false"),
+        ("maven.open_seconds", "900"),
+        ("maven.attachment_hours", "72"),
         ("limits.json_body_bytes", "1MiB"),
         ("limits.artifact.jar", "512MiB"),
         ("limits.artifact.oci_layer", "10GiB"),

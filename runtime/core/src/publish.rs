@@ -1,5 +1,7 @@
 //! What an adapter hands to the publish pipeline once it has parsed and staged an upload.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -63,6 +65,17 @@ pub struct AppendCommand {
     pub required_files: Vec<String>,
     /// The release may hold no other file of this kind.
     pub is_only_of_its_kind: bool,
+    /// For ecosystems in which nobody says how many files a release has.
+    pub open: Option<StaysOpen>,
+}
+
+/// How long a release takes files; after that it is sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaysOpen {
+    /// After each file, unless its client says that this was all.
+    pub idle: Duration,
+    /// How long after the end this very file may still be added, if it is one that only accompanies others.
+    pub late: Option<Duration>,
 }
 
 /// What a release says of itself.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use publaryn_blobs::StagePlan;
 use publaryn_core::{
     ArtifactId, ArtifactState, CompanionRole, Ecosystem, PackageName, Principal, RegistryError, ReleaseId,
-    ReleaseState,
+    ReleaseState, Timestamp,
     crash::{self, CrashPoint},
     publish::{AppendCommand, PublishOutcome},
 };
@@ -112,7 +112,8 @@ impl Registry {
         };
         crash::reached(CrashPoint::AnswerReady);
         let is_open = committed.visibility.is_open();
-        Ok(Published { outcome, is_open, new_repository: committed.repository_slug })
+        let is_repeat = committed.is_repeat;
+        Ok(Published { outcome, is_open, is_repeat, new_repository: committed.repository_slug })
     }
 
     /// What became of the very same file, if it is part of the release already: such an upload stores nothing.
@@ -124,14 +125,18 @@ impl Registry {
         let Some(head) = self.0.heads.get(command.ecosystem, command.name.canonical()).await? else { return Ok(None) };
         let key = command.version.unique_key();
         let known = self.0.db.file_by_name(head.id, key, &file.request.filename).await?;
+        let now = Timestamp::now();
         let is_same = |known: &FileProgress| {
             known.sha256 == file.digests().sha256
                 && known.state != ArtifactState::Held
                 && known.release_status != ReleaseState::Deleted
+                // The commit says what becomes of files for a sealed release.
+                && (command.open.is_none() || known.release_open.sealed_since(now).is_none())
         };
         let Some(known) = known.filter(is_same) else { return Ok(None) };
         let outcome = self.outcome_of(known.id, known.release_id).await?;
-        Ok(Some(Published { outcome, is_open: head.effective.is_open(), new_repository: None }))
+        let is_open = head.effective.is_open();
+        Ok(Some(Published { outcome, is_open, is_repeat: true, new_repository: None }))
     }
 
     async fn outcome_of(&self, file: ArtifactId, release: ReleaseId) -> Result<PublishOutcome, RegistryError> {

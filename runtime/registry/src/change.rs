@@ -107,7 +107,7 @@ impl Change<'_> {
         AuditEntry::by(self.who, action).package(self.head.id).org(self.head.owner.org()).with("source", source)
     }
 
-    async fn release(&mut self, version_key: &str) -> Result<ReleaseProgress, RegistryError> {
+    pub(crate) async fn release(&mut self, version_key: &str) -> Result<ReleaseProgress, RegistryError> {
         self.tx
             .lock_release_by_version(self.head.id, version_key)
             .await?

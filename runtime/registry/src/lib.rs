@@ -34,6 +34,7 @@ mod listing;
 mod lookup;
 mod meters;
 pub mod oci;
+mod open_releases;
 mod operations;
 mod publishing;
 mod queues;
@@ -49,6 +50,7 @@ pub use change::{OwnerChange, Turns, Unpublished, package_turns};
 pub use downloads::Downloads;
 pub use identity::Identity;
 pub use lookup::{SearchHit, SearchResults};
+pub use open_releases::{Checksummed, Plugin};
 pub use operations::{AuditSlice, AuditStart, AuditStep, AuditedOrg, JobQuestion, Retry};
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
@@ -107,6 +109,7 @@ pub struct Settings {
     /// Cargo's plain index entry point demands a token, too.
     pub cargo_auth_required: bool,
     pub oci: oci::OciSettings,
+    pub maven: MavenSettings,
     /// `access.require_login`: anonymous native reads are refused.
     pub require_login: bool,
     /// What an anonymous caller gets for what it may not see.
@@ -118,6 +121,15 @@ pub struct Settings {
     pub attestations: Option<Arc<TrustRoot>>,
     /// `namespaces.claim_policy = admin`.
     pub claims_by_admins_only: bool,
+}
+
+/// How long Maven releases take files.
+#[derive(Debug, Clone, Copy)]
+pub struct MavenSettings {
+    /// After the last file, unless the client says that it was the last.
+    pub idle: Duration,
+    /// After that, for signatures and classified files.
+    pub attachments: Duration,
 }
 
 /// `access.anonymous_miss` (access.md §11).

@@ -23,6 +23,8 @@ use crate::{
 pub struct Published {
     pub outcome: PublishOutcome,
     pub is_open: bool,
+    /// The very same file was there before; nothing was stored.
+    pub is_repeat: bool,
     /// Slug of the repository that this publish created for its user.
     pub new_repository: Option<String>,
 }
@@ -157,7 +159,8 @@ impl Registry {
             _ => waiter.outcome(release, patience).await?,
         };
         crash::reached(CrashPoint::AnswerReady);
-        Ok(Published { outcome, is_open: committed.visibility.is_open(), new_repository: committed.repository_slug })
+        let is_open = committed.visibility.is_open();
+        Ok(Published { outcome, is_open, is_repeat: false, new_repository: committed.repository_slug })
     }
 
     /// What the scanners say of files about to be committed; `None` leaves them to the queue.

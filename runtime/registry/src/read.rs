@@ -122,6 +122,20 @@ impl Registry {
         Ok(ServableArtifact { location, package: view.head.clone(), counts: true })
     }
 
+    /// A file of one live version, for ecosystems in which versions may have files of the same name.
+    pub async fn artifact_of(
+        &self,
+        view: &PackageView,
+        version_key: &str,
+        filename: &str,
+    ) -> Result<ServableArtifact, RegistryError> {
+        // Neither has a slash, so these keys meet no other.
+        let key = (view.id(), view.revision(), smol_str::format_smolstr!("{version_key}/{filename}"));
+        let find = self.0.db.live_artifact_of(view.id(), version_key, filename);
+        let location = self.located(key, find).await?.ok_or(RegistryError::NotFound)?;
+        Ok(ServableArtifact { location, package: view.head.clone(), counts: true })
+    }
+
     /// A file of a live release by its id, with the package it belongs to being readable for `who`.
     ///
     /// # Errors
@@ -208,7 +222,8 @@ impl Registry {
         range: Option<Range<u64>>,
     ) -> Result<BlobBody, RegistryError> {
         let (package, filename) = (&artifact.package, artifact.filename());
-        let location = self.0.db.live_artifact(package.id, filename).await?.ok_or(RegistryError::NotFound)?;
+        let location = self.0.db.live_artifact_by_id(package.id, artifact.location.id).await?;
+        let location = location.ok_or(RegistryError::NotFound)?;
         let key: BlobKey = location.location.parse().map_err(RegistryError::internal)?;
         if key == *missing {
             return Err(blob_error(BlobError::Missing { key }));

@@ -60,6 +60,19 @@ impl ServableArtifact {
     pub fn sha256(&self) -> Digest {
         self.location.sha256
     }
+    /// Lower-case hex, as the next two. What lies beside a file has none of them.
+    pub fn sha512(&self) -> Option<&str> {
+        self.location.sha512.as_deref()
+    }
+    pub fn sha1(&self) -> Option<&str> {
+        self.location.sha1.as_deref()
+    }
+    pub fn md5(&self) -> Option<&str> {
+        self.location.md5.as_deref()
+    }
+    pub fn uploaded_at(&self) -> Timestamp {
+        self.location.uploaded_at
+    }
     pub fn ecosystem(&self) -> Ecosystem {
         self.package.ecosystem
     }

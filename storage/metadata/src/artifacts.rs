@@ -7,7 +7,11 @@ use publaryn_core::{
 };
 use sqlx::FromRow;
 
-use crate::{Db, DbError, DbResult, Tx, documents::ArtifactLocation, releases::parse};
+use crate::{
+    Db, DbError, DbResult, Tx,
+    documents::ArtifactLocation,
+    releases::{OpenPeriod, parse},
+};
 
 /// What a file brings along that is judged alone.
 #[derive(Debug)]
@@ -34,6 +38,8 @@ pub struct FileProgress {
     pub pending: Option<String>,
     /// Its findings are those of a scan that came to its end.
     pub is_scanned: bool,
+    #[sqlx(flatten)]
+    pub release_open: OpenPeriod,
 }
 
 impl FileProgress {
@@ -46,10 +52,22 @@ macro_rules! file_columns {
     ($rest:literal) => {
         concat!(
             "SELECT a.id, a.release_id, r.package_id, a.kind, a.filename, a.sha256, a.state, r.status AS release_status, ",
-            "a.pending, a.scanned_with IS NOT NULL AS is_scanned FROM artifacts a JOIN releases r ON r.id = a.release_id ",
+            "a.pending, a.scanned_with IS NOT NULL AS is_scanned, r.open_until, r.sealed_at ",
+            "FROM artifacts a JOIN releases r ON r.id = a.release_id ",
             $rest
         )
     };
+}
+
+/// Every digest of a file, whatever has become of it.
+#[derive(Debug, Clone, FromRow)]
+pub struct FileDigests {
+    pub state: ArtifactState,
+    pub sha256: Digest,
+    /// Lower-case hex, as the others.
+    pub sha512: String,
+    pub sha1: Option<String>,
+    pub md5: Option<String>,
 }
 
 /// The one condition under which a file may leave the server; needs `artifacts a` and `releases r`.
@@ -89,6 +107,23 @@ impl Db {
             .await)?)
     }
 
+    pub async fn file_digests(
+        &self,
+        package: PackageId,
+        version_key: &str,
+        filename: &str,
+    ) -> DbResult<Option<FileDigests>> {
+        const SQL: &str = "SELECT a.state, a.sha256, a.sha512, a.sha1, a.md5 FROM artifacts a \
+             JOIN releases r ON r.id = a.release_id \
+             WHERE r.package_id = $1 AND r.version_key = $2 AND a.filename = $3";
+        Ok(on_db!(self, |c| sqlx::query_as(SQL)
+            .bind(package)
+            .bind(version_key)
+            .bind(filename)
+            .fetch_optional(c)
+            .await)?)
+    }
+
     /// Files in a quarantine of their own that were uploaded before `before`, oldest first.
     pub async fn files_scanning_since(&self, before: Timestamp, limit: i64) -> DbResult<Vec<FileProgress>> {
         const SQL: &str =
@@ -107,7 +142,8 @@ impl Db {
     /// install; none of them, and no later release, takes over the name of an older file.
     pub async fn live_artifact(&self, package: PackageId, filename: &str) -> DbResult<Option<ArtifactLocation>> {
         const SQL: &str = servable!(
-            "a.id, a.release_id, r.status, a.filename, a.content_type, a.size_bytes, a.sha256, b.location",
+            "a.id, a.release_id, r.status, a.filename, a.content_type, a.size_bytes, a.sha256, a.sha512, a.sha1, a.md5, \
+             a.uploaded_at, b.location",
             "JOIN blobs b ON b.digest = a.sha256",
             "r.package_id = $1 AND a.filename = $2 \
              ORDER BY a.kind IN ('checksum', 'signature', 'sbom', 'source_zip'), a.uploaded_at, a.id LIMIT 1"
@@ -115,10 +151,32 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(filename).fetch_optional(c).await)?)
     }
 
+    /// The same for packages whose versions may have files of one name.
+    pub async fn live_artifact_of(
+        &self,
+        package: PackageId,
+        version_key: &str,
+        filename: &str,
+    ) -> DbResult<Option<ArtifactLocation>> {
+        const SQL: &str = servable!(
+            "a.id, a.release_id, r.status, a.filename, a.content_type, a.size_bytes, a.sha256, a.sha512, a.sha1, a.md5, \
+             a.uploaded_at, b.location",
+            "JOIN blobs b ON b.digest = a.sha256",
+            "r.package_id = $1 AND r.version_key = $2 AND a.filename = $3"
+        );
+        Ok(on_db!(self, |c| sqlx::query_as(SQL)
+            .bind(package)
+            .bind(version_key)
+            .bind(filename)
+            .fetch_optional(c)
+            .await)?)
+    }
+
     /// The same by id.
     pub async fn live_artifact_by_id(&self, package: PackageId, id: ArtifactId) -> DbResult<Option<ArtifactLocation>> {
         const SQL: &str = servable!(
-            "a.id, a.release_id, r.status, a.filename, a.content_type, a.size_bytes, a.sha256, b.location",
+            "a.id, a.release_id, r.status, a.filename, a.content_type, a.size_bytes, a.sha256, a.sha512, a.sha1, a.md5, \
+             a.uploaded_at, b.location",
             "JOIN blobs b ON b.digest = a.sha256",
             "r.package_id = $1 AND a.id = $2"
         );
@@ -133,7 +191,8 @@ impl Db {
         role: CompanionRole,
     ) -> DbResult<Option<ArtifactLocation>> {
         const SQL: &str = servable!(
-            "a.id, a.release_id, r.status, a.filename, m.content_type, b.size_bytes, m.sha256, b.location",
+            "a.id, a.release_id, r.status, a.filename, m.content_type, b.size_bytes, m.sha256, CAST(NULL AS TEXT) AS sha512, \
+             CAST(NULL AS TEXT) AS sha1, CAST(NULL AS TEXT) AS md5, a.uploaded_at, b.location",
             "JOIN artifact_companions m ON m.artifact_id = a.id JOIN blobs b ON b.digest = m.sha256",
             "r.package_id = $1 AND a.id = $2 AND m.role = $3"
         );

@@ -9,6 +9,7 @@ use crate::{
     Db, DbResult,
     artifacts::servable,
     packages::{OwnerRow, PackageRow},
+    releases::OpenPeriod,
 };
 
 /// A package with its live releases, tags and owners, read at one revision.
@@ -54,6 +55,8 @@ pub struct ReleaseRow {
     pub created_at: Timestamp,
     /// Of its last change of state: for a yanked release, when it was yanked.
     pub updated_at: Timestamp,
+    #[sqlx(flatten)]
+    pub open: OpenPeriod,
 }
 
 #[derive(Debug, Clone, FromRow)]
@@ -84,6 +87,11 @@ pub struct ArtifactLocation {
     pub content_type: String,
     pub size_bytes: i64,
     pub sha256: Digest,
+    /// Lower-case hex, as the next two; absent for companions.
+    pub sha512: Option<String>,
+    pub sha1: Option<String>,
+    pub md5: Option<String>,
+    pub uploaded_at: Timestamp,
     /// The blob store's own key.
     pub location: String,
 }
@@ -93,7 +101,8 @@ impl Db {
     pub async fn package_document(&self, id: PackageId) -> DbResult<Option<PackageDocument>> {
         const RELEASES: &str = "SELECT r.id, r.version, r.version_key, r.sort_key, r.status, r.is_prerelease, r.is_yanked, \
              r.yank_reason, r.deprecation_message, r.metadata, r.sequence, r.published_by, u.username AS publisher, \
-             u.email AS publisher_email, r.published_at, r.created_at, r.updated_at \
+             u.email AS publisher_email, r.published_at, r.created_at, r.updated_at, \
+             r.open_until, r.sealed_at \
              FROM releases r LEFT JOIN users u ON u.id = r.published_by \
              WHERE r.package_id = $1 AND r.status IN ('published', 'deprecated', 'yanked') ORDER BY r.sequence";
         const ARTIFACTS: &str = servable!(

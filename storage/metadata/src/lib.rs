@@ -29,6 +29,7 @@ pub mod names;
 #[macro_use]
 pub mod packages;
 pub mod oci;
+pub mod open_releases;
 pub mod organizations;
 pub mod overview;
 #[macro_use]

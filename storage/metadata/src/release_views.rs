@@ -240,7 +240,8 @@ impl Db {
 
     /// Where the bytes of one file lie, whatever the state of its release.
     pub async fn artifact_location(&self, release: ReleaseId, filename: &str) -> DbResult<Option<ArtifactLocation>> {
-        const SQL: &str = "SELECT a.id, a.release_id, r.status, a.filename, a.content_type, a.size_bytes, a.sha256, b.location \
+        const SQL: &str = "SELECT a.id, a.release_id, r.status, a.filename, a.content_type, a.size_bytes, a.sha256, a.sha512, \
+             a.sha1, a.md5, a.uploaded_at, b.location \
              FROM artifacts a JOIN releases r ON r.id = a.release_id JOIN blobs b ON b.digest = a.sha256 \
              WHERE a.release_id = $1 AND a.filename = $2";
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(release).bind(filename).fetch_optional(c).await)?)

@@ -25,6 +25,25 @@ pub struct NewRelease<'a> {
     pub published_by: Option<UserId>,
 }
 
+/// Until when a release takes files, where nobody says how many it has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, FromRow)]
+pub struct OpenPeriod {
+    /// `None` for releases that never were open in this sense.
+    pub open_until: Option<Timestamp>,
+    pub sealed_at: Option<Timestamp>,
+}
+
+impl OpenPeriod {
+    /// Since when the release takes no more files; `None` while it does.
+    pub fn sealed_since(&self, now: Timestamp) -> Option<Timestamp> {
+        match (self.sealed_at, self.open_until) {
+            (Some(at), _) => Some(at),
+            (None, Some(until)) => (until <= now).then_some(until),
+            (None, None) => Some(Timestamp::default()),
+        }
+    }
+}
+
 /// What the pipeline needs to know about a release while it moves.
 #[derive(Debug, Clone, FromRow)]
 pub struct ReleaseProgress {
@@ -40,7 +59,13 @@ pub struct ReleaseProgress {
     pub scans_total: i64,
     pub scans_done: i64,
     pub required_files: String,
+    /// Finding ids, as a JSON list.
+    pub blocked_by: String,
     pub published_at: Option<Timestamp>,
+    #[sqlx(flatten)]
+    pub open: OpenPeriod,
+    /// No document says anything about it yet.
+    pub is_blank: bool,
 }
 
 impl ReleaseProgress {
@@ -53,6 +78,10 @@ impl ReleaseProgress {
     /// Files that must be cleared before the release goes live; empty: any one will do.
     pub fn required_files(&self) -> DbResult<Vec<String>> {
         parse("file list", &self.required_files)
+    }
+    /// Whether findings keep it from being served.
+    pub fn is_blocked(&self) -> bool {
+        self.status == ReleaseState::Quarantine && self.blocked_by != "[]"
     }
     /// Whether every file has a quarantine of its own, so that no scan of the whole is waited for.
     pub fn is_made_of_files(&self) -> bool {
@@ -68,7 +97,8 @@ macro_rules! progress_columns {
     ($($rest:expr),+) => {
         concat!(
             "SELECT id, package_id, version, status, is_yanked, deprecation_message, facts, requested_tags, ",
-            "sequence, scans_total, scans_done, required_files, published_at FROM releases ",
+            "sequence, scans_total, scans_done, required_files, blocked_by, published_at, open_until, sealed_at, ",
+            "metadata = '{}' AS is_blank FROM releases ",
             $($rest),+
         )
     };
@@ -180,7 +210,8 @@ impl Tx {
     pub async fn count_scan_done(&mut self, release: ReleaseId, now: Timestamp) -> DbResult<ReleaseProgress> {
         const SQL: &str = "UPDATE releases SET scans_done = scans_done + 1, updated_at = $2 WHERE id = $1 \
              RETURNING id, package_id, version, status, is_yanked, deprecation_message, facts, requested_tags, \
-             sequence, scans_total, scans_done, required_files, published_at";
+             sequence, scans_total, scans_done, required_files, blocked_by, published_at, open_until, sealed_at, \
+             metadata = '{}' AS is_blank";
         Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(release).bind(now).fetch_one(c).await)?)
     }
 

@@ -149,12 +149,16 @@ impl<'r> Walk<'r> {
     fn check_clash(&mut self, clash: Clash, path: &str) -> Result<(), ArchiveError> {
         match (clash, self.rules.duplicates) {
             (Clash::None, _) => Ok(()),
+            (Clash::Duplicate, DuplicateRule::Note) => {
+                self.note("ARC-Z3", Severity::Low, "two files have the same path", path);
+                Ok(())
+            }
             (Clash::Duplicate, _) => Err(at_path("ARC-Z3", path, "the archive has two files of the same path")),
             (Clash::FileAndDirectory, _) => Err(at_path("ARC-Z3", path, "a path is both a file and a directory")),
             (Clash::CaseFold, DuplicateRule::CaseInsensitive) => {
                 Err(at_path("ARC-Z3", path, "two paths differ only in case"))
             }
-            (Clash::CaseFold, DuplicateRule::CaseSensitive) => {
+            (Clash::CaseFold, DuplicateRule::CaseSensitive | DuplicateRule::Note) => {
                 self.note("ARC-Z3", Severity::Medium, "two paths differ only in case", path);
                 Ok(())
             }

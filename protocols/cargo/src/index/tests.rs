@@ -71,6 +71,7 @@ fn release(request: &str, yanked: bool) -> LiveRelease {
             published_at: Some(at),
             created_at: at,
             updated_at: at,
+            open: Default::default(),
         },
         artifacts: vec![ArtifactRow {
             id: ArtifactId::new(),

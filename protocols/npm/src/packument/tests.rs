@@ -43,6 +43,7 @@ fn release(name: &str, version: &str, extra: Value) -> LiveRelease {
             published_at: Some(Timestamp::from_micros(1_767_323_045_678_901)),
             created_at: Timestamp::from_micros(0),
             updated_at: Timestamp::from_micros(0),
+            open: Default::default(),
         },
         artifacts: vec![ArtifactRow {
             id: ArtifactId::new(),

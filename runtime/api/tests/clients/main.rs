@@ -11,6 +11,7 @@ mod faults;
 #[allow(dead_code, reason = "the integration tests use the rest")]
 #[path = "../issuer/mod.rs"]
 mod issuer;
+mod maven;
 mod metrics;
 mod npm;
 mod npm_upload;

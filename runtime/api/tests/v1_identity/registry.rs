@@ -52,6 +52,7 @@ fn settings() -> Settings {
             max_ratio: 100,
         },
         cargo_auth_required: false,
+        maven: publaryn_registry::MavenSettings { idle: Duration::from_secs(900), attachments: Duration::ZERO },
         oci: OciSettings {
             layer_limit_bytes: 1 << 20,
             manifest_limit_bytes: 1 << 20,

@@ -1,0 +1,140 @@
+//! A Maven repository: what mvn, Gradle, Ivy, sbt, coursier and Leiningen speak (docs/adapters/maven.md).
+//!
+//! A deploy is a number of uploads that nobody announces and nothing ends for sure, so a version takes files for a
+//! while and each file has a quarantine of its own. Metadata is made here, whatever clients upload.
+
+pub mod archive;
+mod call;
+pub mod checksum;
+pub mod document;
+mod error;
+pub mod file;
+pub mod metadata;
+pub mod module;
+pub mod name;
+pub mod path;
+pub mod pom;
+mod put;
+mod scanner;
+mod serve;
+pub mod version;
+
+use std::io::Read;
+
+use axum::{Router, body::Body, extract::State, response::Response};
+use http::{Method, Request};
+use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
+use publaryn_protocol::{Adapter, Mount, RequestFacts, RouteTemplate};
+use publaryn_registry::{Inspector, Registry, control::Described};
+use publaryn_scan::{ArchiveError, ErrorKind, Scanner};
+
+use crate::{
+    call::{Answer, Call},
+    error::MavenError,
+    name::Coordinates,
+    path::{Address, PathFault, Target},
+    pom::{MAX_POM_BYTES, Pom},
+};
+
+/// Where this protocol answers.
+const MOUNT: &str = "/maven";
+
+/// The adapter.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Maven;
+
+impl Adapter for Maven {
+    fn ecosystem(&self) -> Ecosystem {
+        Ecosystem::Maven
+    }
+
+    fn mounts(&self) -> Vec<Mount> {
+        // One door: what an address means hangs on its last segments, however many there are.
+        vec![Mount { path: MOUNT, router: Router::new().fallback(door) }]
+    }
+
+    fn parse_name(&self, raw: &str) -> Result<PackageName, RegistryError> {
+        name::parse_name(raw)
+    }
+
+    fn parse_version(&self, raw: &str) -> Result<Version, RegistryError> {
+        version::parse_version(raw)
+    }
+
+    fn render_error(&self, error: &RegistryError, _: &RequestFacts) -> Response {
+        error::render(error)
+    }
+
+    fn scanners(&self) -> Vec<Box<dyn Scanner>> {
+        vec![Box::new(scanner::MavenMetadata)]
+    }
+
+    fn describe(&self, name: &PackageName, version: &Version, kind: ArtifactKind) -> Option<Inspector<Described>> {
+        if kind != ArtifactKind::Pom {
+            return None;
+        }
+        let (name, version) = (name.display().to_owned(), version.to_string());
+        Some(Box::new(move |input: &mut dyn Read| {
+            let refuse = |message: String| ArchiveError::new(ErrorKind::Malformed, archive::RULE, None, message);
+            let mut bytes = Vec::new();
+            input.take(MAX_POM_BYTES + 1).read_to_end(&mut bytes)?;
+            if bytes.len() as u64 > MAX_POM_BYTES {
+                return Err(refuse(format!("the POM is larger than {MAX_POM_BYTES} bytes")));
+            }
+            let (group, artifact) = name.split_once(':').unwrap_or_default();
+            let coordinates = Coordinates::new(group, artifact).map_err(|fault| refuse(fault.to_string()))?;
+            let pom = Pom::parse(&bytes).map_err(|fault| refuse(fault.to_string()))?;
+            pom.check_identity(&coordinates, &version).map_err(|fault| refuse(fault.to_string()))?;
+            let document = document::release_document(&pom, &coordinates, &version);
+            Ok(Some((document.metadata, document.facts)))
+        }))
+    }
+}
+
+async fn door(State(registry): State<Registry>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let address = Address::of(parts.uri.path());
+    let template = address.as_ref().map_or("unmatched", |address| address.target.template());
+    let answered = match Call::new(registry, parts).await {
+        Ok(call) => answer(&call, address, body).await,
+        Err(error) => Err(error),
+    };
+    let mut response = answered.unwrap_or_else(MavenError::into_response);
+    response.extensions_mut().insert(RouteTemplate::Own(template));
+    response
+}
+
+async fn answer(call: &Call, address: Result<Address, PathFault>, body: Body) -> Answer {
+    match call.method {
+        Method::PUT => {
+            call.require_publisher()?;
+            let address = address.map_err(|fault| MavenError::bad_request(fault.to_string()))?;
+            put::put(call, address.target, body).await
+        }
+        Method::GET | Method::HEAD => match address {
+            Ok(address) => {
+                call.require_reader(address.is_challenging)?;
+                read(call, &address.target).await
+            }
+            Err(fault) => {
+                call.require_reader(false)?;
+                match fault {
+                    PathFault::Segment => Err(MavenError::bad_request(fault.to_string())),
+                    // Clients ask for many things that no repository has to have.
+                    _ => Err(call.miss().await),
+                }
+            }
+        },
+        _ => Ok(serve::wrong_method()),
+    }
+}
+
+async fn read(call: &Call, target: &Target) -> Answer {
+    match target {
+        Target::Root => Ok(serve::root()),
+        Target::File { file, sidecar: None } => serve::file(call, file).await,
+        Target::File { file, sidecar: Some(algorithm) } => serve::checksum(call, file, *algorithm).await,
+        Target::Metadata { at, sidecar } => serve::metadata(call, at, *sidecar).await,
+        Target::Directory | Target::Ignored(_) => Err(call.miss().await),
+    }
+}

@@ -1,0 +1,233 @@
+//! Releases that take files until they are sealed, for ecosystems in which nobody says how many there are: what may
+//! still come, checksums that come apart from their files, the end of a deploy; and the prefixes of Maven's plugins.
+
+use std::time::Duration;
+
+use publaryn_core::{
+    Decision, Ecosystem, Operation, PackageName, Principal, RegistryError, ReleaseState, Timestamp,
+    access::Resource,
+    audit::AuditAction,
+    decide,
+    publish::{PackageFacts, ReleaseDocument, StaysOpen},
+};
+use publaryn_metadata::artifacts::FileDigests;
+use publaryn_publish::actor_of;
+
+use crate::{PackageView, Registry};
+
+/// How long a checksum waits for its file.
+const CHECKSUM_KEPT: Duration = Duration::from_secs(3600);
+/// How often the end of scans is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What a checksum was compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checksummed {
+    /// The file is not there yet: it will be compared when it comes.
+    Kept,
+    Matches,
+    Differs,
+}
+
+/// A plugin that can be called by a prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plugin {
+    /// As published: `com.acme:gizmo-maven-plugin`.
+    pub package: String,
+    pub prefix: String,
+    pub name: Option<String>,
+}
+
+impl Registry {
+    /// Whether a version takes a file at all, as far as can be said before its bytes are read. For who may publish.
+    ///
+    /// # Errors
+    /// `VersionExists` once it is sealed.
+    pub async fn takes_files(
+        &self,
+        ecosystem: Ecosystem,
+        name: &PackageName,
+        version_key: &str,
+        open: StaysOpen,
+    ) -> Result<(), RegistryError> {
+        let Some(head) = self.0.heads.get(ecosystem, name.canonical()).await? else { return Ok(()) };
+        let Some(period) = self.0.db.open_period(head.id, version_key).await? else { return Ok(()) };
+        let now = Timestamp::now();
+        let may_follow = |sealed| period.open_until.is_some() && open.late.is_some_and(|late| now < sealed + late);
+        match period.sealed_since(now) {
+            Some(sealed) if !may_follow(sealed) => Err(RegistryError::VersionExists(version_key.to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the version is one that takes files still.
+    pub async fn is_open(&self, view: &PackageView, version_key: &str) -> Result<bool, RegistryError> {
+        let period = self.0.db.open_period(view.id(), version_key).await?;
+        Ok(period.is_some_and(|period| period.sealed_since(Timestamp::now()).is_none()))
+    }
+
+    /// Keeps the checksum of a file and compares it with the file, if that is there. `path` names the file among all
+    /// of the ecosystem; `digest` is lower-case hex. For who may publish.
+    #[allow(clippy::too_many_arguments, reason = "who, which file, which checksum: each is one thing")]
+    pub async fn note_checksum(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        name: &PackageName,
+        version_key: &str,
+        filename: &str,
+        path: &str,
+        algorithm: &'static str,
+        digest: &str,
+    ) -> Result<Checksummed, RegistryError> {
+        let Some(actor) = actor_of(who) else { return Err(self.broken_credential(who)) };
+        // Kept first: a file that comes at this moment looks for checksums once it is stored.
+        let now = Timestamp::now();
+        let mut tx = self.0.db.begin().await?;
+        tx.note_checksum(actor, path, algorithm, digest, now, now - CHECKSUM_KEPT).await?;
+        tx.commit().await?;
+        let Some(head) = self.0.heads.get(ecosystem, name.canonical()).await? else { return Ok(Checksummed::Kept) };
+        let Some(file) = self.0.db.file_digests(head.id, version_key, filename).await? else {
+            return Ok(Checksummed::Kept);
+        };
+        Ok(if is_digest_of(&file, algorithm, digest) { Checksummed::Matches } else { Checksummed::Differs })
+    }
+
+    /// The checksums that the caller uploaded for a file lately: algorithm and lower-case hex.
+    pub async fn noted_checksums(&self, who: &Principal, path: &str) -> Result<Vec<(String, String)>, RegistryError> {
+        let Some(actor) = actor_of(who) else { return Ok(Vec::new()) };
+        Ok(self.0.db.uploaded_checksums(actor, path, Timestamp::now() - CHECKSUM_KEPT).await?)
+    }
+
+    /// Forgets those checksums: they were wrong, and the client is going to send others.
+    pub async fn forget_checksums(&self, who: &Principal, path: &str) -> Result<(), RegistryError> {
+        let Some(actor) = actor_of(who) else { return Ok(()) };
+        let mut tx = self.0.db.begin().await?;
+        tx.forget_checksums(actor, path).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Takes a file out of a version that still takes files: it did not arrive as it was sent. `spoke`: what the
+    /// version says of itself came from it. `false` when the version is sealed or has no such file.
+    pub async fn withdraw_file(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        name: &PackageName,
+        version_key: &str,
+        filename: &str,
+        spoke: bool,
+    ) -> Result<bool, RegistryError> {
+        let mut change = self.change(who, ecosystem, name.canonical(), Operation::Publish).await?;
+        let release = change.release(version_key).await?;
+        if release.open.sealed_since(change.now).is_some() || release.is_blocked() {
+            return Ok(false);
+        }
+        let files = change.tx.files_of(release.id).await?;
+        let Some(file) = files.iter().find(|file| file.filename == filename) else { return Ok(false) };
+        change.tx.delete_artifact(file.id).await?;
+        if spoke {
+            let nothing = ReleaseDocument { metadata: serde_json::json!({}), facts: PackageFacts::default() };
+            change.tx.set_release_document(release.id, &nothing).await?;
+        }
+        if files.len() == 1 {
+            // Nothing is left to be served; the next file brings it back.
+            change.tx.set_release_state(release.id, ReleaseState::Quarantine, change.now).await?;
+        }
+        let entry = change.audit(AuditAction::ReleaseUpdate).release(release.id);
+        let entry = entry.with("version", release.version.as_str()).with("removed_artifact", filename);
+        change.commit(entry.with("reason", "checksum_mismatch")).await?;
+        Ok(true)
+    }
+
+    /// Ends the deploy of a version, if the caller began it, and waits up to `patience` for scans of its files.
+    pub async fn seal(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        name: &PackageName,
+        version_key: &str,
+        patience: Duration,
+    ) -> Result<(), RegistryError> {
+        let mut change = self.change(who, ecosystem, name.canonical(), Operation::Publish).await?;
+        let package = change.head.id;
+        let release = match change.release(version_key).await {
+            Ok(release) => release,
+            Err(RegistryError::VersionNotFound(_)) => return Ok(()),
+            Err(other) => return Err(other),
+        };
+        let publisher = change.tx.publisher_of(release.id).await?;
+        if publisher == who.acting_user() && change.tx.seal(release.id, change.now).await? {
+            let entry = change.audit(AuditAction::ReleaseUpdate).release(release.id);
+            change.commit(entry.with("version", release.version.as_str()).with("sealed", true)).await?;
+        } else {
+            drop(change);
+        }
+        let deadline = tokio::time::Instant::now() + patience;
+        while self.0.db.scanning_files(package, version_key).await? > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// Gives a plugin the prefix under which it can be called. `false` when the caller may not publish it, or there
+    /// is no such package.
+    pub async fn name_plugin(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        package: &PackageName,
+        prefix: &str,
+        name: Option<&str>,
+    ) -> Result<bool, RegistryError> {
+        let head = self.0.heads.get(ecosystem, package.canonical()).await?;
+        let Some(head) = head.filter(|head| !head.is_deleted && head.name == package.display()) else {
+            return Ok(false);
+        };
+        let relation = self.full_relation(who, &head).await?;
+        if decide(who, Operation::Publish, Resource::Package(&head.access(relation))) != Decision::Allow {
+            return Ok(false);
+        }
+        let mut tx = self.0.db.begin().await?;
+        tx.add_plugin_prefix(head.id, prefix, name, Timestamp::now()).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// The plugins of a group that `who` may see. Of several with one prefix, the first to have it.
+    pub async fn plugins(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        group: &str,
+    ) -> Result<Vec<Plugin>, RegistryError> {
+        let below = format!("{}:", group.to_ascii_lowercase());
+        let rows = self.0.db.plugin_prefixes(ecosystem, &below).await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut ids: Vec<_> = rows.iter().map(|row| row.package_id).collect();
+        ids.sort();
+        ids.dedup();
+        let views = self.views_by_id(who, &ids).await?;
+        let mut plugins: Vec<Plugin> = Vec::with_capacity(rows.len());
+        for row in rows {
+            let Some(view) = views.iter().find(|view| view.id() == row.package_id) else { continue };
+            let is_of_group = view.name().split_once(':').is_some_and(|(found, _)| found == group);
+            if is_of_group && plugins.iter().all(|plugin| plugin.prefix != row.prefix) {
+                plugins.push(Plugin { package: view.name().to_owned(), prefix: row.prefix, name: row.name });
+            }
+        }
+        Ok(plugins)
+    }
+}
+
+fn is_digest_of(file: &FileDigests, algorithm: &str, digest: &str) -> bool {
+    match algorithm {
+        "sha256" => file.sha256.hex() == digest,
+        "sha512" => file.sha512 == digest,
+        "sha1" => file.sha1.as_deref() == Some(digest),
+        "md5" => file.md5.as_deref() == Some(digest),
+        _ => false,
+    }
+}
