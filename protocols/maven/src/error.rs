@@ -41,7 +41,7 @@ impl MavenError {
             // A package that the caller may not see is, to the caller, one that belongs to somebody else.
             RegistryError::Denied(Denial::InsufficientPermission(_) | Denial::NamespaceClaimed(_))
             | RegistryError::NotFound => (StatusCode::FORBIDDEN, format!("not allowed to publish to group {group}")),
-            RegistryError::VersionExists(found) if !gav.ends_with(&format!(":{found}")) && is_respelt(found, gav) => {
+            RegistryError::VersionExists(found) if !gav.ends_with(&format!(":{found}")) => {
                 (StatusCode::CONFLICT, format!("{gav} differs from version {found} only in case"))
             }
             RegistryError::VersionExists(_) => (StatusCode::CONFLICT, format!("{gav} is already published")),
@@ -65,11 +65,6 @@ impl MavenError {
     pub fn into_response(self) -> Response {
         respond(self.status, &self.text, &self.cause)
     }
-}
-
-fn is_respelt(found: &str, gav: &str) -> bool {
-    gav.rsplit_once(':').is_some_and(|(_, version)| version != found && version.eq_ignore_ascii_case(found))
-        && found.bytes().any(|b| b.is_ascii_uppercase())
 }
 
 /// A registry error in this protocol's form.

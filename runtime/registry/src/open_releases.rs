@@ -51,19 +51,19 @@ impl Registry {
         open: StaysOpen,
     ) -> Result<(), RegistryError> {
         let Some(head) = self.0.heads.get(ecosystem, name.canonical()).await? else { return Ok(()) };
-        let Some(period) = self.0.db.open_period(head.id, version_key).await? else { return Ok(()) };
+        let Some(known) = self.0.db.open_version(head.id, version_key).await? else { return Ok(()) };
         let now = Timestamp::now();
-        let may_follow = |sealed| period.open_until.is_some() && open.late.is_some_and(|late| now < sealed + late);
-        match period.sealed_since(now) {
-            Some(sealed) if !may_follow(sealed) => Err(RegistryError::VersionExists(version_key.to_owned())),
+        let may_follow = |sealed| known.open.open_until.is_some() && open.late.is_some_and(|late| now < sealed + late);
+        match known.open.sealed_since(now) {
+            Some(sealed) if !may_follow(sealed) => Err(RegistryError::VersionExists(known.version)),
             _ => Ok(()),
         }
     }
 
     /// Whether the version is one that takes files still.
     pub async fn is_open(&self, view: &PackageView, version_key: &str) -> Result<bool, RegistryError> {
-        let period = self.0.db.open_period(view.id(), version_key).await?;
-        Ok(period.is_some_and(|period| period.sealed_since(Timestamp::now()).is_none()))
+        let known = self.0.db.open_version(view.id(), version_key).await?;
+        Ok(known.is_some_and(|known| known.open.sealed_since(Timestamp::now()).is_none()))
     }
 
     /// Keeps the checksum of a file and compares it with the file, if that is there. `path` names the file among all

@@ -16,6 +16,14 @@ pub struct Overdue {
     pub open: OpenPeriod,
 }
 
+/// A version and until when it takes files.
+#[derive(Debug, Clone, FromRow)]
+pub struct OpenVersion {
+    pub version: String,
+    #[sqlx(flatten)]
+    pub open: OpenPeriod,
+}
+
 /// The name under which a plugin can be called.
 #[derive(Debug, Clone, FromRow)]
 pub struct PluginPrefix {
@@ -32,9 +40,10 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(now).bind(limit).fetch_all(c).await)?)
     }
 
-    /// Whether a version takes files; `None` when there is none.
-    pub async fn open_period(&self, package: PackageId, version_key: &str) -> DbResult<Option<OpenPeriod>> {
-        const SQL: &str = "SELECT open_until, sealed_at FROM releases WHERE package_id = $1 AND version_key = $2";
+    /// A version as it is spelt and until when it takes files; `None` when there is none.
+    pub async fn open_version(&self, package: PackageId, version_key: &str) -> DbResult<Option<OpenVersion>> {
+        const SQL: &str =
+            "SELECT version, open_until, sealed_at FROM releases WHERE package_id = $1 AND version_key = $2";
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(version_key).fetch_optional(c).await)?)
     }
 
