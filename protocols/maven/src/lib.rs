@@ -7,6 +7,7 @@ pub mod archive;
 mod call;
 pub mod checksum;
 pub mod document;
+mod draft;
 mod error;
 pub mod file;
 pub mod metadata;
@@ -19,21 +20,17 @@ mod scanner;
 mod serve;
 pub mod version;
 
-use std::io::Read;
-
 use axum::{Router, body::Body, extract::State, response::Response};
 use http::{Method, Request};
-use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, Mount, RequestFacts, RouteTemplate};
+use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate};
 use publaryn_registry::{Inspector, Registry, control::Described};
-use publaryn_scan::{ArchiveError, ErrorKind, Scanner};
+use publaryn_scan::Scanner;
 
 use crate::{
     call::{Answer, Call},
     error::MavenError,
-    name::Coordinates,
     path::{Address, PathFault, Target},
-    pom::{MAX_POM_BYTES, Pom},
 };
 
 /// Where this protocol answers.
@@ -69,25 +66,8 @@ impl Adapter for Maven {
         vec![Box::new(scanner::MavenMetadata)]
     }
 
-    fn describe(&self, name: &PackageName, version: &Version, kind: ArtifactKind) -> Option<Inspector<Described>> {
-        if kind != ArtifactKind::Pom {
-            return None;
-        }
-        let (name, version) = (name.display().to_owned(), version.to_string());
-        Some(Box::new(move |input: &mut dyn Read| {
-            let refuse = |message: String| ArchiveError::new(ErrorKind::Malformed, archive::RULE, None, message);
-            let mut bytes = Vec::new();
-            input.take(MAX_POM_BYTES + 1).read_to_end(&mut bytes)?;
-            if bytes.len() as u64 > MAX_POM_BYTES {
-                return Err(refuse(format!("the POM is larger than {MAX_POM_BYTES} bytes")));
-            }
-            let (group, artifact) = name.split_once(':').unwrap_or_default();
-            let coordinates = Coordinates::new(group, artifact).map_err(|fault| refuse(fault.to_string()))?;
-            let pom = Pom::parse(&bytes).map_err(|fault| refuse(fault.to_string()))?;
-            pom.check_identity(&coordinates, &version).map_err(|fault| refuse(fault.to_string()))?;
-            let document = document::release_document(&pom, &coordinates, &version);
-            Ok(Some((document.metadata, document.facts)))
-        }))
+    fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
+        draft::describe(file)
     }
 }
 

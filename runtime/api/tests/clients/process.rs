@@ -66,7 +66,7 @@ impl Said {
         assert!(!self.has(text), "`{}`: `{text}` in:\n{}\n{}", self.shown, self.out, self.err);
         self
     }
-    fn has(&self, text: &str) -> bool {
+    pub fn has(&self, text: &str) -> bool {
         self.err.contains(text) || self.out.contains(text)
     }
 }
