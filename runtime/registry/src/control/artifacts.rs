@@ -156,7 +156,7 @@ impl Registry {
         change.require_no_quarantine()?;
         change.require_active()?;
         let release = change.draft(version_key).await?;
-        let (id, package, now) = (release.summary.id, change.id(), change.now);
+        let (id, package, now) = (release.summary.id, change.head.id, change.now);
         if let Some(known) = change.tx.artifact_of(id, &upload.filename).await? {
             drop(change);
             self.forget_bytes(beside.into_iter().map(|companion| companion.location).chain([file.location]));
