@@ -141,7 +141,7 @@ impl TrustedPublishing {
 }
 
 /// Packages that may trust one workload; beyond it somebody plays.
-const MAX_PUBLISHERS: i64 = 1000;
+const MAX_PUBLISHERS: u32 = 1000;
 
 impl Registry {
     /// Whom foreign tokens must be made for; `None` when trusted publishing is off.
@@ -199,7 +199,7 @@ impl Registry {
         let known = self
             .0
             .db
-            .publishers_of_workload(workload.issuer(), workload.subjects(), asked.ecosystem, MAX_PUBLISHERS)
+            .publishers_of_workload(workload.issuer(), workload.subjects(), asked.ecosystem, MAX_PUBLISHERS.into())
             .await?;
         let wanted = asked.package.as_ref().map(PackageName::canonical);
         let mut mismatch = Mismatch::claim("sub");
