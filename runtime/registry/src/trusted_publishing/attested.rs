@@ -71,7 +71,7 @@ impl Registry {
     ) -> Result<Option<AttestedBy>, RegistryError> {
         let Some(place) = Place::of(signer) else { return Ok(None) };
         let Some(head) = self.0.heads.get(ecosystem, name.canonical()).await? else { return Ok(None) };
-        let (publishers, _) = self.0.db.trusted_publishers(head.id, Slice { limit: MAX_PUBLISHERS, offset: 0 }).await?;
+        let (publishers, _) = self.0.db.trusted_publishers(head.id, Slice::new(MAX_PUBLISHERS, 0)).await?;
         let is_trusted = publishers.iter().any(|one| one.issuer == signer.issuer && place.is_that_of(one));
         let (repository, file) = (place.repository.to_owned(), place.file.to_owned());
         Ok(is_trusted.then(|| match place.is_github {
