@@ -85,6 +85,7 @@ text_enum! {
         AdminJobsRecoverStale = "admin_jobs_recover_stale",
         AdminSearchReindex = "admin_search_reindex",
         AdminGc = "admin_gc",
+        AuditExpire = "audit_expire",
     }
 }
 
