@@ -18,6 +18,7 @@ CREATE TABLE uploaded_checksums (
     PRIMARY KEY (actor_id, path, algorithm)
 );
 CREATE INDEX uploaded_checksums_age ON uploaded_checksums (uploaded_at);
+CREATE INDEX uploaded_checksums_path ON uploaded_checksums (path);
 
 -- Short names under which Maven plugins are called: `mvn gizmo:help`.
 CREATE TABLE plugin_prefixes (

@@ -11,7 +11,7 @@ use axum::{
 };
 use http::StatusCode;
 use publaryn_core::{
-    Ecosystem, RegistryError,
+    Digests, Ecosystem, RegistryError,
     publish::{AppendCommand, PublishOutcome, StaysOpen},
 };
 use publaryn_protocol::{byte_stream, read_body};
@@ -89,7 +89,7 @@ async fn put_file(call: &Call, file: &GavFile, body: Body) -> Answer {
             return Err(MavenError::bad_request(fault));
         }
     };
-    if let Some(algorithm) = mismatch(call, file, &staged).await? {
+    if let Some(algorithm) = mismatch(call, file, staged.digests()).await? {
         call.registry.discard(staged).await;
         return Err(does_not_match(call, file, algorithm).await?);
     }
@@ -116,7 +116,7 @@ async fn put_file(call: &Call, file: &GavFile, body: Body) -> Answer {
         return Err(MavenError::refused(StatusCode::FORBIDDEN, text));
     }
     // A checksum may have come while the file was on its way.
-    if let Some(algorithm) = noted_mismatch(call, file, &digests).await? {
+    if let Some(algorithm) = mismatch(call, file, &digests).await? {
         withdraw(call, file).await?;
         return Err(does_not_match(call, file, algorithm).await?);
     }
@@ -211,16 +211,8 @@ fn inspect(
     }
 }
 
-/// The checksum, sent before, that a staged file does not have.
-async fn mismatch(call: &Call, file: &GavFile, staged: &StagedArtifact) -> Result<Option<&'static str>, MavenError> {
-    noted_mismatch(call, file, staged.digests()).await
-}
-
-async fn noted_mismatch(
-    call: &Call,
-    file: &GavFile,
-    digests: &publaryn_core::Digests,
-) -> Result<Option<&'static str>, MavenError> {
+/// The checksum that was sent of a file and that it does not have.
+async fn mismatch(call: &Call, file: &GavFile, digests: &Digests) -> Result<Option<&'static str>, MavenError> {
     let noted = call.registry.noted_checksums(&call.who, &file.path()).await?;
     Ok(Algorithm::ALL.into_iter().map(Algorithm::name).find(|algorithm| {
         let sent = noted.iter().find(|(known, _)| known == algorithm).map(|(_, digest)| digest.as_str());

@@ -59,22 +59,21 @@ pub(crate) async fn checksum(call: &Call, file: &GavFile, algorithm: Algorithm) 
 }
 
 /// Ivy and sbt look before they upload, and upload nothing over what is there. To them a checksum of a version that
-/// they are uploading is not there before they have sent it.
+/// they are uploading is not there before they have sent it; they may look without saying who they are.
 async fn is_yet_to_come(
     call: &Call,
     view: &PackageView,
     file: &GavFile,
     algorithm: Algorithm,
 ) -> Result<bool, MavenError> {
-    if call.who.is_anonymous() || !call.registry.is_open(view, &version_key(&file.version)).await? {
+    if !call.registry.is_open(view, &version_key(&file.version)).await? {
         return Ok(false);
     }
     let name = file.coordinates.package_name();
-    if call.registry.may_publish(&call.who, Ecosystem::Maven, &name).await.is_err() {
+    if !call.who.is_anonymous() && call.registry.may_publish(&call.who, Ecosystem::Maven, &name).await.is_err() {
         return Ok(false);
     }
-    let sent = call.registry.noted_checksums(&call.who, &file.path()).await?;
-    Ok(sent.iter().all(|(known, _)| known != algorithm.name()))
+    Ok(!call.registry.is_checksum_noted(&call.who, &file.path(), algorithm.name()).await?)
 }
 
 async fn find(call: &Call, file: &GavFile) -> Result<(PackageView, ServableArtifact), MavenError> {

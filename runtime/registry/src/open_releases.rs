@@ -99,6 +99,15 @@ impl Registry {
         Ok(self.0.db.uploaded_checksums(actor, path, Timestamp::now() - CHECKSUM_KEPT).await?)
     }
 
+    /// Whether the caller uploaded that checksum of a file lately; of one who did not say who they are, whether
+    /// anybody did.
+    pub async fn is_checksum_noted(&self, who: &Principal, path: &str, algorithm: &str) -> Result<bool, RegistryError> {
+        if actor_of(who).is_none() {
+            return Ok(self.0.db.is_checksum_uploaded(path, algorithm, Timestamp::now() - CHECKSUM_KEPT).await?);
+        }
+        Ok(self.noted_checksums(who, path).await?.iter().any(|(known, _)| known == algorithm))
+    }
+
     /// Forgets those checksums: they were wrong, and the client is going to send others.
     pub async fn forget_checksums(&self, who: &Principal, path: &str) -> Result<(), RegistryError> {
         let Some(actor) = actor_of(who) else { return Ok(()) };

@@ -66,6 +66,15 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(actor).bind(path).bind(since).fetch_all(c).await)?)
     }
 
+    /// Whether anybody uploaded such a checksum of a file.
+    pub async fn is_checksum_uploaded(&self, path: &str, algorithm: &str, since: Timestamp) -> DbResult<bool> {
+        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM uploaded_checksums \
+             WHERE path = $1 AND algorithm = $2 AND uploaded_at >= $3";
+        let count: i64 =
+            on_db!(self, |c| sqlx::query_scalar(SQL).bind(path).bind(algorithm).bind(since).fetch_one(c).await)?;
+        Ok(count > 0)
+    }
+
     /// Prefixes of packages with something live whose normalised name starts with `below` (`com.acme:`), in the
     /// order in which they were taken.
     pub async fn plugin_prefixes(&self, ecosystem: Ecosystem, below: &str) -> DbResult<Vec<PluginPrefix>> {

@@ -5,10 +5,13 @@ use tokio::process::Command;
 use super::{Desk, Wire, desk::clients, jar, pom};
 use crate::{Server, on_backends, process::Said};
 
+/// With a library for HTTP on its class path, Ivy asks without credentials every time; without, it remembers them.
 const CLASSPATH: &str = "/usr/share/java/ivy.jar:/usr/share/java/commons-cli.jar:/usr/share/java/httpclient.jar:\
      /usr/share/java/httpcore.jar:/usr/share/java/commons-logging.jar:/usr/share/java/commons-codec.jar";
 
-async fn publish(desk: &Desk, server: &Server, token: &str, realm: &str, version: &str) -> Said {
+const BARE: &str = "/usr/share/java/ivy.jar:/usr/share/java/commons-cli.jar";
+
+async fn publish(desk: &Desk, server: &Server, [token, realm]: [&str; 2], version: &str, classpath: &str) -> Said {
     clients();
     let host = server.host().split(':').next().expect("a host");
     let settings = format!(
@@ -27,7 +30,7 @@ async fn publish(desk: &Desk, server: &Server, token: &str, realm: &str, version
     desk.write(&format!("out/widget-{version}.jar"), jar(version));
     desk.write(&format!("out/widget-{version}.pom"), pom("com.acme", "widget", version, ""));
     let mut command = Command::new("java");
-    command.args(["-cp", CLASSPATH, "org.apache.ivy.Main", "-settings", "ivysettings.xml", "-ivy", "ivy.xml"]);
+    command.args(["-cp", classpath, "org.apache.ivy.Main", "-settings", "ivysettings.xml", "-ivy", "ivy.xml"]);
     command.args(["-publish", "pub", "-revision", version, "-deliverto", "out/ivy-[revision].xml"]);
     command.args(["-publishpattern", "out/[artifact]-[revision].[ext]"]);
     desk.run(command, desk.home(), &format!("ivy -publish {version}")).await
@@ -36,14 +39,17 @@ async fn publish(desk: &Desk, server: &Server, token: &str, realm: &str, version
 on_backends!(ivy_publishes_with_the_realm_it_knows, async |server: Server| {
     let ada = server.new_user("ada").await;
     let desk = Desk::new(&server, "ivy");
-    publish(&desk, &server, &ada.token, "Publaryn", "1.0").await.succeeds();
+    let known = [ada.token.as_str(), "Publaryn"];
+    publish(&desk, &server, known, "1.0", CLASSPATH).await.succeeds();
+    publish(&desk, &server, known, "1.1", BARE).await.succeeds();
     let wire = Wire::anonymous(&server);
     assert_eq!(wire.get("com/acme/widget/1.0/widget-1.0.jar").await.expect(200).body, jar("1.0"));
     for ending in ["jar.sha1", "jar.md5", "pom", "pom.sha1"] {
         wire.get(&format!("com/acme/widget/1.0/widget-1.0.{ending}")).await.expect(200);
     }
-    assert!(wire.get("com/acme/widget/maven-metadata.xml").await.expect(200).text().contains("<version>1.0</version>"));
-    let other = publish(&desk, &server, &ada.token, "Something Else", "2.0").await;
+    assert!(wire.get("com/acme/widget/maven-metadata.xml").await.expect(200).text().contains("<version>1.1</version>"));
+    publish(&desk, &server, known, "1.0", BARE).await.fails_with("destination file exists");
+    let other = publish(&desk, &server, [&ada.token, "Something Else"], "2.0", BARE).await;
     assert!(!other.ok, "{other:?}");
     wire.get("com/acme/widget/2.0/widget-2.0.jar").await.expect(404);
 });
@@ -54,11 +60,13 @@ on_backends!(a_checksum_that_was_not_sent_is_not_there_for_who_uploads, async |s
     wire.put(path, jar("x")).await.expect(201);
     let sha1 = wire.get(&format!("{path}.sha1")).await.expect(200).text();
     wire.head(&format!("{path}.sha1")).await.expect(404);
-    for reader in [Wire::anonymous(&server), Wire::new(&server, &eve.token)] {
-        reader.head(&format!("{path}.sha1")).await.expect(200);
-    }
+    Wire::anonymous(&server).head(&format!("{path}.sha1")).await.expect(404);
+    Wire::anonymous(&server).get(&format!("{path}.sha1")).await.expect(200);
+    // A reader is no uploader.
+    Wire::new(&server, &eve.token).head(&format!("{path}.sha1")).await.expect(200);
     wire.put(&format!("{path}.sha1"), sha1).await.expect(201);
     wire.head(&format!("{path}.sha1")).await.expect(200);
+    Wire::anonymous(&server).head(&format!("{path}.sha1")).await.expect(200);
     wire.head(&format!("{path}.md5")).await.expect(404);
     wire.head(path).await.expect(200);
 });

@@ -16,7 +16,9 @@ on_backends!(a_deployed_plugin_is_found_by_its_prefix, async |server: Server| {
          </configuration></plugin></plugins><!--build-->\
          <packaging>maven-plugin</packaging><name>Gizmo</name><dependencies><dependency>\
          <groupId>org.apache.maven</groupId><artifactId>maven-plugin-api</artifactId><version>3.x</version>\
-         <scope>provided</scope></dependency><dependency><groupId>org.apache.maven.plugin-tools</groupId>\
+         <scope>provided</scope></dependency><dependency><groupId>org.codehaus.plexus</groupId>\
+         <artifactId>plexus-utils</artifactId><version>2.x</version></dependency><dependency>\
+         <groupId>org.apache.maven.plugin-tools</groupId>\
          <artifactId>maven-plugin-annotations</artifactId><version>3.7.1</version><scope>provided</scope>\
          </dependency></dependencies>";
     desk.project("gizmo", ["com.acme", "gizmo-maven-plugin", "1.0"], more);
