@@ -126,6 +126,38 @@ async fn operators_see_and_steer_the_queues() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn operators_watch_the_queue() {
+    app::each_with(&[("limits.sse_streams", "1")], async |server| {
+        let (root, ada) = (server.admin("chief").await, server.person("ada").await);
+        let path = "/v1/admin/jobs/stream";
+        server.get(path).problem(401, "unauthenticated").await;
+        server.get(path).bearer(&ada.token).problem(403, "insufficient_scope").await;
+        server.get(format!("{path}?events=x")).bearer(&root.token).problem(422, "validation_failed").await;
+        let mut events = server.get(format!("{path}?kind=reindex_search")).bearer(&root.token).open().await;
+        assert_eq!(events.headers()["content-type"], "text/event-stream");
+        let mut told = String::new();
+        let mut read_until = async |wanted: &str| {
+            let since = Instant::now();
+            while !told.contains(wanted) {
+                assert!(since.elapsed() < Duration::from_secs(30), "no {wanted} in {told}");
+                let chunk = tokio::time::timeout(Duration::from_secs(30), events.chunk()).await.unwrap().unwrap();
+                told.push_str(std::str::from_utf8(&chunk.expect("the stream goes on")).unwrap());
+            }
+            told.clone()
+        };
+        let snapshot = read_until("event: snapshot").await;
+        assert!(snapshot.contains("id: 1\n") && snapshot.contains("\"nodes_alive\":"), "{snapshot}");
+        // There is one only.
+        server.get(path).bearer(&root.token).problem(503, "unavailable").await;
+        let job = server.post("/v1/admin/search/reindex", json!({})).bearer(&root.token).expect(202).await.body;
+        let events_told = read_until(&format!("\"id\":\"{}\"", text(&job["job_id"]))).await;
+        assert!(events_told.contains("event: job"), "{events_told}");
+        assert!(!events_told.contains("\"kind\":\"index_package\",\"status\""), "{events_told}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operators_see_schedules_nodes_and_the_tree() {
     app::each(async |server| {
         let root = server.admin("chief").await;
