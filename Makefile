@@ -60,6 +60,6 @@ fuzz: ## Fuzz the parsers of foreign bytes (needs cargo-fuzz and a nightly toolc
 bench: tools ## Measure beside nginx and verdaccio, on both back ends (docs/benchmarks.md)
 	$(services)/bench.sh
 
-.PHONY: bench-reads bench-downloads bench-publish bench-start bench-jobs
-bench-reads bench-downloads bench-publish bench-start bench-jobs: bench-%: tools
+.PHONY: bench-reads bench-downloads bench-publish bench-start bench-jobs bench-indexes bench-images bench-lists
+bench-reads bench-downloads bench-publish bench-start bench-jobs bench-indexes bench-images bench-lists: bench-%: tools
 	$(services)/bench.sh $*

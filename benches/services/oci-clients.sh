@@ -15,9 +15,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 CRANE=v0.22.1
 ORAS=v1.3.6
 HELM=v3.22.0
-# The runner on main, and the last Ginkgo suite (tag v1.1.1); where the Go proxy does not hold that commit,
-# the nearest earlier one that it does.
-RUNNER=v0.0.0-20260730175803-fee21197eb94
+# The runner on main, and the last Ginkgo suite (tag v1.1.1). A Go proxy need not hold every commit: the first that
+# it has is taken.
+RUNNER="v0.0.0-20260831232431-97274622c111 v0.0.0-20260730175803-fee21197eb94 latest"
 GINKGO="v0.0.0-20250123160558-a139cc423184 v0.0.0-20231101194043-f2182352d4cc"
 SPEC=github.com/opencontainers/distribution-spec/conformance
 
@@ -38,18 +38,26 @@ fi
 go=$(bash "$here/s3.sh" go)
 export GOFLAGS=-buildvcs=false CGO_ENABLED=0
 
-# tool NAME PACKAGE VERSION: `go install`, unless that version is there.
+# tool NAME PACKAGE VERSION…: `go install` of the first version that can be had, unless one of them is there.
 tool() {
-  [ "$(cat "$root/$1.version" 2>/dev/null || true)" = "$3" ] && [ -x "$root/$1" ] && return
-  say "building $1 $3"
-  GOBIN="$root" "$go" install -trimpath -ldflags='-s -w' "$2@$3" >&2
-  echo "$3" >"$root/$1.version"
+  local name=$1 package=$2 version
+  shift 2
+  [ -x "$root/$name" ] && case " $* " in *" $(cat "$root/$name.version" 2>/dev/null || true) "*) return ;; esac
+  for version; do
+    say "building $name $version"
+    GOBIN="$root" "$go" install -trimpath -ldflags='-s -w' "$package@$version" >&2 || continue
+    echo "$version" >"$root/$name.version"
+    return
+  done
+  say "no version of $name can be had from the Go proxy: $*"
+  return 1
 }
 
 tool crane github.com/google/go-containerregistry/cmd/crane "$CRANE"
 tool oras oras.land/oras/cmd/oras "$ORAS"
 tool helm helm.sh/helm/v3/cmd/helm "$HELM"
-tool conformance "$SPEC" "$RUNNER"
+# shellcheck disable=SC2086
+tool conformance "$SPEC" $RUNNER
 
 # The Ginkgo suite is a test package, which `go install` does not build.
 ginkgo() {

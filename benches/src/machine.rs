@@ -21,12 +21,18 @@ pub(crate) struct Circumstances {
     pub nginx: String,
     pub wrk: String,
     pub verdaccio: String,
+    #[serde(default)]
+    pub distribution: String,
+    #[serde(default)]
+    pub python: String,
     pub node: String,
     pub rounds: u32,
     pub turn_seconds: u64,
 }
 
 pub(crate) fn describe(plan: &Plan, took: Duration) -> Circumstances {
+    let installed =
+        |tool: &str| fs::read_to_string(plan.tools.join(tool).join(".installed")).unwrap_or_default().trim().to_owned();
     let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     Circumstances {
         measured_at: now.format(&Rfc3339).unwrap_or_default(),
@@ -42,7 +48,9 @@ pub(crate) fn describe(plan: &Plan, took: Duration) -> Circumstances {
         kernel: first_line("uname", &["-sr"]),
         nginx: first_line("nginx", &["-v"]),
         wrk: first_line("wrk", &["-v"]),
-        verdaccio: first_line("node", &[&plan.verdaccio.to_string_lossy(), "--version"]),
+        verdaccio: installed("verdaccio"),
+        distribution: first_line("docker-registry", &["--version"]),
+        python: installed("python"),
         node: first_line("node", &["--version"]),
         rounds: plan.rounds,
         turn_seconds: plan.turn.as_secs(),

@@ -1,4 +1,4 @@
-//! `publaryn-bench`: Publaryn beside nginx and verdaccio, in one run, on one machine, under one load.
+//! `publaryn-bench`: Publaryn beside nginx and other registries, in one run, on one machine, under one load.
 //!
 //! Every number it reports is a median over rounds in which the contenders take turns, so that a busy
 //! machine slows all of them alike; the ratios are taken within a round. It asserts nothing: it writes
@@ -24,7 +24,7 @@ use crate::{report::Report, suite::Suite};
 /// Anything that ends a run.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Measures Publaryn side by side with nginx and verdaccio.
+/// Measures Publaryn side by side with nginx and the registries people host themselves.
 ///
 /// With the variables of `benches/services/with-services.sh` set, PostgreSQL, Redis and S3 are measured, too.
 #[derive(Debug, Parser)]
@@ -32,9 +32,9 @@ struct Cli {
     /// The release build to measure
     #[arg(long, value_name = "PATH")]
     publaryn: PathBuf,
-    /// verdaccio's program, as `benches/services/bench-tools.sh` prints it
-    #[arg(long, value_name = "PATH")]
-    verdaccio: PathBuf,
+    /// What is measured beside it, in the folder that `benches/services/bench-tools.sh` prints
+    #[arg(long, value_name = "DIR")]
+    tools: PathBuf,
     /// How often each contender has its turn
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
@@ -58,7 +58,7 @@ struct Cli {
 /// What every suite needs to know.
 pub(crate) struct Plan {
     pub publaryn: PathBuf,
-    pub verdaccio: PathBuf,
+    pub tools: PathBuf,
     pub rounds: u32,
     pub turn: Duration,
     pub scratch: PathBuf,
@@ -85,7 +85,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
     process::let_others_read(scratch.path())?;
     let plan = Plan {
         publaryn: cli.publaryn.canonicalize().map_err(|e| format!("{}: {e}", cli.publaryn.display()))?,
-        verdaccio: cli.verdaccio,
+        tools: cli.tools,
         rounds: cli.rounds,
         turn: Duration::from_secs(cli.seconds),
         scratch: scratch.path().to_owned(),
@@ -108,7 +108,10 @@ async fn publish_to(arguments: &[String]) -> Result<(), Error> {
     let [base, token, prefix, clients, versions] = arguments else {
         return Err("--publish-to takes five values".into());
     };
-    let registry = contender::NpmRegistry { base: base.clone(), token: Some(token.clone()).filter(|t| !t.is_empty()) };
+    let registry = contender::Registry {
+        base: base.clone(),
+        login: if token.is_empty() { contender::Login::Nobody } else { contender::Login::Bearer(token.clone()) },
+    };
     let work = publisher::Work::own_packages(prefix, clients.parse()?, 0..versions.parse()?)?;
     let published = work.publish(&registry).await?;
     let p50 = statistics::percentile(&published.latencies_ms, 0.5);

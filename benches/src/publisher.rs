@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use reqwest::{Client, StatusCode, header};
+use reqwest::{Client, header};
 
 use crate::{
     Error,
-    contender::NpmRegistry,
+    contender::Registry,
     corpus::{Upload, npm_upload},
     http,
     statistics::percentile,
@@ -52,7 +52,7 @@ impl Work {
     ///
     /// # Errors
     /// When any version is refused: a rate of refusals means nothing.
-    pub(crate) async fn publish(self, registry: &NpmRegistry) -> Result<Published, Error> {
+    pub(crate) async fn publish(self, registry: &Registry) -> Result<Published, Error> {
         let client = http::client()?;
         let began = Instant::now();
         let mut tasks = tokio::task::JoinSet::new();
@@ -81,31 +81,21 @@ impl Work {
 ///
 /// # Errors
 /// When the answer is not 2xx.
-pub(crate) async fn put(client: &Client, registry: &NpmRegistry, upload: Upload) -> Result<(), Error> {
-    let mut request = client
-        .put(format!("{}{}", registry.base, upload.path))
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(upload.body);
-    if let Some(token) = &registry.token {
-        request = request.bearer_auth(token);
-    }
-    accepted(request.send().await?).await
+pub(crate) async fn put(client: &Client, registry: &Registry, upload: Upload) -> Result<(), Error> {
+    let request = registry.request(client, upload.method, &upload.path);
+    let answer = accepted(request.header(header::CONTENT_TYPE, upload.content_type).body(upload.body)).await?;
+    // To its end, so that the connection is free for the next one.
+    answer.bytes().await?;
+    Ok(())
 }
 
-/// Publishes one crate; `cargo` is the adapter's address.
-///
-/// # Errors
-/// When the answer is not 2xx.
-pub(crate) async fn put_crate(client: &Client, cargo: &str, token: &str, upload: Upload) -> Result<(), Error> {
-    let request = client.put(format!("{cargo}{}", upload.path)).header(header::AUTHORIZATION, token);
-    accepted(request.body(upload.body).send().await?).await
-}
-
-async fn accepted(response: reqwest::Response) -> Result<(), Error> {
+/// Sends a request whose answer must be 2xx; the answer, its body unread.
+pub(crate) async fn accepted(request: reqwest::RequestBuilder) -> Result<reqwest::Response, Error> {
+    let response = request.send().await?;
     let (status, url) = (response.status(), response.url().clone());
-    let text = response.text().await?;
-    if matches!(status, StatusCode::OK | StatusCode::CREATED) {
-        return Ok(());
+    if status.is_success() {
+        return Ok(response);
     }
-    Err(format!("PUT {url}: {status}: {}", text.chars().take(500).collect::<String>()).into())
+    let text = response.text().await?;
+    Err(format!("{url}: {status}: {}", text.chars().take(500).collect::<String>()).into())
 }

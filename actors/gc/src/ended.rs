@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use publaryn_core::{Timestamp, job::JobKind};
+use publaryn_core::{
+    Timestamp,
+    audit::{AuditAction, AuditEntry},
+    job::JobKind,
+};
 use publaryn_jobs::{Handler, JobContext, JobError, Outcome};
 use publaryn_metadata::{Db, DbResult};
 
@@ -14,11 +18,14 @@ const BATCH: i64 = 1_000;
 const IDEMPOTENCY_KEYS_LIVE: Duration = Duration::from_secs(24 * 3600);
 
 /// Deletes tokens and sessions that ended `keep` ago, so that their owners still see for a while what
-/// there was; browser logins and second factors that nobody finished at once; and idempotency keys of yesterday. Nothing here is still accepted anywhere.
+/// there was; browser logins and second factors that nobody finished at once; idempotency keys of yesterday;
+/// and entries of the audit log, where they are not kept for ever. Nothing here is still accepted anywhere.
 pub struct CleanupExpiredTokens {
     pub db: Db,
     /// `retention.sessions_days`.
     pub keep: Duration,
+    /// `retention.audit_days`; `None` keeps the audit log for ever.
+    pub keep_audit: Option<Duration>,
 }
 
 #[async_trait]
@@ -32,9 +39,10 @@ impl Handler for CleanupExpiredTokens {
         let mut forgotten = 0;
         loop {
             let (tokens, sessions) = self.forget(now).await.map_err(JobError::retry)?;
-            forgotten += tokens + sessions;
+            let entries = self.forget_audit(now).await.map_err(JobError::retry)?;
+            forgotten += tokens + sessions + entries;
             job.progress(forgotten, None).await?;
-            if tokens.max(sessions) < BATCH.unsigned_abs() || job.should_stop() {
+            if tokens.max(sessions).max(entries) < BATCH.unsigned_abs() || job.should_stop() {
                 return Ok(Outcome::Done);
             }
         }
@@ -51,5 +59,21 @@ impl CleanupExpiredTokens {
         tx.delete_old_idempotency_keys(now - IDEMPOTENCY_KEYS_LIVE, BATCH).await?;
         tx.commit().await?;
         Ok((tokens, sessions))
+    }
+    /// What goes is told by an entry that stays.
+    async fn forget_audit(&self, now: Timestamp) -> DbResult<u64> {
+        let Some(keep) = self.keep_audit else { return Ok(0) };
+        let kept_from = now - keep;
+        let mut tx = self.db.begin().await?;
+        let entries = tx.expire_audit(kept_from, BATCH).await?;
+        if entries == 0 {
+            tx.commit().await?;
+        } else {
+            let entry = AuditEntry::system(AuditAction::AuditExpire)
+                .with("kept_from", kept_from.to_string())
+                .with("entries", entries);
+            tx.commit_audited(&entry, now).await?;
+        }
+        Ok(entries)
     }
 }

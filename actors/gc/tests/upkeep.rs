@@ -4,7 +4,11 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use publaryn_core::{BlobDamage, PackageId, ScopeSet, SessionId, Timestamp, TokenId, TokenKind, job::JobKind};
+use publaryn_core::{
+    BlobDamage, PackageId, ScopeSet, SessionId, Timestamp, TokenId, TokenKind,
+    audit::{AuditAction, AuditEntry},
+    job::JobKind,
+};
 use publaryn_gc::{CleanupExpiredTokens, FlushDownloads, VerifyBlobs};
 use publaryn_metadata::{sessions::SessionRow, tokens::TokenRow};
 use support::*;
@@ -168,12 +172,35 @@ async fn ended_tokens_sessions_and_logins_are_forgotten_in_time() {
         tx.insert_web_login(&[1; 32], now, now - day).await.unwrap();
         tx.insert_web_login(&[2; 32], now, now + day).await.unwrap();
         tx.commit().await.unwrap();
-        run_job(&world.db, Arc::new(CleanupExpiredTokens { db: world.db.clone(), keep: day * 30 })).await;
+        run_job(&world.db, Arc::new(CleanupExpiredTokens { db: world.db.clone(), keep: day * 30, keep_audit: None }))
+            .await;
         for (row, is_kept) in tokens.iter().zip([true, true, true, false]) {
             assert_eq!(world.db.token(row.id).await.unwrap().is_some(), is_kept, "{}", row.name);
         }
         assert_eq!(world.db.count_rows("sessions").await.unwrap(), 2);
         assert_eq!(world.db.count_rows("web_logins").await.unwrap(), 1);
         assert_eq!(waiting(&world.db, JobKind::CleanupExpiredTokens).await, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_entries_go_when_they_are_not_kept_for_ever() {
+    let (now, day) = (Timestamp::now(), Duration::from_secs(24 * 3600));
+    let entry = AuditEntry::system(AuditAction::OrgCreate);
+    for world in each().await {
+        let written = world.db.count_rows("audit_log").await.unwrap();
+        for age in [29, 31, 400] {
+            world.db.begin().await.unwrap().commit_audited(&entry, now - day * age).await.unwrap();
+        }
+        let cleanup = |keep_audit| {
+            run_job(&world.db, Arc::new(CleanupExpiredTokens { db: world.db.clone(), keep: day * 30, keep_audit }))
+        };
+        cleanup(None).await;
+        assert_eq!(world.db.count_rows("audit_log").await.unwrap(), written + 3);
+        cleanup(Some(day * 30)).await;
+        assert_eq!(world.db.count_rows("audit_log WHERE action = 'org_create'").await.unwrap(), 1);
+        assert_eq!(world.db.count_rows("audit_log WHERE action = 'audit_expire'").await.unwrap(), 1);
+        cleanup(Some(day * 30)).await;
+        assert_eq!(world.db.count_rows("audit_log").await.unwrap(), written + 2, "nothing more, and nothing to tell");
     }
 }

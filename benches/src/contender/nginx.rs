@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use super::START_WITHIN;
+use super::{START_WITHIN, folder};
 use crate::{
     Error,
     process::{Process, free_port},
@@ -21,7 +21,7 @@ impl Nginx {
     /// Serves `dir/www` with as many workers as this machine has cores.
     pub(crate) async fn start(dir: &Path) -> Result<Self, Error> {
         let root = dir.join("www");
-        std::fs::create_dir_all(&root)?;
+        folder(&root)?;
         std::fs::write(root.join("up"), "yes")?;
         let port = free_port()?;
         let workers = std::thread::available_parallelism()?;

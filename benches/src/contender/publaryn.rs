@@ -7,7 +7,7 @@ use std::{
 
 use tokio::process::Command;
 
-use super::{NpmRegistry, START_WITHIN, Services};
+use super::{Login, Registry, START_WITHIN, Services, folder};
 use crate::{
     Error,
     process::{self, Process},
@@ -30,6 +30,13 @@ impl Backend {
     }
 }
 
+/// Where the metadata lie.
+#[derive(Debug, Clone)]
+pub(crate) enum Database {
+    Sqlite(PathBuf),
+    Postgres(String),
+}
+
 /// A running server.
 pub(crate) struct Publaryn {
     process: Process,
@@ -44,7 +51,7 @@ pub(crate) struct Publaryn {
 impl Publaryn {
     /// Starts a server whose data lies in `dir/data`; an embedded one finds again what was there.
     pub(crate) async fn start(program: &Path, backend: &Backend, dir: &Path) -> Result<Self, Error> {
-        std::fs::create_dir_all(dir)?;
+        folder(dir)?;
         let mut settings = vec![
             // Limits would be what is measured; and packages that anyone may read are the task.
             ("rate_limit.enabled", "false".to_owned()),
@@ -53,6 +60,10 @@ impl Publaryn {
         if let Backend::External(services) = backend {
             settings.extend(services.settings().await?);
         }
+        Self::start_with(program, dir, settings).await
+    }
+
+    async fn start_with(program: &Path, dir: &Path, settings: Vec<(&'static str, String)>) -> Result<Self, Error> {
         let port = process::free_port()?;
         let base = format!("http://127.0.0.1:{port}");
         let mut command = prepared(program, dir, &settings);
@@ -62,17 +73,42 @@ impl Publaryn {
         Ok(Self { process, program: program.to_owned(), dir: dir.to_owned(), settings, base, started_within })
     }
 
+    /// Stops it, does something to its database, and starts it again.
+    pub(crate) async fn while_stopped(
+        self,
+        work: impl AsyncFnOnce(Database) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        let Self { process, program, dir, settings, .. } = self;
+        process.stop().await?;
+        let url = settings.iter().find(|(key, _)| *key == "database.url");
+        work(match url {
+            Some((_, url)) => Database::Postgres(url.clone()),
+            None => Database::Sqlite(dir.join("data/publaryn.db")),
+        })
+        .await?;
+        Self::start_with(&program, &dir, settings).await
+    }
+
     /// Makes an account and a token for it.
-    pub(crate) async fn publisher(&self) -> Result<NpmRegistry, Error> {
+    pub(crate) async fn account(&self) -> Result<Account, Error> {
+        self.new_account(&[], "packages:write").await
+    }
+
+    /// Makes an account that may do everything.
+    pub(crate) async fn administrator(&self) -> Result<Account, Error> {
+        self.new_account(&["--admin"], "packages:write,orgs:read,audit:read,admin:write").await
+    }
+
+    async fn new_account(&self, how: &[&str], scopes: &str) -> Result<Account, Error> {
         let password = self.dir.join("password");
         std::fs::write(&password, "correct horse battery staple")?;
         let mut create = self.command();
-        create.args(["admin", "create-user", "--username", "bench", "--email", "bench@example.test"]);
+        create.args(["admin", "create-user", "--username", "bench", "--email", "bench@example.test"]).args(how);
         process::output(create.arg("--password-file").arg(&password)).await?;
         let mut issue = self.command();
-        issue.args(["admin", "create-token", "--username", "bench", "--name", "bench", "--scopes", "packages:write"]);
+        issue.args(["admin", "create-token", "--username", "bench", "--name", "bench", "--scopes", scopes]);
         let token = process::output(&mut issue).await?.trim().to_owned();
-        Ok(NpmRegistry { base: format!("{}/npm", self.base), token: Some(token) })
+        Ok(Account { base: self.base.clone(), token })
     }
 
     pub(crate) fn pid(&self) -> Result<u32, Error> {
@@ -85,6 +121,43 @@ impl Publaryn {
 
     fn command(&self) -> Command {
         prepared(&self.program, &self.dir, &self.settings)
+    }
+}
+
+/// Somebody who may publish; each ecosystem's client logs in in its own way.
+#[derive(Debug, Clone)]
+pub(crate) struct Account {
+    /// The server's address.
+    base: String,
+    token: String,
+}
+
+impl Account {
+    pub(crate) fn npm(&self) -> Registry {
+        self.at("/npm", self.bearer())
+    }
+    pub(crate) fn cargo(&self) -> Registry {
+        self.at("/cargo", Login::Bare(self.token.clone()))
+    }
+    pub(crate) fn rubygems(&self) -> Registry {
+        self.at("/rubygems", Login::Bare(self.token.clone()))
+    }
+    pub(crate) fn pypi(&self) -> Registry {
+        self.at("/pypi", Login::Basic("__token__", self.token.clone()))
+    }
+    pub(crate) fn composer(&self) -> Registry {
+        self.at("/composer", Login::Basic("bench", self.token.clone()))
+    }
+    pub(crate) fn oci(&self) -> Registry {
+        self.at("", Login::Basic("bench", self.token.clone()))
+    }
+    /// The login of the management API, whichever address it has.
+    pub(crate) fn bearer(&self) -> Login {
+        Login::Bearer(self.token.clone())
+    }
+
+    fn at(&self, path: &str, login: Login) -> Registry {
+        Registry { base: format!("{}{path}", self.base), login }
     }
 }
 

@@ -10,15 +10,17 @@ const INTRODUCTION: &str = "\
 
 Written by `make bench`; do not edit. Each row is one measurement in which the contenders took turns, on one
 machine, under one load generator, with as many connections each; numbers are medians over the rounds, with the
-lowest and the highest round in brackets, and ratios are taken within a round. Publaryn runs its release build
+lowest and the highest round in brackets, and ratios are taken within a round. Publaryn runs its shipped build
 with the settings it has out of the box (access log and metrics on, every commit synced), except that rate limits
 are off and new packages are public. nginx serves the same bytes from files, with sendfile, `gzip_static` and its
-access log, one worker per core. verdaccio has fresh storage, no uplinks, and asks nobody for a password.
-Publishes are scanned and installable when they are answered.
+access log, one worker per core. verdaccio has fresh storage, no uplinks, and asks nobody for a password;
+pypiserver keeps its listing in memory, devpi and the distribution registry (on its file system driver) run as they
+come. Publishes are scanned and installable when they are answered.
 
 ```sh
-make bench            # everything, about a quarter of an hour
-make bench-reads      # or: bench-downloads, bench-publish, bench-start, bench-jobs
+make bench            # everything, about half an hour
+make bench-reads      # or: bench-downloads, bench-publish, bench-start, bench-jobs, bench-indexes, bench-images,
+                      # bench-lists
 ```
 
 The numbers as JSON: [benchmarks.json](benchmarks.json). What was decided because of them:
@@ -92,7 +94,7 @@ fn number(value: f64) -> String {
 
 fn circumstances_text(c: &Circumstances) -> String {
     format!(
-        "{}, commit {}: {} cores of {}, {} GiB, {}; {}, {}, verdaccio {} on Node {}; {} rounds, turns of {} s; took {} s.",
+        "{}, commit {}: {} cores of {}, {} GiB, {}; {}, {}, verdaccio {} on Node {}, {}, pypiserver and devpi {}; {} rounds, turns of {} s; took {} s.",
         c.measured_at,
         c.commit,
         c.cores,
@@ -103,6 +105,8 @@ fn circumstances_text(c: &Circumstances) -> String {
         c.wrk.split(" [").next().unwrap_or_default(),
         c.verdaccio.trim_start_matches('v'),
         c.node.trim_start_matches('v'),
+        if c.distribution.is_empty() { "no distribution registry" } else { c.distribution.as_str() },
+        if c.python.is_empty() { "none" } else { c.python.as_str() },
         c.rounds,
         c.turn_seconds,
         c.took_seconds,

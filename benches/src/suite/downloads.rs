@@ -6,7 +6,7 @@ use crate::{
     contender::{Backend, Nginx, Publaryn},
     corpus::{crate_upload, npm_upload_of},
     http, process,
-    publisher::{put, put_crate},
+    publisher::put,
     report::{Row, Target},
     statistics::Sample,
     wrk::{Load, Outcome},
@@ -21,9 +21,7 @@ const LARGE: &str = "/npm/bench-large/-/bench-large-1.0.0.tgz";
 
 pub(super) async fn measure(plan: &Plan) -> Result<Vec<Row>, Error> {
     let servers = servers(plan, "downloads").await?;
-    let nginx_dir = plan.scratch.join("downloads-nginx");
-    std::fs::create_dir_all(&nginx_dir)?;
-    let nginx = Nginx::start(&nginx_dir).await?;
+    let nginx = Nginx::start(&plan.scratch.join("downloads-nginx")).await?;
     for (_, server) in &servers {
         populate(server).await?;
     }
@@ -72,13 +70,12 @@ fn wanting(row: Row, backend: &Backend, share: f64) -> Row {
 }
 
 async fn populate(server: &Publaryn) -> Result<(), Error> {
-    let npm = server.publisher().await?;
+    let account = server.account().await?;
     let client = http::client()?;
     for (name, size) in [("bench-small", SMALL_BYTES), ("bench-large", LARGE_BYTES)] {
-        put(&client, &npm, npm_upload_of(name, "1.0.0", size)?).await?;
+        put(&client, &account.npm(), npm_upload_of(name, "1.0.0", size)?).await?;
     }
-    let token = npm.token.as_deref().unwrap_or_default();
-    put_crate(&client, &format!("{}/cargo", server.base), token, crate_upload("bench-small", "1.0.0", 145_000)?).await
+    put(&client, &account.cargo(), crate_upload("bench-small", "1.0.0", 145_000)?).await
 }
 
 /// Publaryn's addresses, then nginx's with the same bytes.

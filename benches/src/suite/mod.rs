@@ -1,7 +1,10 @@
 //! What can be measured.
 
 mod downloads;
+mod images;
+mod indexes;
 mod jobs;
+mod lists;
 mod publish;
 mod reads;
 mod start;
@@ -31,10 +34,25 @@ pub(crate) enum Suite {
     Start,
     /// The job queue
     Jobs,
+    /// Index documents and files of the other ecosystems
+    Indexes,
+    /// OCI images
+    Images,
+    /// Lists and search of `/v1` in a large registry
+    Lists,
 }
 
 impl Suite {
-    pub(crate) const ALL: [Self; 5] = [Self::Reads, Self::Downloads, Self::Publish, Self::Start, Self::Jobs];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Reads,
+        Self::Downloads,
+        Self::Publish,
+        Self::Start,
+        Self::Jobs,
+        Self::Indexes,
+        Self::Images,
+        Self::Lists,
+    ];
 
     pub(crate) async fn measure(self, plan: &Plan) -> Result<Vec<Row>, Error> {
         match self {
@@ -43,6 +61,9 @@ impl Suite {
             Self::Publish => publish::measure(plan).await,
             Self::Start => start::measure(plan).await,
             Self::Jobs => jobs::measure(plan).await,
+            Self::Indexes => indexes::measure(plan).await,
+            Self::Images => images::measure(plan).await,
+            Self::Lists => lists::measure(plan).await,
         }
     }
 }
@@ -55,6 +76,9 @@ impl fmt::Display for Suite {
             Self::Publish => "Publishing",
             Self::Start => "Start and rest",
             Self::Jobs => "Jobs",
+            Self::Indexes => "Other ecosystems' indexes and files",
+            Self::Images => "Images",
+            Self::Lists => "Lists and search",
         })
     }
 }

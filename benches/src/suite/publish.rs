@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::servers;
 use crate::{
     Error, Plan,
-    contender::{Backend, NpmRegistry, Verdaccio},
+    contender::{Backend, Registry, Verdaccio},
     http,
     publisher::{Published, Work},
     report::{Row, Target},
@@ -21,9 +21,9 @@ pub(super) async fn measure(plan: &Plan) -> Result<Vec<Row>, Error> {
     let mut contenders = Vec::new();
     let servers = servers(plan, "publish").await?;
     for (_, server) in &servers {
-        contenders.push(server.publisher().await?);
+        contenders.push(server.account().await?.npm());
     }
-    let verdaccio = Verdaccio::start(&plan.verdaccio, &plan.scratch.join("publish-verdaccio")).await?;
+    let verdaccio = Verdaccio::start(&plan.tools, &plan.scratch.join("publish-verdaccio")).await?;
     contenders.push(verdaccio.npm.clone());
     for contender in &contenders {
         // Scanner processes, statement caches, compiled JavaScript.
@@ -65,7 +65,7 @@ pub(super) async fn measure(plan: &Plan) -> Result<Vec<Row>, Error> {
 }
 
 /// One turn, with a look afterwards at whether what was answered is really there.
-async fn turn(registry: &NpmRegistry, prefix: &str, clients: u32, versions: u32) -> Result<Published, Error> {
+async fn turn(registry: &Registry, prefix: &str, clients: u32, versions: u32) -> Result<Published, Error> {
     let work = Work::own_packages(prefix, clients, 0..versions)?;
     let published = work.publish(registry).await?;
     let packument = http::fetch(&format!("{}/{prefix}-0", registry.base), &[]).await?;
@@ -84,7 +84,7 @@ const YOUNG: u32 = 10;
 const OLD: u32 = 1_000;
 
 /// What version 1 000 costs beside version 10, one client at a time.
-async fn growth(plan: &Plan, backend: &Backend, registry: &NpmRegistry) -> Result<Row, Error> {
+async fn growth(plan: &Plan, backend: &Backend, registry: &Registry) -> Result<Row, Error> {
     Work::one_package("old", 4, 0..OLD - SAMPLES * plan.rounds / 2)?.publish(registry).await?;
     let mut reached = OLD - SAMPLES * plan.rounds / 2;
     let (mut young, mut old) = (Vec::new(), Vec::new());
@@ -99,7 +99,7 @@ async fn growth(plan: &Plan, backend: &Backend, registry: &NpmRegistry) -> Resul
     Ok(row.against("version 10", Sample::of(young)).wanting(Target::RatioAtMost(1.5)))
 }
 
-async fn median_ms(registry: &NpmRegistry, name: &str, from: u32) -> Result<f64, Error> {
+async fn median_ms(registry: &Registry, name: &str, from: u32) -> Result<f64, Error> {
     let published = Work::one_package(name, 1, from..from + SAMPLES)?.publish(registry).await?;
     Ok(percentile(&published.latencies_ms, 0.5))
 }

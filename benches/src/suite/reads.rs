@@ -5,10 +5,10 @@ use bytes::Bytes;
 use super::{Request, servers, take_turns};
 use crate::{
     Error, Plan,
-    contender::{Backend, Nginx, NpmRegistry, Publaryn, Verdaccio},
+    contender::{Backend, Nginx, Publaryn, Registry, Verdaccio},
     corpus::crate_upload,
     http,
-    publisher::{Work, put_crate},
+    publisher::{Work, put},
     report::{Row, Target},
     statistics::Sample,
     wrk::{Load, Outcome},
@@ -58,10 +58,8 @@ fn documents() -> [Document; 3] {
 
 pub(super) async fn measure(plan: &Plan) -> Result<Vec<Row>, Error> {
     let servers = servers(plan, "reads").await?;
-    let nginx_dir = plan.scratch.join("reads-nginx");
-    std::fs::create_dir_all(&nginx_dir)?;
-    let nginx = Nginx::start(&nginx_dir).await?;
-    let verdaccio = Verdaccio::start(&plan.verdaccio, &plan.scratch.join("reads-verdaccio")).await?;
+    let nginx = Nginx::start(&plan.scratch.join("reads-nginx")).await?;
+    let verdaccio = Verdaccio::start(&plan.tools, &plan.scratch.join("reads-verdaccio")).await?;
     for (_, server) in &servers {
         populate(server).await?;
     }
@@ -96,12 +94,12 @@ pub(super) async fn measure(plan: &Plan) -> Result<Vec<Row>, Error> {
 }
 
 async fn populate(server: &Publaryn) -> Result<(), Error> {
-    let npm = server.publisher().await?;
-    Work::one_package(PACKAGE, 4, 0..VERSIONS)?.publish(&npm).await?;
-    let (client, cargo) = (http::client()?, format!("{}/cargo", server.base));
+    let account = server.account().await?;
+    Work::one_package(PACKAGE, 4, 0..VERSIONS)?.publish(&account.npm()).await?;
+    let client = http::client()?;
     for n in 0..VERSIONS {
         let upload = crate_upload(PACKAGE, &format!("1.{n}.0"), 4_000)?;
-        put_crate(&client, &cargo, npm.token.as_deref().unwrap_or_default(), upload).await?;
+        put(&client, &account.cargo(), upload).await?;
     }
     Ok(())
 }
@@ -111,7 +109,7 @@ async fn requests(
     document: &Document,
     servers: &[(Backend, Publaryn)],
     nginx: &Nginx,
-    verdaccio: &NpmRegistry,
+    verdaccio: &Registry,
 ) -> Result<Vec<Request>, Error> {
     let of = |url: String| Request { url, headers: document.headers.clone() };
     let mut requests: Vec<Request> =

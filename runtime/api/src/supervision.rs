@@ -138,7 +138,11 @@ fn handlers(parts: &Parts<'_>, scanners: ScannerPool) -> Vec<Arc<dyn Handler>> {
             parts: vec![Arc::new(OciLetGo { db: db.clone(), blobs: blobs.clone(), upload_ttl })],
         }),
         Arc::new(VerifyBlobs { db: db.clone(), blobs: parts.stored.clone(), read_for: VERIFY_FOR }),
-        Arc::new(CleanupExpiredTokens { db: db.clone(), keep: config.retention.sessions_days.duration() }),
+        Arc::new(CleanupExpiredTokens {
+            db: db.clone(),
+            keep: config.retention.sessions_days.duration(),
+            keep_audit: Some(config.retention.audit_days.duration()).filter(|keep| !keep.is_zero()),
+        }),
         Arc::new(FlushDownloads { db: db.clone() }),
     ]
 }

@@ -1,4 +1,4 @@
-//! The append-only audit log. The database itself refuses UPDATE and DELETE on it.
+//! The append-only audit log. The database itself refuses UPDATE on it, and DELETE of what lies behind the horizon.
 
 use publaryn_core::{AuditId, Timestamp, audit::AuditEntry};
 
@@ -28,5 +28,17 @@ impl Tx {
             .await
             .map(drop))?;
         Ok(())
+    }
+    /// Moves the horizon of the audit log on to `kept_from` and deletes up to `limit` entries before it; how many.
+    ///
+    /// # Errors
+    /// The database refuses a horizon within a day of now. One that lies behind the present one changes nothing.
+    pub async fn expire_audit(&mut self, kept_from: Timestamp, limit: i64) -> DbResult<u64> {
+        const MOVE: &str = "UPDATE audit_horizon SET kept_from = $1 WHERE kept_from < $1";
+        const DELETE: &str = "DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log \
+             WHERE occurred_at < (SELECT kept_from FROM audit_horizon) AND occurred_at < $1 \
+             ORDER BY occurred_at, id LIMIT $2)";
+        on_tx!(self, |c| sqlx::query(MOVE).bind(kept_from).execute(c).await.map(drop))?;
+        self.up_to(limit, kept_from, DELETE).await
     }
 }

@@ -1,8 +1,11 @@
 //! Transactions as callers rely on them, on every engine of this run.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use publaryn_core::{
@@ -86,6 +89,30 @@ async fn the_audit_log_is_append_only() {
             assert!(test.db.execute_raw(statement).await.is_err(), "{statement}");
         }
         assert_eq!(test.db.count_rows("audit_log").await.unwrap(), 1);
+    }
+}
+
+/// Not even the code that lets old entries go can make it forget the last day, nor the horizon go back.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_log_lets_go_only_of_what_lies_before_its_horizon() {
+    let (now, day) = (Timestamp::now(), Duration::from_secs(24 * 3600));
+    for test in testing::each().await {
+        for age in [0, 2, 40] {
+            test.db.begin().await.unwrap().commit_audited(&entry(1), now - day * age).await.unwrap();
+        }
+        assert!(test.db.begin().await.unwrap().expire_audit(now, 10).await.is_err());
+        let mut tx = test.db.begin().await.unwrap();
+        assert_eq!(tx.expire_audit(now - day * 30, 10).await.unwrap(), 1);
+        assert_eq!(tx.expire_audit(now - day * 50, 10).await.unwrap(), 0, "an earlier horizon changes nothing");
+        tx.commit().await.unwrap();
+        for statement in
+            ["DELETE FROM audit_log", "UPDATE audit_horizon SET kept_from = 0", "UPDATE audit_log SET occurred_at = 0"]
+        {
+            assert!(test.db.execute_raw(statement).await.is_err(), "{statement}");
+        }
+        test.db.execute_raw("DELETE FROM audit_horizon").await.unwrap();
+        assert!(test.db.execute_raw("DELETE FROM audit_log").await.is_err(), "without a horizon nothing goes");
+        assert_eq!(test.db.count_rows("audit_log").await.unwrap(), 2);
     }
 }
 

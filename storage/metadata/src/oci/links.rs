@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::json_list;
-use crate::{Db, DbResult, Sql, Tx};
+use crate::{Db, DbResult, Engine, Sql, Tx};
 
 /// A blob in a repository, with what decides who may see it.
 #[derive(Debug, Clone, FromRow)]
@@ -160,12 +160,24 @@ impl Tx {
 
     /// Hands what somebody uploaded under a name over to the package of that name.
     pub async fn adopt_links(&mut self, from: Uuid, name: &str, package: Uuid, now: Timestamp) -> DbResult<()> {
-        const COPY: &str = "INSERT INTO oci_blobs (holder_id, name, digest, sha256, created_at, touched_at) \
-             SELECT $3, name, digest, sha256, created_at, $4 FROM oci_blobs WHERE holder_id = $1 AND name = $2 \
-             ON CONFLICT (holder_id, name, digest) DO UPDATE SET touched_at = excluded.touched_at";
+        let adopt = Sql {
+            // The one writer is alone: what is copied is what goes.
+            sqlite: "INSERT INTO oci_blobs (holder_id, name, digest, sha256, created_at, touched_at) \
+                     SELECT $3, name, digest, sha256, created_at, $4 FROM oci_blobs WHERE holder_id = $1 AND name = $2 \
+                     ON CONFLICT (holder_id, name, digest) DO UPDATE SET touched_at = excluded.touched_at",
+            // In one statement: between two of them another upload may be linked, and would go without being copied.
+            postgres: "WITH moved AS (DELETE FROM oci_blobs WHERE holder_id = $1 AND name = $2 \
+                       RETURNING name, digest, sha256, created_at) \
+                       INSERT INTO oci_blobs (holder_id, name, digest, sha256, created_at, touched_at) \
+                       SELECT $3, name, digest, sha256, created_at, $4 FROM moved \
+                       ON CONFLICT (holder_id, name, digest) DO UPDATE SET touched_at = excluded.touched_at",
+        }
+        .on(self.engine());
         const DROP: &str = "DELETE FROM oci_blobs WHERE holder_id = $1 AND name = $2";
-        on_tx!(self, |c| sqlx::query(COPY).bind(from).bind(name).bind(package).bind(now).execute(c).await.map(drop))?;
-        on_tx!(self, |c| sqlx::query(DROP).bind(from).bind(name).execute(c).await.map(drop))?;
+        on_tx!(self, |c| sqlx::query(adopt).bind(from).bind(name).bind(package).bind(now).execute(c).await.map(drop))?;
+        if self.engine() == Engine::Sqlite {
+            on_tx!(self, |c| sqlx::query(DROP).bind(from).bind(name).execute(c).await.map(drop))?;
+        }
         Ok(())
     }
 
