@@ -25,6 +25,7 @@ use publaryn_registry::{
     oci::OciSettings,
     trusted_publishing::{OidcIssuer, OidcSettings},
 };
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -418,6 +419,7 @@ fn router(
                 .collect(),
         }),
         tree: tree.clone(),
+        streams: Arc::new(Semaphore::new(config.limits.sse_streams.as_usize())),
     };
     let router = v1::router(state).merge(probes.router(has_metrics));
     with_templates(router).fallback(async || Problem::route_not_found())

@@ -5,8 +5,10 @@ use publaryn_core::{
     audit::{AuditAction, AuditEntry, ClientOrigin},
     job::JobKind,
 };
-use publaryn_jobs::{Jobs, QueueView};
-use publaryn_metadata::jobs::{CancelOutcome, Enqueued, JobView, Leader, NodeRow, ScheduleRow};
+use publaryn_jobs::{JobEvent, Jobs, QueueView};
+use publaryn_metadata::jobs::{CancelOutcome, Enqueued, JobSummary, JobView, Leader, NodeRow, ScheduleRow};
+
+use tokio::sync::broadcast;
 
 use crate::Registry;
 
@@ -118,6 +120,23 @@ impl Registry {
     pub async fn nodes(&self, who: &Principal) -> Result<Vec<NodeRow>, RegistryError> {
         self.decide_platform(who, Operation::PlatformRead)?;
         Ok(self.0.db.nodes(self.0.settings.node_timeout).await?)
+    }
+
+    /// The whole queue in numbers, for event streams; their opening was decided about.
+    pub async fn queue_overview(&self) -> Result<(JobSummary, Vec<QueueView>, Vec<NodeRow>), RegistryError> {
+        let timeout = self.0.settings.node_timeout;
+        let queues = self.jobs_engine()?.queues().await?;
+        Ok((self.0.db.job_summary(timeout).await?, queues, self.0.db.nodes(timeout).await?))
+    }
+
+    /// Transitions of jobs on this node, from now on.
+    pub fn job_events(&self) -> Result<broadcast::Receiver<JobEvent>, RegistryError> {
+        Ok(self.jobs_engine()?.events())
+    }
+
+    /// Whether this process stops taking work.
+    pub fn is_draining(&self) -> bool {
+        self.jobs_engine().is_ok_and(Jobs::is_draining)
     }
 
     /// Name and incarnation of the node that answers.

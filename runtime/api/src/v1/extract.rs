@@ -56,14 +56,18 @@ impl FromRequestParts<ApiState> for Caller {
         if let Some(known) = parts.extensions.get::<Self>() {
             return Ok(known.clone());
         }
-        let mut values = parts.headers.get_all(header::AUTHORIZATION).iter();
-        let presented = match (values.next(), values.next()) {
-            (None, _) => Presented::None,
-            (Some(one), None) => Presented::from_header(Some(one.as_bytes())),
-            // Which of two would count depends on who reads; nobody gets to choose.
-            (Some(_), Some(_)) => Presented::Malformed,
-        };
-        Ok(Self(state.identity.authenticate(&presented, Surface::Control).await?))
+        Ok(Self(state.identity.authenticate(&presented(&parts.headers), Surface::Control).await?))
+    }
+}
+
+/// The credential that a request came with.
+pub fn presented(headers: &HeaderMap) -> Presented {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Presented::None,
+        (Some(one), None) => Presented::from_header(Some(one.as_bytes())),
+        // Which of two would count depends on who reads; nobody gets to choose.
+        (Some(_), Some(_)) => Presented::Malformed,
     }
 }
 

@@ -30,6 +30,7 @@ pub mod repositories;
 pub mod route;
 pub mod search;
 pub mod stats;
+mod stream;
 pub mod tokens;
 pub mod users;
 pub mod validators;
@@ -42,6 +43,7 @@ use publaryn_actors::Tree;
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError};
 use publaryn_protocol::Adapter;
 use publaryn_registry::{Identity, Registry};
+use tokio::sync::Semaphore;
 use tower_http::{
     CompressionLevel,
     compression::{
@@ -64,6 +66,8 @@ pub struct ApiState {
     pub settings: Arc<ApiSettings>,
     /// The supervision tree, once it stands.
     pub tree: Arc<OnceLock<Tree>>,
+    /// How many event streams may still be opened (`limits.sse_streams`).
+    pub streams: Arc<Semaphore>,
 }
 
 /// Turns a name from a request into one of its ecosystem; the adapters know how.
@@ -117,6 +121,7 @@ pub fn routes() -> Routes {
         .with(audit::routes())
         .with(admin::routes())
         .with(jobs::routes())
+        .with(stream::routes())
         .with(queues::routes())
         .with(stats::routes())
 }

@@ -160,7 +160,8 @@ async fn workers(State(state): State<ApiState>, caller: Caller) -> Result<Respon
     Ok(Json(json!({"nodes": nodes.iter().map(node).collect::<Vec<_>>()})).into_response())
 }
 
-fn node(row: &NodeRow) -> Value {
+/// **Node**.
+pub fn node(row: &NodeRow) -> Value {
     json!({
         "node_id": row.node_id,
         "incarnation": row.incarnation,

@@ -18,8 +18,9 @@ static SCHEMATHESIS: LazyLock<String> = LazyLock::new(|| {
 });
 
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
-/// What would end the credential that a run goes on with, and pages for people.
-const LEFT_OUT: &str = "^/v1/(auth/(logout|password|mfa.*|sessions/.*)|tokens/.+)$|^/(swagger-ui|metrics)";
+/// What would end the credential that a run goes on with, pages for people, and what has no end.
+const LEFT_OUT: &str =
+    "^/v1/(auth/(logout|password|mfa.*|sessions/.*)|tokens/.+|admin/jobs/stream)$|^/(swagger-ui|metrics)";
 const EXAMPLES: &str = "8";
 /// On a busy machine.
 const LONGEST: Duration = Duration::from_secs(300);
@@ -69,8 +70,7 @@ async fn drive(server: &Server, who: &str, token: Option<&str>, options: &[&str]
     if let Some(token) = token {
         command.arg("--header").arg(format!("Authorization: Bearer {token}"));
     }
-    let said = process::run(command, who, "", LONGEST).await.said(who).succeeds();
-    assert!(said.has("Test cases:"), "as {who} nothing was asked");
+    process::run(command, who, "", LONGEST).await.said(who).succeeds().says("Test cases:");
 }
 
 async fn session(server: &Server, name: &str) -> String {

@@ -215,6 +215,13 @@ impl Call {
         Answer { status, headers, text, body }
     }
 
+    /// An answer that goes on.
+    pub async fn open(self) -> reqwest::Response {
+        let response = self.request.send().await.unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        assert_eq!(response.status().as_u16(), 200, "{}", self.name);
+        response
+    }
+
     pub async fn expect(self, status: u16) -> Answer {
         let name = self.name.clone();
         let answer = self.send().await;

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::app::{self, Answer, Person, Server, text};
+use crate::{
+    app::{self, Answer, Person, Server, text},
+    npm,
+};
 
 /// What stands for the parameters of a path.
 type Names = BTreeMap<&'static str, String>;
@@ -93,7 +96,8 @@ impl World {
             let path = format!("/v1/packages/npm/{name}");
             server.post(format!("{path}/releases"), body).bearer(&ada.token).expect(201).await;
             let file = format!("{path}/releases/9.0.0/artifacts/staged.tgz?kind=tarball");
-            server.call("PUT", file).bytes(b"bytes".to_vec()).bearer(&ada.token).expect(201).await;
+            let bytes = npm::tarball(name, "9.0.0");
+            server.call("PUT", file).bytes(bytes).bearer(&ada.token).expect(201).await;
         }
         let trusted = json!({"issuer": "https://gitlab.com", "subject": "s"});
         let path = "/v1/packages/npm/secret-tool/trusted-publishers";

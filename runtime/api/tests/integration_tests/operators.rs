@@ -102,25 +102,64 @@ async fn operators_see_and_steer_the_queues() {
         assert_eq!((&queue().await["paused"], &queue().await["paused_by"]), (&json!(true), &json!("chief")));
         assert_eq!(server.audited("admin_queue_pause").await, 1);
 
-        // What waits can be cancelled; what is cancelled cannot be cancelled again.
-        let job = server.post("/v1/admin/search/reindex", json!({})).bearer(&root.token).expect(202).await.body;
-        let path = format!("/v1/admin/jobs/{}", text(&job["job_id"]));
-        let cancel = || server.call("POST", format!("{path}/cancel"));
-        cancel().bearer(&ada.token).problem(403, "insufficient_scope").await;
-        let cancelled = cancel().bearer(&root.token).expect(200).await.body;
-        assert_eq!(
-            (&cancelled["job"]["status"], &cancelled["job"]["dead_reason"]),
-            (&json!("dead"), &json!("cancelled"))
-        );
-        let refused = cancel().bearer(&root.token).problem(409, "state_conflict").await;
-        assert_eq!(refused["state"], "dead");
+        // What waits can be cancelled, and the engine lets it wait as soon as it knows of the pause.
+        let since = Instant::now();
+        let cancelled = loop {
+            let job = server.post("/v1/admin/search/reindex", json!({})).bearer(&root.token).expect(202).await.body;
+            let path = format!("/v1/admin/jobs/{}/cancel", text(&job["job_id"]));
+            server.call("POST", &path).bearer(&ada.token).problem(403, "insufficient_scope").await;
+            let answer = server.call("POST", &path).bearer(&root.token).send().await;
+            if answer.status == 200 {
+                // What is cancelled is not cancelled again.
+                let refused = server.call("POST", &path).bearer(&root.token).problem(409, "state_conflict").await;
+                assert_eq!(refused["state"], "dead");
+                break answer.body;
+            }
+            assert!(matches!(answer.status, 202 | 409), "{}", answer.text);
+            assert!(since.elapsed() < Duration::from_secs(30), "the pause has no effect");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
+        let job = &cancelled["job"];
+        assert_eq!((&job["status"], &job["dead_reason"]), (&json!("dead"), &json!("cancelled")));
         let absent = format!("/v1/admin/jobs/{}/cancel", text(&json!(ada.id)));
         server.call("POST", absent).bearer(&root.token).problem(404, "not_found").await;
-        assert_eq!(server.audited("admin_job_cancel").await, 1);
+        assert!(server.audited("admin_job_cancel").await > 0);
 
         steer("reindex_search", "resume").bearer(&root.token).expect(200).await;
         assert_eq!(queue().await["paused"], false);
         assert_eq!(server.audited("admin_queue_resume").await, 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_watch_the_queue() {
+    app::each_with(&[("limits.sse_streams", "1")], async |server| {
+        let (root, ada) = (server.admin("chief").await, server.person("ada").await);
+        let path = "/v1/admin/jobs/stream";
+        server.get(path).problem(401, "unauthenticated").await;
+        server.get(path).bearer(&ada.token).problem(403, "insufficient_scope").await;
+        server.get(format!("{path}?events=x")).bearer(&root.token).problem(422, "validation_failed").await;
+        let mut events = server.get(format!("{path}?kind=reindex_search")).bearer(&root.token).open().await;
+        assert_eq!(events.headers()["content-type"], "text/event-stream");
+        let mut told = String::new();
+        let mut read_until = async |wanted: &str| {
+            let since = Instant::now();
+            while !told.contains(wanted) {
+                assert!(since.elapsed() < Duration::from_secs(30), "no {wanted} in {told}");
+                let chunk = tokio::time::timeout(Duration::from_secs(30), events.chunk()).await.unwrap().unwrap();
+                told.push_str(std::str::from_utf8(&chunk.expect("the stream goes on")).unwrap());
+            }
+            told.clone()
+        };
+        let snapshot = read_until("event: snapshot").await;
+        assert!(snapshot.contains("id: 1\n") && snapshot.contains("\"nodes_alive\":"), "{snapshot}");
+        // There is one only.
+        server.get(path).bearer(&root.token).problem(503, "unavailable").await;
+        let job = server.post("/v1/admin/search/reindex", json!({})).bearer(&root.token).expect(202).await.body;
+        let events_told = read_until(&format!("\"id\":\"{}\"", text(&job["job_id"]))).await;
+        assert!(events_told.contains("event: job"), "{events_told}");
+        assert!(!events_told.contains("\"kind\":\"index_package\",\"status\""), "{events_told}");
     })
     .await;
 }

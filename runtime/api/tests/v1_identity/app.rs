@@ -73,6 +73,7 @@ async fn each_of(identity_settings: IdentitySettings, api_settings: ApiSettings)
             }),
             settings: Arc::new(api_settings.clone()),
             tree: Arc::default(),
+            streams: Arc::new(tokio::sync::Semaphore::new(2)),
         };
         all.push(App { router: v1::router(state.clone()), identity, state, _scratch: scratch, _files: files });
     }
