@@ -110,6 +110,7 @@ fn command(summary: &str) -> AppendCommand {
         creates_release: true,
         required_files: Vec::new(),
         is_only_of_its_kind: false,
+        lookup_keys: Vec::new(),
     }
 }
 

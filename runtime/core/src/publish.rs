@@ -63,6 +63,8 @@ pub struct AppendCommand {
     pub required_files: Vec<String>,
     /// The release may hold no other file of this kind.
     pub is_only_of_its_kind: bool,
+    /// Keys by which clients ask for what is inside without naming the package; unique within the file.
+    pub lookup_keys: Vec<String>,
 }
 
 /// What a release says of itself.

@@ -10,6 +10,7 @@ mod faults;
 mod metrics;
 mod npm;
 mod npm_upload;
+mod nuget;
 mod oci;
 mod process;
 mod pypi;
