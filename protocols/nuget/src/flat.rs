@@ -1,6 +1,5 @@
 //! The flat container: versions, packages, manifests, and files inside packages.
 
-use axum::response::Response;
 use futures::TryStreamExt;
 use http::{HeaderValue, header};
 use publaryn_core::RegistryError;

@@ -203,12 +203,13 @@ impl Tx {
         if keys.is_empty() {
             return Ok(());
         }
-        let sql = self.sql(Sql {
+        let sql = Sql {
             sqlite: "INSERT INTO artifact_lookup_keys (ecosystem, key, artifact_id) \
                  SELECT DISTINCT $1, value, $2 FROM json_each($3)",
             postgres: "INSERT INTO artifact_lookup_keys (ecosystem, key, artifact_id) \
                  SELECT DISTINCT $1, value, $2 FROM json_array_elements_text($3::json) AS t(value)",
-        });
+        }
+        .on(self.engine());
         let keys = serde_json::Value::from(keys.to_vec()).to_string();
         on_tx!(self, |c| sqlx::query(sql).bind(ecosystem).bind(artifact).bind(keys).execute(c).await.map(drop))?;
         Ok(())

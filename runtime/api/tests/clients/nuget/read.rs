@@ -165,9 +165,8 @@ async fn find(server: &Server, version_key: &str) {
     let insert = format!(
         "INSERT INTO findings (id, release_id, fingerprint, rule_id, kind, category, severity, title, location, detected_at) \
          SELECT r.id, r.id, 'known', 'CVE-2026-0001', 'vulnerability', 'vulnerability', 'high', 'Overflow', '', \
-         {} FROM releases r JOIN packages p ON p.id = r.package_id \
-         WHERE p.ecosystem = 'nuget' AND p.normalized_name = 'acme.lib' AND r.version_key = '{version_key}'",
-        if server.is_embedded() { "1767225600000000" } else { "to_timestamp(1767225600)" }
+         1767225600000000 FROM releases r JOIN packages p ON p.id = r.package_id \
+         WHERE p.ecosystem = 'nuget' AND p.normalized_name = 'acme.lib' AND r.version_key = '{version_key}'"
     );
     server.database().await.execute_raw(&insert).await.expect("the release is there");
 }
