@@ -4,7 +4,7 @@
 //! a strict reader takes the rest of the form for the file (nuget.md §0). There is one file, and its part may have any
 //! name.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
@@ -35,13 +35,23 @@ pub async fn first_file(mut body: ByteStream, boundary: &str) -> Result<(ByteStr
         }
     };
     let buffer = buffer.split_off(start);
-    let rest = Rest(Arc::new(Mutex::new(Some(body))));
-    let reader = Reader { body: rest.clone(), buffer, end: format!("\n{marker}").into_bytes(), is_done: false };
+    let rest = Rest::of(body);
+    let reader = Reader { rest: rest.clone(), buffer, end: format!("\n{marker}").into_bytes(), is_done: false };
     let chunks = stream::unfold(reader, |mut reader| async move {
         let next = reader.next().await?;
         Some((next, reader))
     });
     Ok((chunks.boxed(), rest))
+}
+
+/// A body that is the file, with what is left of it when nobody wants to read on.
+pub fn whole(body: ByteStream) -> (ByteStream, Rest) {
+    let rest = Rest::of(body);
+    let chunks = stream::unfold(rest.clone(), |rest| async move {
+        let next = rest.next().await?;
+        Some((next, rest))
+    });
+    (chunks.boxed(), rest)
 }
 
 /// Where the data of the first part begins: behind the boundary and the blank line after it.
@@ -65,17 +75,40 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 
 /// The request behind the file.
 #[derive(Clone)]
-pub struct Rest(Arc<Mutex<Option<ByteStream>>>);
+pub struct Rest(Arc<Mutex<Left>>);
+
+struct Left {
+    body: Option<ByteStream>,
+    broke_off: bool,
+}
 
 impl Rest {
-    fn take(&self) -> Option<ByteStream> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn of(body: ByteStream) -> Self {
+        Self(Arc::new(Mutex::new(Left { body: Some(body), broke_off: false })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Left> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next chunk; the lock is not held while it is waited for.
+    async fn next(&self) -> Option<Result<Bytes, BoxError>> {
+        let mut body = self.lock().body.take()?;
+        let next = body.next().await;
+        self.lock().body = Some(body);
+        next
+    }
+
+    /// Whether the form ended before its file did: the fault of the client's then, whatever failed for it.
+    pub fn broke_off(&self) -> bool {
+        self.lock().broke_off
     }
 
     /// Reads and forgets what is left, so that a client that only listens once it has sent everything sees the
     /// answer. Gives up after `max_bytes`.
     pub async fn drain(self, max_bytes: u64) {
-        if let Some(body) = self.take() {
+        let body = self.lock().body.take();
+        if let Some(body) = body {
             drain(body, max_bytes).await;
         }
     }
@@ -93,7 +126,7 @@ pub async fn drain(mut body: ByteStream, max_bytes: u64) {
 }
 
 struct Reader {
-    body: Rest,
+    rest: Rest,
     buffer: BytesMut,
     /// The end of the data: a line feed and the boundary. A carriage return before it is not data either.
     end: Vec<u8>,
@@ -115,14 +148,7 @@ impl Reader {
             if sure > 0 {
                 return Some(Ok(self.buffer.split_to(sure).freeze()));
             }
-            // The lock is not held while the next chunk is waited for.
-            let Some(mut body) = self.body.take() else {
-                self.is_done = true;
-                return Some(Err("the form was given up".into()));
-            };
-            let chunk = body.next().await;
-            *self.body.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
-            match chunk {
+            match self.rest.next().await {
                 Some(Ok(chunk)) => self.buffer.extend_from_slice(&chunk),
                 Some(Err(error)) => {
                     self.is_done = true;
@@ -130,6 +156,7 @@ impl Reader {
                 }
                 None => {
                     self.is_done = true;
+                    self.rest.lock().broke_off = true;
                     return Some(Err("the form broke off".into()));
                 }
             }

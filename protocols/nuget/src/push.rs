@@ -26,7 +26,7 @@ use crate::{
     archive::{ArchiveLimits, MAX_ENTRIES, MAX_RATIO, Package, UNPACKED_PER_LIMIT, read_package},
     call::{Answer, Call},
     error::{NugetError, reason},
-    form::{drain, first_file},
+    form::{drain, first_file, whole},
     name,
     release::{self, Stored},
     version,
@@ -79,13 +79,20 @@ pub(crate) async fn push(call: &Call, body: Body, kind: ArtifactKind) -> Answer 
 async fn receive(call: &Call, body: Body, kind: ArtifactKind, limit: u64) -> Result<Upload, NugetError> {
     let content_type = call.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let body = byte_stream(body);
-    if !content_type.trim_start().to_ascii_lowercase().starts_with("multipart/") {
-        return stage(call, body, kind, limit).await;
-    }
-    let boundary =
-        multer::parse_boundary(content_type).map_err(|_| NugetError::bad_request("the form names no boundary"))?;
-    let (file, rest) = first_file(body, &boundary).await?;
+    let (file, rest) = if content_type.trim_start().to_ascii_lowercase().starts_with("multipart/") {
+        let boundary =
+            multer::parse_boundary(content_type).map_err(|_| NugetError::bad_request("the form names no boundary"))?;
+        first_file(body, &boundary).await?
+    } else {
+        whole(body)
+    };
     let staged = stage(call, file, kind, limit).await;
+    if rest.broke_off() {
+        if let Ok((staged, _)) = staged {
+            call.registry.discard(staged).await;
+        }
+        return Err(NugetError::bad_request("the form broke off"));
+    }
     rest.drain(limit).await;
     staged
 }

@@ -100,7 +100,9 @@ impl Desk {
         write(
             &dir,
             "Lib.cs",
-            format!("namespace Acme {{ public static class Lib {{ public static string Say() => \"this is {version}\"; }} }}"),
+            format!(
+                "namespace Acme {{ public static class Lib {{ public static string Say() => \"this is {version}\"; }} }}"
+            ),
         );
         let out = self.home.join("packed").join(version);
         let (out_text, property) = (out.display().to_string(), format!("-p:Version={version}"));
@@ -117,7 +119,11 @@ impl Desk {
              <ItemGroup><PackageReference Include=\"Acme.Lib\" Version=\"{version}\" /></ItemGroup></Project>"
         );
         write(&dir, "App.csproj", project);
-        write(&dir, "App.cs", "public static class App { public static void Main() => System.Console.WriteLine(Acme.Lib.Say()); }");
+        write(
+            &dir,
+            "App.cs",
+            "public static class App { public static void Main() => System.Console.WriteLine(Acme.Lib.Say()); }",
+        );
         dir
     }
 

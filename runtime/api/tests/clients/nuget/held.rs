@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Pack, pack::{get, push}};
+use super::{
+    Pack,
+    pack::{get, push},
+};
 use crate::{Server, bulk, faults::state::eventually, on_backends};
 
 on_backends!(a_held_release_is_nowhere_until_it_is_let_go, async |mut server: Server| {

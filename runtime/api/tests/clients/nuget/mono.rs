@@ -1,6 +1,6 @@
 //! nuget.exe 3.4.4 and NuGet 2.8.7 on mono.
 
-use super::{Desk, Pack, desk::write};
+use super::{Desk, Pack, desk::write, pack::until_found};
 use crate::{Server, on_backends};
 
 on_backends!(nuget_3_pushes_lists_installs_and_deletes, async |server: Server| {
@@ -13,6 +13,7 @@ on_backends!(nuget_3_pushes_lists_installs_and_deletes, async |server: Server| {
     desk.nuget3(&dir, &push).await.succeeds().says("Your package was pushed.");
     desk.nuget3(&dir, &push).await.fails_with("Acme.Lib 1.0.0 already exists");
     desk.nuget3(&dir, &["push", "a.nupkg", "bad", "-Source", &source]).await.fails_with("API key is missing");
+    until_found(&server, "acme", 2).await;
     let list = ["list", "acme", "-Source", &source];
     desk.nuget3(&dir, &list).await.succeeds().says("Acme.Lib 1.0.0").says("Acme.Core 1.0.0");
     desk.nuget3(&dir, &["install", "acme.lib", "-Source", &source, "-OutputDirectory", "out"]).await.succeeds();
@@ -51,6 +52,7 @@ on_backends!(nuget_2_knows_only_the_older_protocol, async |server: Server| {
     assert!(dir.join("pre/Acme.Lib.1.1.0-beta").is_dir());
     install("named", &["-Version", "1.1.0-beta"]).await;
     assert!(dir.join("named/Acme.Lib.1.1.0-beta").is_dir());
+    until_found(&server, "acme", 2).await;
     let listed = desk.nuget2(&dir, &["list", "acme", "-Source", &source]).await.succeeds();
     listed.says("Acme.Lib 1.0.0").says("Acme.Core 1.0.0");
     let delete = ["delete", "Acme.Lib", "1.0.0", user.token.as_str(), "-Source", &source];

@@ -1,9 +1,11 @@
 //! Packages made on the spot, and what the server says to requests about them.
 
+use std::time::Duration;
+
 use publaryn_scan::corpus::ZipBuilder;
 use serde_json::Value;
 
-use crate::{Server, User};
+use crate::{Server, User, faults::state::eventually};
 
 /// A package under construction.
 #[derive(Debug, Clone)]
@@ -125,6 +127,15 @@ pub async fn get(server: &Server, path: &str, password: Option<&str>) -> Said {
 /// DELETE or POST of a version below `/nuget`.
 pub async fn change(server: &Server, method: http::Method, path: &str, key: Option<&str>) -> Said {
     send(keyed(server.http.request(method, format!("{}/nuget{path}", server.base_url())), key)).await
+}
+
+/// Waits until so many packages are found by a word: the index is told of changes a moment later.
+pub async fn until_found(server: &Server, word: &str, count: usize) {
+    eventually("the index knows the packages", Duration::from_secs(30), async || {
+        let found = get(server, &format!("/v3/search?q={word}&prerelease=true&semVerLevel=2.0.0"), None).await.json();
+        found["data"].as_array().is_some_and(|data| data.len() >= count)
+    })
+    .await;
 }
 
 /// A compressed document, unpacked.

@@ -19,7 +19,8 @@ on_backends!(packages_are_refused_with_a_reason, async |server: Server| {
     let mut torn = Pack::new("Acme.Lib", "1.0.0").zip();
     torn.truncate(torn.len() - 10);
     let bomb = Pack::new("Acme.Lib", "1.0.0").file("zeros", vec![0; 80 << 20]).zip();
-    let doctype = ZipBuilder::new().file("A.nuspec", b"<!DOCTYPE a [<!ENTITY b \"c\">]><package>&b;</package>").finish();
+    let doctype =
+        ZipBuilder::new().file("A.nuspec", b"<!DOCTYPE a [<!ENTITY b \"c\">]><package>&b;</package>").finish();
     for (bytes, status, reason) in [
         (b"nonsense".to_vec(), 400, "Package is not a valid nupkg: not a zip file"),
         (torn, 400, "Package is not a valid nupkg: "),
@@ -59,7 +60,13 @@ on_backends!(packages_are_refused_with_a_reason, async |server: Server| {
     let theirs = Pack::new("Acme.Lib", "9.0.0").push(&server, Some(&stranger.token)).await;
     theirs.is(403, "You may not publish Acme.Lib");
     // What is not there may not be called like what is.
-    server.http.put(format!("{}/nuget/v3/index.json", server.base_url())).send().await.map(|r| assert_eq!(r.status(), 405)).unwrap();
+    server
+        .http
+        .put(format!("{}/nuget/v3/index.json", server.base_url()))
+        .send()
+        .await
+        .map(|r| assert_eq!(r.status(), 405))
+        .unwrap();
 });
 
 on_backends!(packages_that_are_too_large_are_refused_whether_they_say_so_or_not, async |mut server: Server| {
@@ -87,7 +94,7 @@ on_backends!(forms_are_read_however_clients_write_them, async |server: Server| {
     assert_eq!(put("/nuget/v2/", head, zip("1.0"), "\n--XX--\n").await.status, 201);
     assert_eq!(put("/nuget/v2", head, zip("1.1"), "\r\n--XX--").await.status, 201);
     assert_eq!(put("/nuget/~auth/v2/package/", &format!("\r\n{head}"), zip("1.2"), "\r\n--XX--\r\n").await.status, 201);
-    put(PUSH, head, zip("1.3"), "").await.is(400, "");
+    put(PUSH, head, zip("1.3"), "").await.is(400, "the form broke off");
     put(PUSH, "", Vec::new(), "").await.is(400, "the form has no file");
     let versions = get(&server, "/v3/flatcontainer/acme.lib/index.json", None).await.json();
     assert_eq!(versions["versions"], serde_json::json!(["1.0.0", "1.1.0", "1.2.0"]));

@@ -83,10 +83,17 @@ on_backends!(registration_tells_everything_a_client_needs, async |server: Server
     assert_eq!(gzip["items"][0]["count"], 1);
     let said = get(&server, "/v3/registration-semver2/acme.lib/index.json", None).await;
     let all = unpacked(&said);
-    let versions: Vec<&str> =
-        all["items"][0]["items"].as_array().unwrap().iter().map(|leaf| leaf["catalogEntry"]["version"].as_str().unwrap()).collect();
+    let versions: Vec<&str> = all["items"][0]["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|leaf| leaf["catalogEntry"]["version"].as_str().unwrap())
+        .collect();
     assert_eq!(versions, ["1.0.0", "1.1.0", "2.0.0-Beta.1+abc"]);
-    assert_eq!((all["items"][0]["lower"].as_str(), all["items"][0]["upper"].as_str()), (Some("1.0.0"), Some("2.0.0-Beta.1")));
+    assert_eq!(
+        (all["items"][0]["lower"].as_str(), all["items"][0]["upper"].as_str()),
+        (Some("1.0.0"), Some("2.0.0-Beta.1"))
+    );
     // Every address of a document leads to something, in the same collection.
     for leaf in all["items"][0]["items"].as_array().unwrap() {
         for key in ["@id", "packageContent", "registration"] {
@@ -180,7 +187,8 @@ on_backends!(findings_are_told_with_the_versions_and_as_a_list, async |server: S
         let index = get(&server, "/v3/vulnerabilities/index.json", password).await.json();
         let page = &index[0];
         assert!(page["@name"] == "base" && page["@updated"].as_str().is_some_and(|at| at.ends_with('Z')), "{index}");
-        let address = page["@id"].as_str().unwrap().strip_prefix(&format!("{}/nuget", server.base_url())).unwrap().to_owned();
+        let address =
+            page["@id"].as_str().unwrap().strip_prefix(&format!("{}/nuget", server.base_url())).unwrap().to_owned();
         (get(&server, &address, password).await.json(), address)
     };
     let (empty, before) = list(None).await;

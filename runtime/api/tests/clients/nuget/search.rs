@@ -1,14 +1,12 @@
 //! Search and completion.
 
-use std::time::Duration;
-
 use serde_json::Value;
 
 use super::{
     Pack,
-    pack::{change, get},
+    pack::{change, get, until_found},
 };
-use crate::{Server, faults::state::eventually, on_backends};
+use crate::{Server, on_backends};
 
 async fn ids(server: &Server, path: &str) -> Vec<String> {
     let found = get(server, path, None).await.json();
@@ -21,14 +19,19 @@ on_backends!(packages_are_found_by_what_they_say_and_by_what_the_client_can_use,
     Pack::new("Acme.Json", "1.0.0").with("<tags>parser fast</tags>").live(&server, &user).await;
     Pack::new("Acme.Json", "1.1.0-beta").live(&server, &user).await;
     Pack::new("Acme.Json", "2.0.0-beta.1").live(&server, &user).await;
-    Pack::new("Acme.Json.Tool", "1.0.0").with("<packageTypes><packageType name='DotnetTool' /></packageTypes>").live(&server, &user).await;
+    Pack::new("Acme.Json.Tool", "1.0.0")
+        .with("<packageTypes><packageType name='DotnetTool' /></packageTypes>")
+        .live(&server, &user)
+        .await;
     Pack::new("Acme.Preview", "0.1.0-alpha").live(&server, &user).await;
-    eventually("the index knows all three", Duration::from_secs(30), async || {
-        ids(&server, "/v3/search?prerelease=true").await.len() == 3
-    })
-    .await;
-    let newest = async |path: &str| get(&server, path, None).await.json()["data"][0]["version"].as_str().map(str::to_owned);
-    assert_eq!(ids(&server, "/v3/search?q=Acme.Json").await, ["Acme.Json", "Acme.Json.Tool"], "the exact id comes first");
+    until_found(&server, "acme", 3).await;
+    let newest =
+        async |path: &str| get(&server, path, None).await.json()["data"][0]["version"].as_str().map(str::to_owned);
+    assert_eq!(
+        ids(&server, "/v3/search?q=Acme.Json").await,
+        ["Acme.Json", "Acme.Json.Tool"],
+        "the exact id comes first"
+    );
     assert_eq!(newest("/v3/search?q=acme.json").await.as_deref(), Some("1.0.0"));
     assert_eq!(newest("/v3/search?q=acme.json&prerelease=true").await.as_deref(), Some("1.1.0-beta"));
     let all = "/v3/search/?q=acme.json&prerelease=true&semVerLevel=2.0.0";

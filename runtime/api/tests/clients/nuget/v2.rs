@@ -1,12 +1,10 @@
 //! The older protocol, as PowerShell, Chocolatey and others speak it.
 
-use std::time::Duration;
-
 use super::{
     Pack,
-    pack::{change, get},
+    pack::{change, get, until_found},
 };
-use crate::{Server, faults::state::eventually, on_backends};
+use crate::{Server, on_backends};
 
 /// `Id Version` of each entry.
 fn entries(xml: &str) -> Vec<String> {
@@ -36,10 +34,7 @@ on_backends!(feeds_answer_what_is_asked_and_refuse_what_is_not_understood, async
         assert_eq!(said.header("dataserviceversion"), "2.0;");
         entries(&said.text())
     };
-    eventually("the index knows both", Duration::from_secs(30), async || {
-        feed("Search()?searchTerm='acme'&$filter=IsLatestVersion").await.len() == 2
-    })
-    .await;
+    until_found(&server, "acme", 2).await;
     for path in ["/v2", "/v2/", "/v2/$metadata"] {
         let said = get(&server, path, None).await;
         assert_eq!(said.status, 200);
@@ -52,7 +47,10 @@ on_backends!(feeds_answer_what_is_asked_and_refuse_what_is_not_understood, async
     assert_eq!(feed("FindPackagesById()?id='Acme.Lib'&$filter=IsLatestVersion").await, ["Acme.Lib 1.10.0"]);
     assert_eq!(feed("FindPackagesById()?id='Acme.Lib'&$filter=IsAbsoluteLatestVersion").await, ["Acme.Lib 2.0.0-beta"]);
     assert_eq!(feed("FindPackagesById()?id='Acme.Lib'&$orderby=Version desc&$top=1").await, ["Acme.Lib 2.0.0-beta"]);
-    assert_eq!(feed("Packages()?$filter=tolower(Id) eq 'acme.lib' and Version gt '1.9.0'&$skip=1").await, [versions[3]]);
+    assert_eq!(
+        feed("Packages()?$filter=tolower(Id) eq 'acme.lib' and Version gt '1.9.0'&$skip=1").await,
+        [versions[3]]
+    );
     assert_eq!(
         feed("Packages()?$filter=substringof('json',Tags) eq true and IsLatestVersion&$orderby=Id").await,
         ["Acme.Lib 1.10.0"]
@@ -72,7 +70,9 @@ on_backends!(feeds_answer_what_is_asked_and_refuse_what_is_not_understood, async
         ["Acme.Lib 1.9.0", "Acme.Lib 1.10.0", "Acme.Lib 2.0.0-beta"]
     );
     get(&server, "/v2/FindPackagesById()/$count?id='Acme.Lib'", None).await.is(200, "4");
-    get(&server, "/v2/Packages()?$inlinecount=allpages&$filter=Id eq 'acme.lib'&$top=1", None).await.is(200, "<m:count>4</m:count>");
+    get(&server, "/v2/Packages()?$inlinecount=allpages&$filter=Id eq 'acme.lib'&$top=1", None)
+        .await
+        .is(200, "<m:count>4</m:count>");
     for bad in [
         "Packages()?$filter=length(Id) gt 3",
         "Packages()?$orderby=Size",
@@ -86,7 +86,10 @@ on_backends!(feeds_answer_what_is_asked_and_refuse_what_is_not_understood, async
     assert!(entry.contains("<d:Dependencies>Acme.Core:[1.0.0, ):</d:Dependencies>"), "{entry}");
     let source = entry.split("src=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
     let path = source.strip_prefix(&format!("{}/nuget", server.base_url())).unwrap();
-    assert_eq!(get(&server, path, None).await.bytes, Pack::new("Acme.Lib", "1.0.0").needs("Acme.Core", "1.0").with("<tags>json</tags>").zip());
+    assert_eq!(
+        get(&server, path, None).await.bytes,
+        Pack::new("Acme.Lib", "1.0.0").needs("Acme.Core", "1.0").with("<tags>json</tags>").zip()
+    );
 
     change(&server, http::Method::DELETE, "/v2/package/Acme.Lib/1.10.0", Some(&user.token)).await.is(204, "");
     assert_eq!(feed("FindPackagesById()?id='Acme.Lib'&$filter=IsLatestVersion").await, ["Acme.Lib 1.9.0"]);
