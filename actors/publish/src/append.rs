@@ -263,6 +263,7 @@ async fn store(
         }
         tx.insert_companion(id, companion.role, &companion.content_type, companion.sha256).await?;
     }
+    tx.insert_lookup_keys(command.ecosystem, id, &command.lookup_keys).await?;
     let mut required = release.required_files()?;
     let known = required.len();
     for name in &command.required_files {

@@ -111,6 +111,7 @@ fn command(summary: &str) -> AppendCommand {
         required_files: Vec::new(),
         is_only_of_its_kind: false,
         open: None,
+        lookup_keys: Vec::new(),
     }
 }
 

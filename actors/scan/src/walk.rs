@@ -140,6 +140,9 @@ pub struct ArchiveEntry<'a> {
     pub size: Option<u64>,
     /// Permission bits as stored, e.g. `0o644`; a zip tells them only in its directory.
     pub mode: Option<u32>,
+    /// Where the entry begins in the zip it lies in. A walk of the bytes from there meets the entry first, so it can
+    /// be read later without what lies before it.
+    pub offset: Option<u64>,
     /// The nested archive this entry lies in, as `outer/a.tgz` or `outer/a.tgz!inner/b.tar`.
     pub within: Option<&'a str>,
     /// Exactly `size` bytes, where known; what the visitor leaves unread is skipped.

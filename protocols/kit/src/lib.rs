@@ -19,7 +19,7 @@ pub use adapter::{Adapter, DraftFile, Mount, RequestFacts};
 pub use base_url::{BaseUrl, PROXY_HEADERS};
 pub use body::{byte_stream, read_body};
 pub use failure::{Failure, Reason, error_response, error_status, json_error};
-pub use metadata::respond_rendered;
+pub use metadata::{matches_etag, respond_rendered};
 pub use multipart::{Form, FormLimits, Part};
 pub use range::{RangeOutcome, parse_range};
 pub use route::{RouteTemplate, note_route};

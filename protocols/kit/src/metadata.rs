@@ -55,7 +55,7 @@ pub(crate) fn insert_text(headers: &mut HeaderMap, name: HeaderName, text: &str)
 }
 
 /// Whether `If-None-Match` names one of the validators (RFC 9110 §13.1.2, weak comparison).
-pub(crate) fn matches_etag(request: &HeaderMap, etags: &[&str]) -> bool {
+pub fn matches_etag(request: &HeaderMap, etags: &[&str]) -> bool {
     request.get_all(header::IF_NONE_MATCH).iter().filter_map(|v| v.to_str().ok()).any(|list| {
         list.split(',').map(|tag| tag.trim()).any(|tag| {
             let tag = tag.strip_prefix("W/").unwrap_or(tag);

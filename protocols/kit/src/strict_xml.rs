@@ -11,6 +11,10 @@ pub use roxmltree::{Document, Node};
 pub const MAX_DEPTH: usize = 64;
 /// Elements, texts, comments and instructions together; a manifest of 2 MiB has fewer.
 pub const MAX_NODES: u32 = 200_000;
+/// Longest tag, in bytes: the parser compares the attributes of a tag pairwise, for 18 s where one tag fills 1 MiB.
+const MAX_TAG_BYTES: usize = 16 << 10;
+/// Declarations of namespaces: the parser copies those in force to every element that adds one.
+const MAX_NAMESPACES: usize = 256;
 
 /// Why a document is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +27,10 @@ pub enum XmlFault {
     TooDeep,
     #[error("it has more than {MAX_NODES} nodes")]
     TooLarge,
+    #[error("it has a tag of more than {MAX_TAG_BYTES} bytes")]
+    LongTag,
+    #[error("it declares more than {MAX_NAMESPACES} namespaces")]
+    Namespaces,
     #[error("{0}")]
     Syntax(String),
 }
@@ -55,12 +63,25 @@ pub fn parse(text: &str) -> Result<Document<'_>, XmlFault> {
     if nests_deeper(text, MAX_DEPTH) {
         return Err(XmlFault::TooDeep);
     }
+    if text.matches("xmlns").count() > MAX_NAMESPACES {
+        return Err(XmlFault::Namespaces);
+    }
+    if has_long_tag(text) {
+        return Err(XmlFault::LongTag);
+    }
     let options = ParsingOptions { allow_dtd: false, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
     Document::parse_with_options(text, options).map_err(|error| match error {
         roxmltree::Error::DtdDetected => XmlFault::Dtd,
         roxmltree::Error::NodesLimitReached => XmlFault::TooLarge,
         other => XmlFault::Syntax(other.to_string()),
     })
+}
+
+/// Whether a start tag is longer than allowed, were the text well-formed.
+fn has_long_tag(text: &str) -> bool {
+    let begins_tag = |rest: &str| rest.starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | ':'));
+    let is_long = |rest: &str| rest.len() > MAX_TAG_BYTES && !rest.as_bytes()[..MAX_TAG_BYTES].contains(&b'>');
+    text.match_indices('<').map(|(at, _)| &text[at + 1..]).any(|rest| begins_tag(rest) && is_long(rest))
 }
 
 /// Whether more than `limit` elements are open at once, were the text well-formed; an upper bound otherwise.
@@ -170,6 +191,9 @@ mod tests {
         assert_eq!(parse(&nested(MAX_DEPTH + 1)).unwrap_err(), XmlFault::TooDeep);
         assert_eq!(parse(&nested(200_000)).unwrap_err(), XmlFault::TooDeep);
         assert_eq!(parse(&format!("<a>{}</a>", "<b/>".repeat(200_001))).unwrap_err(), XmlFault::TooLarge);
+        let many = |form: fn(usize) -> String| format!("<a{}/>", (0..3000).map(form).collect::<String>());
+        assert_eq!(parse(&many(|n| format!(" a{n}=\"\""))).unwrap_err(), XmlFault::LongTag);
+        assert_eq!(parse(&many(|n| format!(" xmlns:n{n}=\"u\""))).unwrap_err(), XmlFault::Namespaces);
         for bad in ["", "text", "<a>", "<a></b>", "<a>&undefined;</a>", "<a/><b/>", "<a b=1/>", "<a>\u{1}</a>"] {
             assert!(matches!(parse(bad), Err(XmlFault::Syntax(_))), "{bad}");
         }

@@ -107,6 +107,7 @@ async fn put_file(call: &Call, file: &GavFile, body: Body) -> Answer {
         required_files: Vec::new(),
         is_only_of_its_kind: false,
         open: Some(open),
+        lookup_keys: Vec::new(),
     };
     let digests = staged.digests().clone();
     let published = call.registry.append(&call.who, command, staged, Vec::new()).await.map_err(refusal)?;

@@ -287,6 +287,7 @@ async fn store(
         required_files: Vec::new(),
         is_only_of_its_kind: !is_wheel,
         open: None,
+        lookup_keys: Vec::new(),
     };
     let published = call.registry.append(&call.who, command, upload.staged, companions).await;
     let published = published.map_err(|error| refusal(call, repository, &checked.name, error))?;

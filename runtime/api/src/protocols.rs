@@ -11,6 +11,7 @@ pub fn all() -> Vec<Box<dyn Adapter>> {
         Box::new(publaryn_pypi::Pypi),
         Box::new(publaryn_composer::Composer),
         Box::new(publaryn_oci::Oci),
+        Box::new(publaryn_nuget::Nuget),
         Box::new(publaryn_rubygems::Rubygems::default()),
         Box::new(publaryn_maven::Maven),
     ]

@@ -67,6 +67,8 @@ pub struct AppendCommand {
     pub is_only_of_its_kind: bool,
     /// For ecosystems in which nobody says how many files a release has.
     pub open: Option<StaysOpen>,
+    /// Keys by which clients ask for what is inside without naming the package; unique within the file.
+    pub lookup_keys: Vec<String>,
 }
 
 /// How long a release takes files; after that it is sealed.

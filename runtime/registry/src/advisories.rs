@@ -14,7 +14,17 @@ impl Registry {
         ecosystem: Ecosystem,
         normalized: &[&str],
     ) -> Result<Vec<Advisory>, RegistryError> {
-        let mut rows = self.0.db.advisories(ecosystem, normalized).await?;
+        let rows = self.0.db.advisories(ecosystem, normalized).await?;
+        self.readable(who, rows).await
+    }
+
+    /// The same of every package of an ecosystem that `who` may read.
+    pub async fn all_advisories(&self, who: &Principal, ecosystem: Ecosystem) -> Result<Vec<Advisory>, RegistryError> {
+        let rows = self.0.db.all_advisories(ecosystem).await?;
+        self.readable(who, rows).await
+    }
+
+    async fn readable(&self, who: &Principal, mut rows: Vec<Advisory>) -> Result<Vec<Advisory>, RegistryError> {
         let mut ids: Vec<_> = rows.iter().map(|row| row.package_id).collect();
         ids.sort_unstable();
         ids.dedup();

@@ -167,6 +167,27 @@ impl Registry {
         Ok(ServableArtifact { location, package: view.head.clone(), counts: true })
     }
 
+    /// The newest file that answers to a key ([`publaryn_core::publish::AppendCommand::lookup_keys`]) and that `who`
+    /// may read, with its document.
+    ///
+    /// # Errors
+    /// As [`Self::package`].
+    pub async fn artifact_by_key(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        key: &str,
+    ) -> Result<(ServableArtifact, String), RegistryError> {
+        for (id, metadata) in self.0.db.files_by_key(ecosystem, key).await? {
+            match self.artifact_by_id(who, ecosystem, id).await {
+                Ok(artifact) => return Ok((artifact, metadata.unwrap_or_default())),
+                Err(RegistryError::NotFound | RegistryError::BadCredential(_)) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Err(if who.is_invalid() { self.broken_credential(who) } else { RegistryError::NotFound })
+    }
+
     /// What is kept beside a file in that role.
     ///
     /// # Errors

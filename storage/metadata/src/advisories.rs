@@ -27,7 +27,7 @@ macro_rules! advisories {
             "FROM packages p JOIN releases r ON r.package_id = p.id JOIN findings f ON f.release_id = r.id ",
             "WHERE p.ecosystem = $1 AND p.deleted_at IS NULL AND r.status IN ('published', 'deprecated', 'yanked') ",
             "AND f.resolved_at IS NULL AND f.severity IN ('medium', 'high', 'critical') AND f.kind IN ('vulnerability', ",
-            "'malware', 'secrets_exposed', 'suspicious_install_hook', 'dependency_confusion') AND p.normalized_name ",
+            "'malware', 'secrets_exposed', 'suspicious_install_hook', 'dependency_confusion') ",
             $names,
             " ORDER BY p.normalized_name, r.sequence, f.id"
         )
@@ -38,10 +38,16 @@ impl Db {
     /// Unresolved security findings, medium and worse, of live releases of these packages.
     pub async fn advisories(&self, ecosystem: Ecosystem, normalized: &[&str]) -> DbResult<Vec<AdvisoryRow>> {
         let sql = self.sql(Sql {
-            sqlite: advisories!("IN (SELECT value FROM json_each($2))"),
-            postgres: advisories!("= ANY(ARRAY(SELECT json_array_elements_text($2::json)))"),
+            sqlite: advisories!("AND p.normalized_name IN (SELECT value FROM json_each($2))"),
+            postgres: advisories!("AND p.normalized_name = ANY(ARRAY(SELECT json_array_elements_text($2::json)))"),
         });
         let names = serde_json::Value::from(normalized.to_vec()).to_string();
         Ok(on_db!(self, |c| sqlx::query_as(sql).bind(ecosystem).bind(names).fetch_all(c).await)?)
+    }
+
+    /// The same of every package of an ecosystem.
+    pub async fn all_advisories(&self, ecosystem: Ecosystem) -> DbResult<Vec<AdvisoryRow>> {
+        const SQL: &str = advisories!("");
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).fetch_all(c).await)?)
     }
 }

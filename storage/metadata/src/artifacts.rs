@@ -8,7 +8,7 @@ use publaryn_core::{
 use sqlx::FromRow;
 
 use crate::{
-    Db, DbError, DbResult, Tx,
+    Db, DbError, DbResult, Sql, Tx,
     documents::ArtifactLocation,
     releases::{OpenPeriod, parse},
 };
@@ -183,6 +183,13 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(id).fetch_optional(c).await)?)
     }
 
+    /// Files with something inside that answers to a key, and their documents; the newest first.
+    pub async fn files_by_key(&self, ecosystem: Ecosystem, key: &str) -> DbResult<Vec<(ArtifactId, Option<String>)>> {
+        const SQL: &str = "SELECT a.id, a.metadata FROM artifact_lookup_keys k JOIN artifacts a ON a.id = k.artifact_id \
+             WHERE k.ecosystem = $1 AND k.key = $2 ORDER BY a.uploaded_at DESC, a.id DESC LIMIT 20";
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).bind(key).fetch_all(c).await)?)
+    }
+
     /// What is kept beside a servable artifact in that role.
     pub async fn live_companion(
         &self,
@@ -273,6 +280,28 @@ impl Tx {
     pub async fn forget_scan(&mut self, artifact: ArtifactId) -> DbResult<()> {
         const SQL: &str = "UPDATE artifacts SET scanned_with = NULL WHERE id = $1";
         on_tx!(self, |c| sqlx::query(SQL).bind(artifact).execute(c).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Notes the keys by which a file is found; each at most once.
+    pub async fn insert_lookup_keys(
+        &mut self,
+        ecosystem: Ecosystem,
+        artifact: ArtifactId,
+        keys: &[String],
+    ) -> DbResult<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let sql = Sql {
+            sqlite: "INSERT INTO artifact_lookup_keys (ecosystem, key, artifact_id) \
+                 SELECT DISTINCT $1, value, $2 FROM json_each($3)",
+            postgres: "INSERT INTO artifact_lookup_keys (ecosystem, key, artifact_id) \
+                 SELECT DISTINCT $1, value, $2 FROM json_array_elements_text($3::json) AS t(value)",
+        }
+        .on(self.engine());
+        let keys = serde_json::Value::from(keys.to_vec()).to_string();
+        on_tx!(self, |c| sqlx::query(sql).bind(ecosystem).bind(artifact).bind(keys).execute(c).await.map(drop))?;
         Ok(())
     }
 

@@ -50,12 +50,15 @@ pub(super) struct Found<'a> {
     pub(super) size: Option<u64>,
     /// Permission bits, where the header tells them.
     pub(super) mode: Option<u32>,
+    /// Of the header, in a zip.
+    pub(super) offset: Option<u64>,
 }
 
 impl Found<'_> {
     fn shown<'a>(&'a self, at: &Level<'a>, data: &'a mut dyn Read) -> ArchiveEntry<'a> {
         let mode = self.mode.map(|mode| mode & 0o7777);
-        ArchiveEntry { path: self.path, kind: self.kind, size: self.size, mode, within: at.within, data }
+        let Self { path, kind, size, offset, .. } = *self;
+        ArchiveEntry { path, kind, size, mode, offset, within: at.within, data }
     }
 }
 

@@ -214,7 +214,7 @@ impl Walk<'_> {
             }
             _ => {}
         }
-        let found = Found { path, kind, size: Some(size), mode: Some(header.mode) };
+        let found = Found { path, kind, size: Some(size), mode: Some(header.mode), offset: None };
         self.place(&found, &safe, seen, at)?;
         self.show(source, &found, padding_of(size), at, visit)
     }

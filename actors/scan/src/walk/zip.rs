@@ -62,7 +62,7 @@ impl Walk<'_> {
         let mut seen = SeenPaths::new();
         let (mut start, mut signature) = (raw.position(), raw.u32(&mut self.budget)?);
         while signature == LOCAL {
-            let entry = self.zip_entry(raw, &names, &mut seen, at, visit)?;
+            let entry = self.zip_entry(raw, start, &names, &mut seen, at, visit)?;
             listed.insert(start, entry);
             (start, signature) = (raw.position(), raw.u32(&mut self.budget)?);
         }
@@ -106,6 +106,7 @@ impl Walk<'_> {
     fn zip_entry(
         &mut self,
         raw: &mut Raw<'_>,
+        start: u64,
         names: &NameHash,
         seen: &mut SeenPaths,
         at: &Level<'_>,
@@ -130,7 +131,7 @@ impl Walk<'_> {
         if kind == EntryKind::Directory && declared.is_some_and(|sizes| sizes.unpacked != 0) {
             return Err(at_path("ARC-Z2", path, "a directory has a size"));
         }
-        let found = Found { path, kind, size: declared.map(|sizes| sizes.unpacked), mode: None };
+        let found = Found { path, kind, size: declared.map(|sizes| sizes.unpacked), mode: None, offset: Some(start) };
         self.place(&found, &safe, seen, at)?;
         let mut packed = Packed::new(raw, &local, method);
         // Whether it is a link stands in the directory, behind everything; what it would lead to stands here.

@@ -15,6 +15,7 @@ mod maven;
 mod metrics;
 mod npm;
 mod npm_upload;
+mod nuget;
 mod oci;
 mod openapi;
 mod process;

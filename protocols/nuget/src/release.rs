@@ -1,0 +1,123 @@
+//! The document kept with a release, made once from its package; everything that is served of it reads from there.
+
+use publaryn_core::{
+    RegistryError,
+    publish::{PackageFacts, REQUIRES},
+};
+use publaryn_registry::{LiveRelease, PackageDocument};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    archive::{Embedded, Package},
+    name,
+    nuspec::{License, Nuspec},
+    version,
+};
+
+/// What is kept of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    pub nuspec: Nuspec,
+    pub embedded: Embedded,
+    /// Clients from before SemVer 2 are not told of it.
+    pub is_semver2: bool,
+    /// The nuspec as packed.
+    pub manifest: String,
+}
+
+impl Stored {
+    pub fn of(package: &Package) -> Self {
+        Self {
+            nuspec: package.nuspec.clone(),
+            embedded: package.embedded.clone(),
+            is_semver2: package.nuspec.is_semver2(),
+            manifest: package.manifest.clone(),
+        }
+    }
+
+    /// # Errors
+    /// Only when it is of another making.
+    pub fn read(metadata: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(metadata)
+    }
+
+    /// As the registry keeps it, with the packages it asks for.
+    pub fn to_metadata(&self) -> Result<Value, RegistryError> {
+        let mut document = serde_json::to_value(self).map_err(RegistryError::internal)?;
+        let groups = self.nuspec.dependency_groups.iter().flat_map(|group| &group.dependencies);
+        let mut requires: Vec<String> = groups.map(|dependency| name::canonical(&dependency.id)).collect();
+        requires.sort_unstable();
+        requires.dedup();
+        document[REQUIRES] = requires.into();
+        Ok(document)
+    }
+}
+
+/// Facts about the package for search and for the portal.
+pub fn facts(package: &Package) -> PackageFacts {
+    let nuspec = &package.nuspec;
+    let license = match &nuspec.license {
+        Some(License::Expression(expression)) => Some(expression.clone()),
+        Some(License::File(_)) => None,
+        None => nuspec.about.license_url.clone(),
+    };
+    PackageFacts {
+        description: Some(nuspec.description.clone()),
+        homepage: nuspec.about.project_url.clone(),
+        repository_url: nuspec.repository_url.clone(),
+        license,
+        keywords: nuspec.tags().into_iter().map(str::to_owned).collect(),
+        readme: package.readme.clone(),
+    }
+}
+
+/// A live release with its document.
+#[derive(Debug, Clone)]
+pub struct Release<'a> {
+    pub live: &'a LiveRelease,
+    pub stored: Stored,
+}
+
+impl Release<'_> {
+    /// Normalized, label and build metadata as published.
+    pub fn version(&self) -> &str {
+        &self.live.row.version
+    }
+    pub fn normalized(&self) -> &str {
+        version::without_metadata(&self.live.row.version)
+    }
+    /// The form in addresses.
+    pub fn key(&self) -> &str {
+        &self.live.row.version_key
+    }
+    pub fn is_listed(&self) -> bool {
+        !self.live.row.is_yanked
+    }
+    pub fn is_prerelease(&self) -> bool {
+        self.live.row.is_prerelease
+    }
+    /// When it went live; clients know unlisted ones by the year 1900, too.
+    pub fn published(&self) -> String {
+        if !self.is_listed() {
+            return "1900-01-01T00:00:00.000Z".to_owned();
+        }
+        self.live.row.published_at.unwrap_or(self.live.row.created_at).to_millis_string()
+    }
+}
+
+/// Live releases in ascending order; without those that need SemVer 2, unless it is spoken.
+///
+/// # Errors
+/// When a document cannot be read: half a list would make clients install something else.
+pub fn releases(document: &PackageDocument, semver2: bool) -> Result<Vec<Release<'_>>, serde_json::Error> {
+    let mut all = Vec::with_capacity(document.releases.len());
+    for live in &document.releases {
+        let stored = Stored::read(&live.row.metadata)?;
+        if semver2 || !stored.is_semver2 {
+            all.push(Release { live, stored });
+        }
+    }
+    all.sort_by(|a, b| a.live.row.sort_key.cmp(&b.live.row.sort_key));
+    Ok(all)
+}

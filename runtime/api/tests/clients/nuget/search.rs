@@ -1,0 +1,65 @@
+//! Search and completion.
+
+use serde_json::Value;
+
+use super::{
+    Pack,
+    pack::{change, get, until_found},
+};
+use crate::{Server, on_backends};
+
+async fn ids(server: &Server, path: &str) -> Vec<String> {
+    let found = get(server, path, None).await.json();
+    let id = |hit: &Value| hit["id"].as_str().or(hit.as_str()).unwrap().to_owned();
+    found["data"].as_array().unwrap().iter().map(id).collect()
+}
+
+on_backends!(packages_are_found_by_what_they_say_and_by_what_the_client_can_use, async |server: Server| {
+    let user = server.new_user("ada").await;
+    Pack::new("Acme.Json", "1.0.0").with("<tags>parser fast</tags>").live(&server, &user).await;
+    Pack::new("Acme.Json", "1.1.0-beta").live(&server, &user).await;
+    Pack::new("Acme.Json", "2.0.0-beta.1").live(&server, &user).await;
+    Pack::new("Acme.Json.Tool", "1.0.0")
+        .with("<packageTypes><packageType name='DotnetTool' /></packageTypes>")
+        .live(&server, &user)
+        .await;
+    Pack::new("Acme.Preview", "0.1.0-alpha").live(&server, &user).await;
+    until_found(&server, "acme", 3).await;
+    let newest =
+        async |path: &str| get(&server, path, None).await.json()["data"][0]["version"].as_str().map(str::to_owned);
+    assert_eq!(
+        ids(&server, "/v3/search?q=Acme.Json").await,
+        ["Acme.Json", "Acme.Json.Tool"],
+        "the exact id comes first"
+    );
+    assert_eq!(newest("/v3/search?q=acme.json").await.as_deref(), Some("1.0.0"));
+    assert_eq!(newest("/v3/search?q=acme.json&prerelease=true").await.as_deref(), Some("1.1.0-beta"));
+    let all = "/v3/search/?q=acme.json&prerelease=true&semVerLevel=2.0.0";
+    assert_eq!(newest(all).await.as_deref(), Some("2.0.0-beta.1"));
+    let hit = get(&server, all, None).await.json()["data"][0].clone();
+    assert!(hit["registration"].as_str().unwrap().contains("/registration-semver2/"), "{hit}");
+    assert_eq!((hit["versions"].as_array().unwrap().len(), hit["owners"][0].as_str()), (3, Some("ada")));
+    assert_eq!(ids(&server, "/v3/search?q=packageid:ACME.json").await, ["Acme.Json"]);
+    assert_eq!(ids(&server, "/v3/search?q=packageid:acme.nil").await, [""; 0]);
+    assert_eq!(ids(&server, "/v3/search?q=tag:parser&prerelease=true").await, [""; 0], "of the newest release");
+    assert_eq!(ids(&server, "/v3/search?q=owner:ada+tool").await, ["Acme.Json.Tool"]);
+    assert_eq!(ids(&server, "/v3/search?q=owner:nobody").await, [""; 0]);
+    assert_eq!(ids(&server, "/v3/search?packageType=dotnettool").await, ["Acme.Json.Tool"]);
+    assert_eq!(ids(&server, "/v3/search?packageTypeFilter=Nonsense").await, [""; 0]);
+    let (first, second) = (ids(&server, "/v3/search?take=1").await, ids(&server, "/v3/search?take=1&skip=1").await);
+    assert!(first.len() == 1 && second.len() == 1 && first != second, "{first:?} {second:?}");
+    assert_eq!(ids(&server, "/v3/search?skip=2").await, [""; 0], "the preview does not count");
+    assert_eq!(get(&server, "/v3/search?take=many", None).await.status, 400);
+    assert_eq!(get(&server, "/v3/search", None).await.json()["totalHits"], 2);
+
+    assert_eq!(ids(&server, "/v3/autocomplete?q=acme.j").await, ["Acme.Json", "Acme.Json.Tool"]);
+    assert_eq!(ids(&server, "/v3/autocomplete/?q=acme&prerelease=true&take=1&skip=2").await, ["Acme.Preview"]);
+    assert_eq!(ids(&server, "/v3/autocomplete?q=tool").await, ["Acme.Json.Tool"]);
+    assert_eq!(ids(&server, "/v3/autocomplete?id=acme.json&prerelease=true").await, ["1.0.0", "1.1.0-beta"]);
+    assert_eq!(ids(&server, "/v3/autocomplete?id=acme.nil").await, [""; 0]);
+
+    change(&server, http::Method::DELETE, "/v2/package/acme.json.tool/1.0.0", Some(&user.token)).await.is(204, "");
+    assert_eq!(ids(&server, "/v3/search?q=acme").await, ["Acme.Json"], "unlisted is not found");
+    assert_eq!(ids(&server, "/v3/autocomplete?q=acme").await, ["Acme.Json"]);
+    assert_eq!(ids(&server, "/v3/autocomplete?id=acme.json.tool").await, [""; 0]);
+});
