@@ -140,11 +140,11 @@ impl Walk<'_> {
         let is_short = found.size.is_some_and(|size| size <= MAX_LINK_BYTES);
         if links != LinkRule::Refuse && kind == EntryKind::File && is_short && at.is_outermost() {
             let mut watch = |entry: ArchiveEntry<'_>| {
-                let ArchiveEntry { path, kind, size, mode, within, data } = entry;
+                let ArchiveEntry { path, kind, size, mode, within, offset, data } = entry;
                 let mut content = Vec::new();
                 data.read_to_end(&mut content)?;
                 may_be_link |= links.allows(safe.plain, &content);
-                visit(ArchiveEntry { path, kind, size, mode, within, data: &mut content.as_slice() })
+                visit(ArchiveEntry { path, kind, size, mode, within, offset, data: &mut content.as_slice() })
             };
             self.show(&mut packed, &found, 0, at, &mut watch)?;
         } else {

@@ -1,4 +1,4 @@
-use super::{Packed, packed::gzip};
+use super::{Desk, Packed, packed::gzip};
 use crate::{Server, User, on_backends};
 
 async fn push(server: &Server, user: &User, body: Vec<u8>) -> (u16, String) {
@@ -53,7 +53,7 @@ on_backends!(links_that_stay_inside_are_taken, async |server: Server| {
     gem.spec = gem.spec.replacen("- lib/linked.rb", "- lib/linked.rb\n- lib/alias.rb", 1);
     let (status, text) = push(&server, &user, gem.bytes()).await;
     assert_eq!(status, 200, "{text}");
-    let desk = crate::rubygems::Desk::new(&server, "installer");
+    let desk = Desk::new(&server, "installer");
     desk.install(&desk.source(), &["linked"]).await.ok();
     let installed = desk.target().join("gems/linked-1.0.0/lib");
     assert_eq!(std::fs::read(installed.join("alias.rb")).unwrap(), std::fs::read(installed.join("linked.rb")).unwrap());
