@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use publaryn_core::Ecosystem;
-use publaryn_core::{RegistryError, finding::Severity};
+use publaryn_core::{Ecosystem, RegistryError, finding::Severity};
 use publaryn_registry::Advisory;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -32,8 +31,9 @@ impl Advisories {
             by_version.entry(row.version.clone()).or_default().push(row.severity);
         }
         for list in by_version.values_mut() {
-            list.sort_by(|a, b| b.cmp(a));
+            list.sort_unstable();
             list.dedup();
+            list.reverse();
         }
         Self { by_version }
     }

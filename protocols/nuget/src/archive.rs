@@ -195,7 +195,9 @@ impl Seen {
         if !is_part_of_symbols(&lower) && self.strange.is_none() {
             self.strange = Some(path.to_owned());
         }
-        if lower.ends_with(".pdb") && self.pdbs.len() < MAX_PDBS {
+        // Only those of symbol packages can be asked for.
+        let may_be_symbols = self.nuspec.as_ref().is_none_or(|(_, _, nuspec)| nuspec.is_symbols());
+        if lower.ends_with(".pdb") && may_be_symbols && self.pdbs.len() < MAX_PDBS {
             return self.read_pdb(entry);
         }
         let (readme, icon) = match &self.nuspec {

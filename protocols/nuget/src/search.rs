@@ -274,7 +274,7 @@ pub(crate) async fn autocomplete(call: &Call) -> Answer {
     let total = names.len();
     let mut ids = Vec::new();
     let mut counted = 0;
-    for name in names {
+    for name in names.into_iter().take(MAX_SKIP + MAX_TAKE) {
         if ids.len() == take {
             break;
         }
