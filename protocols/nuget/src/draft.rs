@@ -36,3 +36,37 @@ pub(crate) fn describe(file: &DraftFile<'_>) -> Inspector<Described> {
         Ok(Some(ReleaseDocument { metadata, facts: release::facts(&package) }.into()))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use publaryn_registry::Limits;
+    use publaryn_scan::corpus::ZipBuilder;
+
+    use super::*;
+    use crate::archive::tests::nuspec;
+
+    #[test]
+    fn packages_that_come_in_otherwise_describe_themselves() {
+        let name = name::parse_name("ACME.lib").unwrap();
+        let zip = ZipBuilder::new().file("a.nuspec", nuspec("<tags>a b</tags>").as_bytes()).finish();
+        let limits = Limits {
+            artifacts: [(ArtifactKind::Nupkg, 1 << 20)].into(),
+            json_body: 1 << 20,
+            max_entries: 100,
+            max_unpacked: 1 << 20,
+            max_ratio: 100,
+        };
+        let read = |version: &str, filename: &str| {
+            let version = version::parse_version(version).unwrap();
+            let (kind, limits, name) = (ArtifactKind::Nupkg, &limits, &name);
+            let file = DraftFile { name, version: &version, kind, filename, limits, base_url: "http://localhost" };
+            describe(&file)(&mut zip.as_slice())
+        };
+        let described = read("1.0.0.0", "acme.lib.1.0.0.nupkg").unwrap().expect("a document");
+        assert_eq!(described.release.metadata["nuspec"]["id"], "Acme.Lib");
+        assert_eq!(described.release.facts.keywords, ["a", "b"]);
+        let refused = |version, filename| read(version, filename).unwrap_err().message;
+        assert!(refused("1.0.1", "acme.lib.1.0.1.nupkg").contains("not that of acme.lib 1.0.1"));
+        assert!(refused("1.0.0", "lib.nupkg").contains("must be called `acme.lib.1.0.0.nupkg`"));
+    }
+}

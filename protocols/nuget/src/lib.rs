@@ -140,27 +140,3 @@ fn wrong_method(route: &Route, method: &Method) -> Response {
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     response
 }
-
-#[cfg(test)]
-mod tests {
-    use publaryn_scan::corpus::ZipBuilder;
-
-    use super::*;
-    use crate::archive::tests::nuspec;
-
-    #[test]
-    fn packages_that_come_in_otherwise_describe_themselves() {
-        let (name, version) = (Nuget.parse_name("ACME.lib").unwrap(), Nuget.parse_version("1.0.0.0").unwrap());
-        let zip = ZipBuilder::new().file("a.nuspec", nuspec("<tags>a b</tags>").as_bytes()).finish();
-        let describe = |version: &Version| {
-            let inspect = Nuget.describe(&name, version, ArtifactKind::Nupkg).expect("a kind with a nuspec");
-            inspect(&mut zip.as_slice())
-        };
-        let (metadata, facts) = describe(&version).unwrap().expect("a document");
-        assert_eq!(metadata["nuspec"]["id"], "Acme.Lib");
-        assert_eq!(facts.keywords, ["a", "b"]);
-        let other = Nuget.parse_version("1.0.1").unwrap();
-        assert!(describe(&other).unwrap_err().message.contains("not that of acme.lib 1.0.1"));
-        assert!(Nuget.describe(&name, &version, ArtifactKind::Snupkg).is_none());
-    }
-}

@@ -95,7 +95,7 @@ impl World {
             let body = json!({"version": "9.0.0"});
             let path = format!("/v1/packages/npm/{name}");
             server.post(format!("{path}/releases"), body).bearer(&ada.token).expect(201).await;
-            let file = format!("{path}/releases/9.0.0/artifacts/staged.tgz?kind=tarball");
+            let file = format!("{path}/releases/9.0.0/artifacts/{name}-9.0.0.tgz?kind=tarball");
             let bytes = npm::tarball(name, "9.0.0");
             server.call("PUT", file).bytes(bytes).bearer(&ada.token).expect(201).await;
         }
@@ -123,7 +123,7 @@ impl World {
             ),
             Pair::new(
                 "/v1/packages/{ecosystem}/{name}/releases/{version}",
-                &[&of_release[..], &[("filename", "staged.tgz")]].concat(),
+                &[&of_release[..], &[("filename", "open-tool-9.0.0.tgz")]].concat(),
                 &[("version", "9.0.0")],
             ),
             Pair::new("/v1/repositories/{slug}", &[], &[("slug", "vault")]),
