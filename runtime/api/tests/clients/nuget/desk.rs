@@ -152,9 +152,10 @@ impl Desk {
     pub async fn nuget2(&self, dir: &Path, args: &[&str]) -> Said {
         clients();
         let quoted: Vec<String> = args.iter().map(|arg| format!("'{arg}'")).collect();
-        let line = format!("stty cols 160; exec /usr/bin/nuget {} -NonInteractive", quoted.join(" "));
+        let line = format!("stty cols 160 rows 50; exec /usr/bin/nuget {} -NonInteractive", quoted.join(" "));
         let mut command = self.command("/usr/bin/script".into(), dir);
-        command.args(["-qec", &line, "/dev/null"]);
+        // mono finds no width in a dumb terminal.
+        command.env("TERM", "xterm").args(["-qec", &line, "/dev/null"]);
         self.run(command, &format!("nuget {}", args.join(" "))).await
     }
 
