@@ -231,6 +231,9 @@ impl fmt::Debug for IssuerKeys {
     }
 }
 
+/// Begins a point of a curve that is given with both its coordinates.
+const UNCOMPRESSED: u8 = 4;
+
 impl IssuerKey {
     fn read(jwk: &Value) -> Option<Self> {
         let text = |name: &str| jwk.get(name).and_then(Value::as_str);
@@ -239,7 +242,11 @@ impl IssuerKey {
                 let modulus = BASE64_URL_SAFE_NO_PAD.decode(text("n")?).ok()?;
                 (Algorithm::RS256, modulus.len() >= MIN_MODULUS_BYTES)
             }
-            ("EC", Some("P-256")) => (Algorithm::ES256, true),
+            ("EC", Some("P-256")) => {
+                let decoded = |name: &str| BASE64_URL_SAFE_NO_PAD.decode(text(name)?).ok();
+                let point = [&[UNCOMPRESSED][..], &decoded("x")?, &decoded("y")?].concat();
+                (Algorithm::ES256, p256::ecdsa::VerifyingKey::from_sec1_bytes(&point).is_ok())
+            }
             _ => return None,
         };
         // What a key says of itself must agree, so that no key serves an algorithm it was not made for.

@@ -101,7 +101,7 @@ async fn a_job_gets_a_token_for_its_package_and_for_nothing_else() {
         server.get("/v1/tokens/current").bearer(&token).problem(403, "credential_not_accepted").await;
 
         // The audit log tells where it came from, and nobody's token list shows it.
-        let root = server.admin("operator").await;
+        let root = server.admin("boss").await;
         let log = server.get("/v1/audit?action=token_create").bearer(&root.token).expect(200).await.body;
         let entry = &log["logs"][0];
         let metadata = &entry["metadata"];
@@ -318,7 +318,7 @@ async fn minted_named(server: &Server, body: Value) {
 async fn packages_that_take_nothing_and_people_who_left_mint_nothing() {
     let issuer = Issuer::start().await;
     trusting(&issuer, async |server| {
-        let (ada, root) = (server.person("ada").await, server.admin("operator").await);
+        let (ada, root) = (server.person("ada").await, server.admin("boss").await);
         package(server, &ada, "pypi", "widget").await;
         trust(server, &ada, "pypi/widget", json!({ "issuer": issuer.url(), "subject": "repo:acme/widget" })).await;
         let path = "/v1/packages/pypi/widget";
