@@ -193,8 +193,10 @@ impl Db {
         let sql = self.sql(crate::Sql {
             sqlite: "SELECT m.name, p.name, p.\"notnull\" = 0 FROM sqlite_schema m, pragma_table_info(m.name) p \
                      WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%' AND m.name <> '_sqlx_migrations'",
-            postgres: "SELECT table_name::text, column_name::text, is_nullable = 'YES' FROM information_schema.columns \
-                       WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations'",
+            postgres: "SELECT c.table_name::text, c.column_name::text, c.is_nullable = 'YES' \
+                       FROM information_schema.columns c JOIN information_schema.tables t \
+                       ON t.table_schema = c.table_schema AND t.table_name = c.table_name AND t.table_type = 'BASE TABLE' \
+                       WHERE c.table_schema = 'public' AND c.table_name <> '_sqlx_migrations'",
         });
         let mut columns: Vec<(String, String, bool)> = on_db!(self, |c| sqlx::query_as(sql).fetch_all(c).await)?;
         columns.sort();
