@@ -218,16 +218,16 @@ fn parse(text: &str) -> Vec<Item> {
     };
     let (mut start, mut in_digits) = (0, false);
     let mut is_first = true;
-    for (at, byte) in text.bytes().enumerate() {
+    for (at, c) in text.char_indices() {
         let piece = &text[start..at];
-        match byte {
-            b'.' | b'-' => {
+        match c {
+            '.' | '-' => {
                 let item = if piece.is_empty() { Item::Number(String::new()) } else { item(piece, in_digits, false) };
-                add(Some(item), byte == b'-');
-                is_first = byte == b'-';
+                add(Some(item), c == '-');
+                is_first = c == '-';
                 start = at + 1;
             }
-            b'0'..=b'9' => {
+            '0'..='9' => {
                 if !in_digits && !piece.is_empty() {
                     // 1.rc2 means what 1-rc2 means.
                     if !is_first {
