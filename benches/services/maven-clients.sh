@@ -27,6 +27,7 @@ need_debian "$plugins/maven-surefire-plugin" libsurefire-java
 need_debian "$plugins/maven-plugin-plugin" libmaven-plugin-tools-java
 need_debian gradle gradle
 need_debian /usr/share/java/ivy.jar ivy
+need_debian ant ant
 need_debian curl curl
 
 # Debian's own Maven orders some versions as only old ones do.

@@ -6,10 +6,10 @@ use super::{Desk, Wire, desk::clients, jar, pom};
 use crate::{Server, on_backends, process::Said};
 
 /// With a library for HTTP on its class path, Ivy asks without credentials every time; without, it remembers them.
-const CLASSPATH: &str = "/usr/share/java/ivy.jar:/usr/share/java/commons-cli.jar:/usr/share/java/httpclient.jar:\
-     /usr/share/java/httpcore.jar:/usr/share/java/commons-logging.jar:/usr/share/java/commons-codec.jar";
+const CLASSPATH: &str = "/usr/share/java/ivy.jar:/usr/share/java/httpclient.jar:/usr/share/java/httpcore.jar:\
+     /usr/share/java/commons-logging.jar:/usr/share/java/commons-codec.jar";
 
-const BARE: &str = "/usr/share/java/ivy.jar:/usr/share/java/commons-cli.jar";
+const BARE: &str = "/usr/share/java/ivy.jar";
 
 async fn publish(desk: &Desk, server: &Server, [token, realm]: [&str; 2], version: &str, classpath: &str) -> Said {
     clients();
@@ -29,10 +29,16 @@ async fn publish(desk: &Desk, server: &Server, [token, realm]: [&str; 2], versio
     desk.write("ivy.xml", ivy);
     desk.write(&format!("out/widget-{version}.jar"), jar(version));
     desk.write(&format!("out/widget-{version}.pom"), pom("com.acme", "widget", version, ""));
-    let mut command = Command::new("java");
-    command.args(["-cp", classpath, "org.apache.ivy.Main", "-settings", "ivysettings.xml", "-ivy", "ivy.xml"]);
-    command.args(["-publish", "pub", "-revision", version, "-deliverto", "out/ivy-[revision].xml"]);
-    command.args(["-publishpattern", "out/[artifact]-[revision].[ext]"]);
+    // As who publishes to a Maven repository does: Ivy's own descriptor stays at home.
+    let build = format!(
+        "<project default=\"publish\" xmlns:ivy=\"antlib:org.apache.ivy.ant\"><target name=\"publish\">\
+         <ivy:settings file=\"ivysettings.xml\"/><ivy:resolve file=\"ivy.xml\"/>\
+         <ivy:publish resolver=\"pub\" pubrevision=\"{version}\" publishivy=\"false\" forcedeliver=\"true\" \
+         artifactspattern=\"out/[artifact]-[revision].[ext]\"/></target></project>"
+    );
+    desk.write("build.xml", build);
+    let mut command = Command::new("ant");
+    command.args(["-noinput", "-lib", classpath, "-f", "build.xml"]);
     desk.run(command, desk.home(), &format!("ivy -publish {version}")).await
 }
 
