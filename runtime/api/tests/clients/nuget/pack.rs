@@ -75,9 +75,30 @@ impl Pack {
         )
     }
 
+    /// The package, with the parts that make it an Open Packaging one: NuGet 2 finds the nuspec through them.
     pub fn zip(&self) -> Vec<u8> {
         let nuspec = (format!("{}.nuspec", self.id), self.nuspec().into_bytes());
-        let all = [nuspec].into_iter().chain(self.files.iter().cloned());
+        let rels = format!(
+            "<Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\"><Relationship Id=\"R0\" \
+             Type=\"http://schemas.microsoft.com/packaging/2010/07/manifest\" Target=\"/{}.nuspec\"/></Relationships>",
+            self.id
+        );
+        let mut endings: Vec<&str> =
+            self.files.iter().filter_map(|(path, _)| path.rsplit_once('.')).map(|p| p.1).collect();
+        endings.push("nuspec");
+        endings.sort_unstable();
+        endings.dedup();
+        let types: String = endings
+            .iter()
+            .map(|ending| format!("<Default Extension=\"{ending}\" ContentType=\"application/octet\"/>"))
+            .collect();
+        let types = format!(
+            "<Types xmlns=\"http://schemas.openxmlformats.org/package/2006/content-types\"><Default Extension=\"rels\" \
+             ContentType=\"application/vnd.openxmlformats-package.relationships+xml\"/>{types}</Types>"
+        );
+        let parts = [("_rels/.rels", rels), ("[Content_Types].xml", types)];
+        let parts = parts.map(|(path, text)| (path.to_owned(), text.into_bytes()));
+        let all = [nuspec].into_iter().chain(parts).chain(self.files.iter().cloned());
         all.fold(ZipBuilder::new(), |zip, (path, data)| zip.file(&path, &data)).finish()
     }
 
