@@ -74,10 +74,11 @@ impl Registry {
         let (publishers, _) = self.0.db.trusted_publishers(head.id, Slice::new(MAX_PUBLISHERS, 0)).await?;
         let is_trusted = publishers.iter().any(|one| one.issuer == signer.issuer && place.is_that_of(one));
         let (repository, file) = (place.repository.to_owned(), place.file.to_owned());
-        Ok(is_trusted.then(|| match place.is_github {
+        let by = match place.is_github {
             true => AttestedBy::GitHub { repository, workflow: file },
             false => AttestedBy::GitLab { repository, workflow_filepath: file },
-        }))
+        };
+        Ok(is_trusted.then_some(by))
     }
 }
 

@@ -13,9 +13,9 @@ use crate::{
     process::{self, Said},
 };
 
-/// No client needs longer, even on a busy machine.
 static MONO: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
+/// No client needs longer, even on a busy machine.
 const LONGEST: Duration = Duration::from_secs(240);
 
 /// The folder of the clients, installed if need be.

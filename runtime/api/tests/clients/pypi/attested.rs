@@ -150,6 +150,9 @@ async fn publish(desk: &Desk, dir: &Path, token: &str) -> super::Ran {
     desk.run(Client::Uv, dir, &args).await
 }
 
+/// What is done to an attestation before it is uploaded.
+type Edit = fn(&mut Value);
+
 on_backends!(signed_attestations_of_trusted_workflows_are_vouched_for, async |mut server: Server| {
     let issuer = Issuer::start().await;
     let sigstore = Sigstore::start(server.scratch("sigstore")).await;
@@ -196,7 +199,7 @@ on_backends!(signed_attestations_of_trusted_workflows_are_vouched_for, async |mu
     assert_eq!(server.get(&provenance("1.1"), None).await.0, 404);
 
     // Signatures that do not hold are refused, and the file with them.
-    let cases: [(&str, fn(&mut Value), &str); 3] = [
+    let cases: [(&str, Edit, &str); 3] = [
         ("2.0", |a| a["verification_material"]["transparency_entries"] = json!([]), "no transparency log"),
         (
             "2.1",
