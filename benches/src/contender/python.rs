@@ -30,8 +30,9 @@ impl PyPiServer {
         let port = free_port()?;
         let mut command = Command::new(tools.join("python/bin/pypi-server"));
         command.args(["run", "--interface", "127.0.0.1", "--port", &port.to_string(), "--disable-fallback"]);
-        // As its documentation advises for more than a toy: hashes and listings are kept, not made per request.
-        command.args(["--server", "waitress", "--backend", "cached-dir"]).arg(&packages);
+        // As its documentation advises for more than a toy: listings are kept, not made per request; of the servers
+        // that are installed it takes waitress by itself.
+        command.args(["--backend", "cached-dir"]).arg(&packages);
         let mut process = Process::start(command, dir.join("log"))?;
         let base = format!("http://127.0.0.1:{port}");
         process.wait_for(&format!("{base}/health"), START_WITHIN).await?;
