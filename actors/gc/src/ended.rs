@@ -64,6 +64,7 @@ impl CleanupExpiredTokens {
         tx.commit().await?;
         Ok((tokens, sessions))
     }
+
     /// What goes is told by an entry that stays.
     async fn forget_audit(&self, now: Timestamp) -> DbResult<u64> {
         let Some(keep) = self.keep_audit else { return Ok(0) };

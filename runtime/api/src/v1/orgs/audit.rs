@@ -3,7 +3,8 @@
 use axum::{extract::State, response::Response};
 use http::Method;
 use publaryn_core::{Scope, audit::AuditAction};
-use publaryn_registry::{AuditSlice, AuditStart};
+use publaryn_metadata::audit_log::{AuditFilter, AuditRow};
+use publaryn_registry::{AuditSlice, AuditStart, AuditedOrg, Registry};
 
 use crate::v1::{
     ApiState,
@@ -71,9 +72,21 @@ async fn export(
     if method == Method::GET {
         state.registry.note_audit_export(&caller.0, org, "audit", &origin).await?;
     }
-    let registry = state.registry.clone();
     // A slug holds nothing that a header or a file name would mind.
-    csv::answer(&format!("org-audit-{slug}.csv"), &COLUMNS, move |position| {
+    sheet(&state.registry, org, filter, &format!("org-audit-{slug}.csv"), &COLUMNS, cells).await
+}
+
+/// An organization's log as a CSV file, step by step.
+pub(super) async fn sheet(
+    registry: &Registry,
+    org: AuditedOrg,
+    filter: AuditFilter,
+    filename: &str,
+    columns: &[&str],
+    cells: fn(&AuditRow) -> csv::Row,
+) -> Result<Response, Problem> {
+    let registry = registry.clone();
+    csv::answer(filename, columns, move |position| {
         let (registry, filter) = (registry.clone(), filter.clone());
         async move {
             let from = position.map_or(AuditStart::Offset(0), AuditStart::Behind);

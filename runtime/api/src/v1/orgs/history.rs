@@ -5,12 +5,12 @@ use axum::{extract::State, response::Response};
 use http::Method;
 use publaryn_core::{Scope, audit::AuditAction};
 use publaryn_metadata::audit_log::{AccessFilter, AccessScope, AuditFilter, AuditRow};
-use publaryn_registry::{AuditSlice, AuditStart};
 use serde_json::{Map, Value, json};
 
+use super::audit::sheet;
 use crate::v1::{
     ApiState,
-    audit::{EXPORT_STEP, cursor, slice, text},
+    audit::{cursor, slice, text},
     csv,
     extract::{Caller, Origin, Path},
     input::unprocessable_parameter,
@@ -94,16 +94,8 @@ async fn export(
     if method == Method::GET {
         state.registry.note_audit_export(&caller.0, org, "access_history", &origin).await?;
     }
-    let registry = state.registry.clone();
-    csv::answer(&format!("org-access-history-{slug}.csv"), &COLUMNS, move |position| {
-        let (registry, filter) = (registry.clone(), filter.clone());
-        async move {
-            let from = position.map_or(AuditStart::Offset(0), AuditStart::Behind);
-            let step = registry.org_audit_log(org, &filter, AuditSlice { limit: EXPORT_STEP, from }).await?;
-            Ok((step.entries.iter().map(|row| Change::of(row).cells(row)).collect(), step.next))
-        }
-    })
-    .await
+    let cells = |row: &AuditRow| Change::of(row).cells(row);
+    sheet(&state.registry, org, filter, &format!("org-access-history-{slug}.csv"), &COLUMNS, cells).await
 }
 
 fn filter(query: &Query) -> Result<AuditFilter, Problem> {
