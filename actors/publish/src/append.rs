@@ -20,7 +20,7 @@ use crate::{
     finalize::Verdict,
     landing::note_similar_name,
     place::{Place, TokenUse, Wanted, use_token},
-    scan_job::{Scan, ScanArtifact, note_scan},
+    scan_job::{Scan, ScanArtifact, note_first_scan},
 };
 
 /// Something durable in the blob store that is kept beside a file.
@@ -131,7 +131,7 @@ pub async fn append(
         ahead.enqueue_in(&mut tx, &job).await?;
         let (sha256, state) = (file.artifact.digests.sha256, ArtifactState::Scanning);
         let scan = Scan { release: release.id, artifact: id, sha256, state, report };
-        verdict = note_scan(&mut tx, &place.head, &scan, now).await?;
+        verdict = note_first_scan(&mut tx, &place.head, &scan, now).await?;
     } else {
         tx.enqueue(&job).await?;
     }

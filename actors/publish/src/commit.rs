@@ -16,7 +16,7 @@ use crate::{
     finalize::Verdict,
     landing::note_similar_name,
     place::{Place, TokenUse, Wanted, use_token},
-    scan_job::{Scan, ScanArtifact, note_scan},
+    scan_job::{Scan, ScanArtifact, note_first_scan},
 };
 
 /// What the operator decided about publishing.
@@ -142,7 +142,7 @@ pub async fn commit(
             Some(Scanned { report, ahead }) => {
                 ahead.enqueue_in(&mut tx, &job).await?;
                 let scan = Scan { release: id, artifact, sha256, state: ArtifactState::Joint, report };
-                verdict = note_scan(&mut tx, &place.head, &scan, now).await?;
+                verdict = note_first_scan(&mut tx, &place.head, &scan, now).await?;
             }
             None => drop(tx.enqueue(&job).await?),
         }

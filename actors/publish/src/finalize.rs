@@ -41,16 +41,7 @@ pub(crate) async fn finalize_in(
     if head.ecosystem == Ecosystem::Oci && !graph::settle_content(tx, release, now).await? {
         return Ok(Verdict::Unchanged);
     }
-    let level = policy_level(tx, release.package_id).await?;
-    let findings = tx.unresolved_findings(release.id).await?;
-    // What was found in a file with a quarantine of its own is that file's matter.
-    let files = if findings.is_empty() { Vec::new() } else { tx.files_of(release.id).await? };
-    let is_joint = |id| files.iter().any(|file| file.id == id && file.state == ArtifactState::Joint);
-    let blocking: Vec<String> = findings
-        .iter()
-        .filter(|f| f.artifact_id.is_none_or(is_joint) && blocks(&f.as_finding(), level))
-        .map(|f| f.id.to_string())
-        .collect();
+    let blocking = blocking_findings(tx, release).await?;
     if blocking.is_empty() {
         go_live(tx, head, release, now).await?;
         if head.ecosystem == Ecosystem::Oci {
@@ -69,6 +60,20 @@ pub(crate) async fn finalize_in(
         graph::wake_parents(tx, release, now).await?;
     }
     Ok(Verdict::Blocked)
+}
+
+/// The open findings that keep a release from going live. What was found in a file with a quarantine of its own is
+/// that file's matter.
+async fn blocking_findings(tx: &mut Tx, release: &ReleaseProgress) -> Result<Vec<String>, RegistryError> {
+    let findings = tx.unresolved_findings(release.id).await?;
+    if findings.is_empty() {
+        return Ok(Vec::new());
+    }
+    let level = policy_level(tx, release.package_id).await?;
+    let files = tx.files_of(release.id).await?;
+    let is_joint = |id| files.iter().any(|file| file.id == id && file.state == ArtifactState::Joint);
+    let blocking = findings.iter().filter(|f| f.artifact_id.is_none_or(is_joint) && blocks(&f.as_finding(), level));
+    Ok(blocking.map(|f| f.id.to_string()).collect())
 }
 
 /// The column of the policy table that a package falls under now.

@@ -75,12 +75,7 @@ pub(crate) async fn set_staged_tags(
         is_named |= !is_rewritten_by_design(&tag);
         let is_written_once = kind == RepositoryKind::Release && !is_rewritten_by_design(&tag);
         let before = tx.tag_targets(head.id, std::slice::from_ref(&tag)).await?.pop().map(|(_, digest)| digest);
-        let is_set = if is_written_once {
-            tx.set_tag_if_absent(head.id, &tag, release.id, sequence, now).await?
-        } else {
-            tx.set_tag(head.id, &tag, release.id, sequence, now).await?
-        };
-        if is_set {
+        if tx.tag_was_set(head.id, &tag, release.id, sequence, is_written_once, now).await? {
             let entry =
                 AuditEntry::system(AuditAction::TagUpdate).package(head.id).org(head.owner.org()).release(release.id);
             let entry = entry.with("tag", tag).with("version", release.version.as_str()).with("before", before);

@@ -134,14 +134,29 @@ pub(crate) async fn note_scan(
     scan: &Scan<'_>,
     now: Timestamp,
 ) -> Result<Verdict, RegistryError> {
-    let is_first_time = tx.mark_artifact_scanned(scan.artifact, &scan.report.ruleset).await?;
+    if !tx.mark_artifact_scanned(scan.artifact, &scan.report.ruleset).await? {
+        return Ok(Verdict::Unchanged);
+    }
+    judge(tx, head, scan, now).await
+}
+
+/// [`note_scan`] of an artifact that this transaction added.
+pub(crate) async fn note_first_scan(
+    tx: &mut Tx,
+    head: &PackageHead,
+    scan: &Scan<'_>,
+    now: Timestamp,
+) -> Result<Verdict, RegistryError> {
+    tx.mark_new_artifact_scanned(scan.artifact, &scan.report.ruleset).await?;
+    judge(tx, head, scan, now).await
+}
+
+async fn judge(tx: &mut Tx, head: &PackageHead, scan: &Scan<'_>, now: Timestamp) -> Result<Verdict, RegistryError> {
     for finding in &scan.report.findings {
         tx.upsert_finding(scan.release, Some((scan.artifact, scan.sha256)), finding, now).await?;
     }
     crash::reached(CrashPoint::FindingsStored);
-    let verdict = if !is_first_time {
-        Verdict::Unchanged
-    } else if scan.state == ArtifactState::Joint {
+    let verdict = if scan.state == ArtifactState::Joint {
         let progress = tx.count_scan_done(scan.release, now).await?;
         finalize_in(tx, head, &progress, now).await?
     } else {

@@ -8,12 +8,12 @@ use axum::body::Body;
 use http::StatusCode;
 use publaryn_core::{Ecosystem, RegistryError, Timestamp, finding::Severity};
 use publaryn_protocol::read_body;
-use publaryn_registry::Advisory;
+use publaryn_registry::{Advisory, PackageDocument};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    call::{Answer, Call, form_pairs, ok},
+    call::{Answer, Call, MOUNT, form_pairs, ok},
     error::ComposerError,
     name,
     version::Normalized,
@@ -54,26 +54,32 @@ async fn answer(call: &Call, form: &str) -> Answer {
 }
 
 /// Advisories by package, of those packages the caller may see.
-pub(crate) async fn of(call: &Call, names: &[&str]) -> Result<BTreeMap<String, Vec<Value>>, RegistryError> {
+async fn of(call: &Call, names: &[&str]) -> Result<BTreeMap<String, Vec<Value>>, RegistryError> {
     if names.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let mut found: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
-    for row in call.registry.advisories(&call.who, Ecosystem::Composer, names).await? {
-        let entries = found.entry(row.package.clone()).or_default();
+    let rows = call.registry.advisories(&call.who, Ecosystem::Composer, names).await?;
+    Ok(by_package(&rows, call.portal().as_str()))
+}
+
+/// What is known against the versions of one package.
+pub(crate) fn of_package(document: &PackageDocument, portal: &str) -> Vec<Value> {
+    by_package(&document.advisories, portal).into_values().next().unwrap_or_default()
+}
+
+fn by_package(rows: &[Advisory], portal: &str) -> BTreeMap<String, Vec<Value>> {
+    let mut found: BTreeMap<&str, Vec<Entry>> = BTreeMap::new();
+    for row in rows {
+        let entries = found.entry(&row.package).or_default();
         match entries.iter_mut().find(|e| e.rule == row.rule_id && e.location == row.location && e.title == row.title) {
-            Some(entry) => entry.join(&row),
-            None => entries.push(Entry::of(&row)),
+            Some(entry) => entry.join(row),
+            None => entries.push(Entry::of(row)),
         }
     }
-    let (base, portal) = (call.base(), call.portal());
-    Ok(found
-        .into_iter()
-        .map(|(name, entries)| {
-            let list = entries.iter().map(|entry| entry.shown(&name, &base, portal.as_str())).collect();
-            (name, list)
-        })
-        .collect())
+    let shown = |(name, entries): (&str, Vec<Entry>)| {
+        (name.to_owned(), entries.iter().map(|entry| entry.shown(name, portal)).collect())
+    };
+    found.into_iter().map(shown).collect()
 }
 
 /// One finding across the versions that share it.
@@ -114,7 +120,7 @@ impl Entry {
         format!("PUB-{}", hex::encode(&hash[..6]))
     }
 
-    fn shown(&self, name: &str, base: &str, portal: &str) -> Value {
+    fn shown(&self, name: &str, portal: &str) -> Value {
         let id = self.id(name);
         json!({
             "advisoryId": id,
@@ -125,7 +131,7 @@ impl Entry {
             "affectedVersions": self.versions.iter().map(String::as_str).collect::<Vec<_>>().join("|"),
             "source": "Publaryn",
             "reportedAt": self.reported_at.to_seconds_string().replace('Z', "+00:00"),
-            "composerRepository": base,
+            "composerRepository": format!("{portal}{MOUNT}"),
             "severity": self.severity.as_str(),
             "sources": [{ "name": "Publaryn", "remoteId": id }],
         })

@@ -1,7 +1,5 @@
 //! What clients resolve from and download: `p2` documents and zips.
 
-use std::sync::Arc;
-
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -9,13 +7,12 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use publaryn_core::{ArtifactId, ArtifactKind, Ecosystem, RegistryError};
 use publaryn_protocol::{respond_artifact, respond_rendered};
-use publaryn_registry::{ArtifactRow, PackageDocument, PackageView, Rendered, ServableArtifact};
+use publaryn_registry::{ArtifactRow, PackageDocument, PackageView, ServableArtifact};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::{
     advisories,
-    call::{Answer, Call},
+    call::{Answer, Call, MOUNT},
     minify::minify,
     release::{dist_filename, entry},
     version::Normalized,
@@ -26,56 +23,54 @@ const MINIFIED_FROM_BYTES: usize = 100 << 10;
 
 /// `GET /p2/{v}/{p}.json`
 pub(crate) async fn tagged(call: &Call, package: &str) -> Answer {
-    let view = call.package(package).await?;
-    let page = page(call, &view).await?;
-    Ok(page.respond(call, &view))
+    document(call, package, "composer-p2", tagged_versions).await
 }
 
 /// `GET /p2/{v}/{p}~dev.json`: no branches are hosted. Only said of packages that have versions, because an empty
 /// list keeps clients from looking for the package elsewhere.
 pub(crate) async fn branches(call: &Call, package: &str) -> Answer {
+    document(call, package, "composer-dev", |document, portal| {
+        tagged_versions(document, portal)?;
+        let empty = json!({
+            "packages": { document.package.name.as_str(): [] },
+            "security-advisories": advisories::of_package(document, portal),
+        });
+        Some(empty.to_string().into_bytes())
+    })
+    .await
+}
+
+/// A document of a package, or 304.
+async fn document(
+    call: &Call,
+    package: &str,
+    flavour: &'static str,
+    render: impl FnOnce(&PackageDocument, &str) -> Option<Vec<u8>> + Send + 'static,
+) -> Answer {
     let view = call.package(package).await?;
-    // The advisories of a package stand in both documents.
-    let page = page(call, &view).await?;
-    let empty = json!({ "packages": { view.name(): [] }, "security-advisories": page.advisories });
-    let rendered =
-        Rendered::new("application/json", empty.to_string().into_bytes(), view.revision(), view.updated_at());
-    Ok(Page { rendered: Arc::new(rendered), advisories: page.advisories }.respond(call, &view))
-}
-
-/// A document with the advisories it was rendered with.
-struct Page {
-    rendered: Arc<Rendered>,
-    advisories: Vec<Value>,
-}
-
-/// The document of the tagged versions.
-async fn page(call: &Call, view: &PackageView) -> Result<Page, RegistryError> {
-    let base = call.base();
-    let found = advisories::of(call, &[view.name()]).await?;
-    let advisories = found.into_iter().next().map(|(_, list)| list).unwrap_or_default();
-    // Findings come and go without a new revision, so they are part of what the document is kept under.
-    let kept_under = if advisories.is_empty() {
-        base.clone()
-    } else {
-        format!("{base}#{}", hex::encode(&Sha256::digest(Value::from(advisories.clone()).to_string())[..16]))
-    };
-    let shown = advisories.clone();
-    let render = move |document: &PackageDocument| render(document, &base, &shown);
-    let rendered = call.registry.rendered(view, "composer-p2", &kept_under, "application/json", render).await?;
-    Ok(Page { rendered, advisories })
+    let portal = call.portal();
+    let kept_under = portal.clone();
+    let render = move |document: &PackageDocument| render(document, portal.as_str());
+    let rendered = call.registry.rendered(&view, flavour, kept_under.as_str(), "application/json", render).await?;
+    let mut response = respond_rendered(&rendered, &call.headers, view.is_open());
+    if is_unmodified(&call.headers, &rendered.last_modified) {
+        not_modified(&mut response);
+    }
+    Ok(response)
 }
 
 /// `None` when no version is to be shown.
-fn render(document: &PackageDocument, base: &str, advisories: &[Value]) -> Option<Vec<u8>> {
+fn tagged_versions(document: &PackageDocument, portal: &str) -> Option<Vec<u8>> {
+    let base = format!("{portal}{MOUNT}");
     let name = &document.package.name;
     let mut releases: Vec<_> = document.releases.iter().filter(|release| !release.row.is_yanked).collect();
     releases.sort_by(|a, b| b.row.sort_key.cmp(&a.row.sort_key));
     let entries: Vec<Map<String, Value>> =
-        releases.into_iter().filter_map(|release| entry(name, release, base)).collect();
+        releases.into_iter().filter_map(|release| entry(name, release, &base)).collect();
     if entries.is_empty() {
         return None;
     }
+    let advisories = advisories::of_package(document, portal);
     let whole = |entries: Value| json!({ "packages": { name: entries }, "security-advisories": advisories });
     let plain = whole(entries.iter().cloned().map(Value::Object).collect()).to_string();
     if plain.len() <= MINIFIED_FROM_BYTES {
@@ -84,20 +79,6 @@ fn render(document: &PackageDocument, base: &str, advisories: &[Value]) -> Optio
     let mut minified = whole(minify(entries).into());
     minified["minified"] = "composer/2.0".into();
     Some(minified.to_string().into_bytes())
-}
-
-impl Page {
-    /// The document, or 304. Clients revalidate by `Last-Modified` alone, which tells the changes of a package but not
-    /// of its findings; a document with advisories therefore has none and is always sent.
-    fn respond(&self, call: &Call, view: &PackageView) -> Response {
-        let mut response = respond_rendered(&self.rendered, &call.headers, view.is_open());
-        if !self.advisories.is_empty() {
-            response.headers_mut().remove(header::LAST_MODIFIED);
-        } else if is_unmodified(&call.headers, &self.rendered.last_modified) {
-            not_modified(&mut response);
-        }
-        response
-    }
 }
 
 /// Whether the client holds the state of that `Last-Modified`. It echoes what it was sent, so equal is equal.

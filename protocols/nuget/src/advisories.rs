@@ -20,12 +20,7 @@ pub struct Advisories {
 }
 
 impl Advisories {
-    pub async fn of(call: &Call, id: &str) -> Result<Self, RegistryError> {
-        let rows = call.registry.advisories(&call.who, Ecosystem::Nuget, &[id]).await?;
-        Ok(Self::collect(&rows))
-    }
-
-    fn collect(rows: &[Advisory]) -> Self {
+    pub fn collect(rows: &[Advisory]) -> Self {
         let mut by_version: BTreeMap<String, Vec<Severity>> = BTreeMap::new();
         for row in rows {
             by_version.entry(row.version.clone()).or_default().push(row.severity);
@@ -36,15 +31,6 @@ impl Advisories {
             list.reverse();
         }
         Self { by_version }
-    }
-
-    /// Differs whenever what is shown differs.
-    pub fn stamp(&self) -> String {
-        if self.by_version.is_empty() {
-            return String::new();
-        }
-        let hash = Sha256::digest(format!("{:?}", self.by_version));
-        hex::encode(&hash[..8])
     }
 
     /// `vulnerabilities` of a version; severities count up from 0.
@@ -153,6 +139,5 @@ mod tests {
         let wanted = json!([{ "advisoryUrl": "u", "severity": "3" }, { "advisoryUrl": "u", "severity": "1" }]);
         assert_eq!(of.shown("1.9.0", "u"), Some(wanted));
         assert_eq!(of.shown("2.0.0", "u"), None);
-        assert_ne!(of.stamp(), Advisories::default().stamp());
     }
 }

@@ -18,7 +18,6 @@ use crate::{
     call::{Answer, Call, JSON},
     error::NugetError,
     links::{Links, segment},
-    name,
     nuspec::License,
     release::{Release, releases},
     route::Hive,
@@ -66,11 +65,9 @@ pub(crate) async fn leaf(call: &Call, hive: Hive, id: &str, raw_version: &str) -
 async fn answer(call: &Call, hive: Hive, id: &str, wanted: Wanted) -> Answer {
     call.require_reader()?;
     let view = call.package(id).await?;
-    let advisories = Advisories::of(call, &name::canonical(id)).await?;
     let portal = call.portal();
     let links = Links::new(&call.base(), portal.as_str(), view.name());
-    // What is known against a package may change without the package.
-    let key = format!("{}|{}|{wanted:?}", links.base, advisories.stamp());
+    let key = format!("{}|{wanted:?}", links.base);
     let flavour = match hive {
         Hive::Plain => "nuget-registration",
         Hive::Gzip => "nuget-registration-gz",
@@ -78,6 +75,7 @@ async fn answer(call: &Call, hive: Hive, id: &str, wanted: Wanted) -> Answer {
     };
     let render = move |document: &PackageDocument| {
         let releases = releases(document, hive.is_semver2())?;
+        let advisories = Advisories::collect(&document.advisories);
         let renderer = Renderer { hive, links, advisories, id: document.package.name.clone() };
         Ok(renderer.render(&releases, &wanted).map(|body| body.to_string().into_bytes()))
     };

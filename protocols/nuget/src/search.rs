@@ -225,7 +225,7 @@ async fn hit(call: &Call, found: &Found, filter: &Filter) -> Result<Value, Nuget
         .collect();
     let owners: Vec<&str> = document.owners.iter().map(|owner| owner.username.as_str()).collect();
     let types: Vec<Value> = nuspec.types().into_iter().map(|kind| json!({ "name": kind })).collect();
-    let advisories = Advisories::of(call, &links.id).await?;
+    let advisories = Advisories::collect(&document.advisories);
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let mut hit = json!({
         "@id": links.registration(hive),

@@ -223,25 +223,31 @@ impl Tx {
         let state = if own.is_some() { ArtifactState::Scanning } else { ArtifactState::Joint };
         let pending = own.and_then(|own| own.pending).map(serde_json::to_string).transpose();
         let pending = pending.map_err(|source| DbError::Corrupt { what: "release document", source })?;
-        on_tx!(self, |c| sqlx::query(SQL)
-            .bind(id)
-            .bind(release)
-            .bind(artifact.kind)
-            .bind(artifact.filename.as_str())
-            .bind(artifact.content_type.as_str())
-            .bind(i64::try_from(artifact.size_bytes).unwrap_or(i64::MAX))
-            .bind(artifact.digests.sha256)
-            .bind(artifact.digests.sha512.as_str())
-            .bind(artifact.digests.sha1.as_deref())
-            .bind(artifact.digests.md5.as_deref())
-            .bind(now)
-            .bind(state)
-            .bind(own.map(|own| own.metadata))
-            .bind(pending)
-            .execute(c)
-            .await
-            .map(drop))?;
+        later!(
+            self,
+            SQL,
+            id,
+            release,
+            artifact.kind,
+            artifact.filename.clone(),
+            artifact.content_type.clone(),
+            i64::try_from(artifact.size_bytes).unwrap_or(i64::MAX),
+            artifact.digests.sha256,
+            artifact.digests.sha512.clone(),
+            artifact.digests.sha1.clone(),
+            artifact.digests.md5.clone(),
+            now,
+            state,
+            own.map(|own| own.metadata.to_owned()),
+            pending,
+        )?;
         Ok(id)
+    }
+
+    /// Marks an artifact scanned that this transaction added.
+    pub async fn mark_new_artifact_scanned(&mut self, artifact: ArtifactId, ruleset: &str) -> DbResult<()> {
+        const SQL: &str = "UPDATE artifacts SET scanned_with = $2 WHERE id = $1";
+        Ok(later!(self, SQL, artifact, ruleset.to_owned())?)
     }
 
     /// Marks one artifact scanned; `false` when an earlier run of the job already did.
@@ -301,7 +307,7 @@ impl Tx {
         }
         .on(self.engine());
         let keys = serde_json::Value::from(keys.to_vec()).to_string();
-        on_tx!(self, |c| sqlx::query(sql).bind(ecosystem).bind(artifact).bind(keys).execute(c).await.map(drop))?;
+        later!(self, sql, ecosystem, artifact, keys)?;
         Ok(())
     }
 
@@ -314,15 +320,7 @@ impl Tx {
     ) -> DbResult<()> {
         const SQL: &str =
             "INSERT INTO artifact_companions (artifact_id, role, content_type, sha256) VALUES ($1, $2, $3, $4)";
-        on_tx!(self, |c| sqlx::query(SQL)
-            .bind(artifact)
-            .bind(role)
-            .bind(content_type)
-            .bind(sha256)
-            .execute(c)
-            .await
-            .map(drop))?;
-        Ok(())
+        Ok(later!(self, SQL, artifact, role, content_type.to_owned(), sha256)?)
     }
 
     pub async fn release_of_artifact(&mut self, id: ArtifactId) -> DbResult<Option<ReleaseId>> {
@@ -341,7 +339,7 @@ impl Tx {
     pub async fn set_artifact_state(&mut self, id: ArtifactId, state: ArtifactState) -> DbResult<()> {
         const SQL: &str =
             "UPDATE artifacts SET state = $2, pending = CASE WHEN $2 = 'live' THEN NULL ELSE pending END WHERE id = $1";
-        on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(state).execute(c).await.map(drop))?;
+        later!(self, SQL, id, state)?;
         self.notice().artifacts.push(id);
         Ok(())
     }

@@ -11,23 +11,22 @@ impl Tx {
              target_org_id, target_package_id, target_release_id, ip_address, user_agent, metadata, occurred_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
         let metadata = serde_json::Value::Object(entry.metadata.clone()).to_string();
-        on_tx!(self, |c| sqlx::query(SQL)
-            .bind(AuditId::new())
-            .bind(entry.action)
-            .bind(entry.actor_user)
-            .bind(entry.actor_token)
-            .bind(entry.target_user)
-            .bind(entry.target_org)
-            .bind(entry.target_package)
-            .bind(entry.target_release)
-            .bind(entry.origin.ip.map(|ip| ip.to_string()))
-            .bind(entry.origin.user_agent.as_deref())
-            .bind(metadata)
-            .bind(now)
-            .execute(c)
-            .await
-            .map(drop))?;
-        Ok(())
+        Ok(later!(
+            self,
+            SQL,
+            AuditId::new(),
+            entry.action,
+            entry.actor_user,
+            entry.actor_token,
+            entry.target_user,
+            entry.target_org,
+            entry.target_package,
+            entry.target_release,
+            entry.origin.ip.map(|ip| ip.to_string()),
+            entry.origin.user_agent.as_ref().map(ToString::to_string),
+            metadata,
+            now,
+        )?)
     }
     /// Moves the horizon of the audit log on to `kept_from` and deletes up to `limit` entries before it; how many.
     ///

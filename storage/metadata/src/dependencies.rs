@@ -32,7 +32,7 @@ impl Tx {
                 continue;
             }
             let (sql, names) = (sql.on(self.engine()), Value::from(names).to_string());
-            on_tx!(self, |c| sqlx::query(sql).bind(package).bind(names).execute(c).await.map(drop))?;
+            later!(self, sql, package, names)?;
         }
         Ok(())
     }

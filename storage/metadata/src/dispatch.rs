@@ -34,6 +34,21 @@ macro_rules! on_db {
     };
 }
 
+/// Runs a statement of the open transaction whose outcome nobody looks at, with values for `$1` and on: on SQLite
+/// together with the next one (see `deferred`), on PostgreSQL at once.
+macro_rules! later {
+    ($tx:expr, $sql:expr, $($value:expr),+ $(,)?) => {
+        match $tx.connection() {
+            $crate::tx::Connection::Sqlite(t) => {
+                t.later($sql, vec![$(Box::new($value) as Box<dyn $crate::deferred::Parameter>),+]).await
+            }
+            $crate::tx::Connection::Postgres(t) => {
+                sqlx::query($sql)$(.bind($value))+.execute(&mut ***t).await.map(drop)
+            }
+        }
+    };
+}
+
 /// Evaluates `$body` with `$c` bound to the connection of the open transaction.
 macro_rules! on_tx {
     ($tx:expr, |$c:ident| $body:expr) => {

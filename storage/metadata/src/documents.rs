@@ -7,6 +7,7 @@ use sqlx::FromRow;
 
 use crate::{
     Db, DbResult,
+    advisories::AdvisoryRow,
     artifacts::servable,
     packages::{OwnerRow, PackageRow},
     releases::OpenPeriod,
@@ -23,6 +24,8 @@ pub struct PackageDocument {
     pub owners: Vec<OwnerRow>,
     /// Names of users who starred the package.
     pub stargazers: Vec<String>,
+    /// What is known against its versions.
+    pub advisories: Vec<AdvisoryRow>,
 }
 
 /// A release that passed scanning.
@@ -132,6 +135,7 @@ impl Db {
             tags,
             owners: self.package_owners(id).await?,
             stargazers: self.stargazers(id).await?,
+            advisories: self.advisories_of(id).await?,
         }))
     }
 }

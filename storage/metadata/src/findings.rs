@@ -8,7 +8,10 @@ use publaryn_core::{
 use sha2::{Digest as _, Sha256};
 use sqlx::FromRow;
 
-use crate::{Db, DbResult, Tx};
+use crate::{
+    Db, DbResult, PackageTouched, Tx,
+    packages::{TouchedRow, bumped},
+};
 
 /// Everything a scan job needs to know about its artifact.
 #[derive(Debug, Clone, FromRow)]
@@ -184,6 +187,18 @@ impl Tx {
             .execute(c)
             .await
             .map(drop))?;
+        self.advisories_changed(release, now).await
+    }
+
+    /// Documents tell what is known against live releases, so they are rendered anew when that changes.
+    pub(crate) async fn advisories_changed(&mut self, release: ReleaseId, now: Timestamp) -> DbResult<()> {
+        const SQL: &str = bumped!(
+            "id = (SELECT package_id FROM releases WHERE id = $1 AND status IN ('published', 'deprecated', 'yanked')) \
+             RETURNING id, ecosystem, normalized_name"
+        );
+        let touched: Option<TouchedRow> =
+            on_tx!(self, |c| sqlx::query_as(SQL).bind(release).bind(now).fetch_optional(c).await)?;
+        self.notice().packages.extend(touched.map(PackageTouched::from));
         Ok(())
     }
 

@@ -16,6 +16,7 @@ pub mod blobs;
 pub mod claims;
 mod contention;
 mod db;
+mod deferred;
 mod dependencies;
 pub mod documents;
 mod error;

@@ -44,6 +44,35 @@ impl PackageHead {
     }
 }
 
+/// Moves the revision of packages on, at the time `$2`.
+///
+/// `updated_at` rises by at least a second each time: Composer tells two states of a document apart by nothing
+/// but its `Last-Modified`, which has whole seconds.
+macro_rules! bumped {
+    ($of:literal) => {
+        concat!(
+            "UPDATE packages SET revision = revision + 1, updated_at = CASE \
+             WHEN $2 / 1000000 > updated_at / 1000000 THEN $2 ELSE updated_at + 1000000 END WHERE ",
+            $of
+        )
+    };
+}
+pub(crate) use bumped;
+
+/// A package that a statement changed.
+#[derive(FromRow)]
+pub(crate) struct TouchedRow {
+    id: PackageId,
+    ecosystem: Ecosystem,
+    normalized_name: String,
+}
+
+impl From<TouchedRow> for PackageTouched {
+    fn from(row: TouchedRow) -> Self {
+        Self { id: row.id, ecosystem: row.ecosystem, normalized_name: row.normalized_name.into() }
+    }
+}
+
 #[derive(FromRow)]
 pub(crate) struct HeadRow {
     id: PackageId,
@@ -340,32 +369,27 @@ impl Tx {
              AND r.status IN ('published', 'deprecated', 'yanked') AND r.sequence > $8)";
         let keywords = serde_json::to_string(&facts.keywords)
             .map_err(|source| DbError::Corrupt { what: "keyword list", source })?;
-        on_tx!(self, |c| sqlx::query(SQL)
-            .bind(package)
-            .bind(facts.description.as_deref())
-            .bind(facts.homepage.as_deref())
-            .bind(facts.repository_url.as_deref())
-            .bind(facts.license.as_deref())
-            .bind(keywords)
-            .bind(facts.readme.as_deref())
-            .bind(sequence)
-            .execute(c)
-            .await
-            .map(drop))?;
-        Ok(())
+        Ok(later!(
+            self,
+            SQL,
+            package,
+            facts.description.clone(),
+            facts.homepage.clone(),
+            facts.repository_url.clone(),
+            facts.license.clone(),
+            keywords,
+            facts.readme.clone(),
+            sequence,
+        )?)
     }
 
     /// Records a visible change: caches and validators of the package move on.
-    ///
-    /// `updated_at` rises by at least a second each time: Composer tells two states of a document apart by nothing
-    /// but its `Last-Modified`, which has whole seconds.
-    pub async fn bump_revision(&mut self, head: &PackageHead, now: Timestamp) -> DbResult<i64> {
-        const SQL: &str = "UPDATE packages SET revision = revision + 1, updated_at = CASE \
-             WHEN $2 / 1000000 > updated_at / 1000000 THEN $2 ELSE updated_at + 1000000 END WHERE id = $1 RETURNING revision";
-        let revision: i64 = on_tx!(self, |c| sqlx::query_scalar(SQL).bind(head.id).bind(now).fetch_one(c).await)?;
+    pub async fn bump_revision(&mut self, head: &PackageHead, now: Timestamp) -> DbResult<()> {
+        const SQL: &str = bumped!("id = $1");
+        later!(self, SQL, head.id, now)?;
         let touched = head.touched();
         self.notice().packages.push(touched);
-        Ok(revision)
+        Ok(())
     }
 
     /// The next number for a publish or tag change of this package.

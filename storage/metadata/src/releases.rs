@@ -219,7 +219,7 @@ impl Tx {
     pub async fn set_release_state(&mut self, id: ReleaseId, next: ReleaseState, now: Timestamp) -> DbResult<()> {
         const SQL: &str = "UPDATE releases SET status = $2, updated_at = $3, published_at = CASE \
              WHEN $2 IN ('published', 'deprecated', 'yanked') THEN COALESCE(published_at, $3) ELSE published_at END WHERE id = $1";
-        on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(next).bind(now).execute(c).await.map(drop))?;
+        later!(self, SQL, id, next, now)?;
         self.notice().releases.push(id);
         Ok(())
     }
@@ -229,14 +229,7 @@ impl Tx {
         const SQL: &str = "UPDATE releases SET metadata = $2, facts = $3 WHERE id = $1";
         let facts = serde_json::to_string(&document.facts)
             .map_err(|source| DbError::Corrupt { what: "package facts", source })?;
-        on_tx!(self, |c| sqlx::query(SQL)
-            .bind(id)
-            .bind(document.metadata.to_string())
-            .bind(facts)
-            .execute(c)
-            .await
-            .map(drop))?;
-        Ok(())
+        Ok(later!(self, SQL, id, document.metadata.to_string(), facts)?)
     }
 
     pub async fn set_required_files(&mut self, id: ReleaseId, files: &[String]) -> DbResult<()> {

@@ -20,7 +20,10 @@ use std::{
 use sqlx::{ConnectOptions, Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
-use crate::{DbError, DbResult};
+use crate::{
+    DbError, DbResult,
+    deferred::{Deferred, Parameter, Rider},
+};
 
 /// Riders per train: bounds what one failed commit can take down.
 const MAX_RIDERS: usize = 64;
@@ -54,6 +57,7 @@ pub(crate) struct SqliteTx {
     guard: Option<OwnedMutexGuard<State>>,
     state: Arc<Mutex<State>>,
     waiting: Arc<AtomicUsize>,
+    deferred: Deferred,
 }
 
 /// Counts a caller as waiting for as long as it lives.
@@ -97,7 +101,7 @@ impl GroupWriter {
                 sqlx::query("BEGIN IMMEDIATE").execute(guard.connection()?).await?;
                 guard.train = Some(Train { riders: Vec::new(), departed: Instant::now(), has_watchdog: false });
             }
-            Ok(SqliteTx { guard: Some(guard), state, waiting })
+            Ok(SqliteTx { guard: Some(guard), state, waiting, deferred: Deferred::default() })
         })
         .await
         .map_err(|e| DbError::CommitFailed(e.to_string()))?
@@ -193,9 +197,31 @@ impl State {
 }
 
 impl SqliteTx {
-    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+    /// Where the next statement runs, with the writes that waited for it.
+    pub(crate) fn connection(&mut self) -> Rider<'_> {
+        let before = self.deferred.take();
         let state = self.guard.as_mut().expect("the guard is only taken by commit and rollback");
-        state.connection.as_mut().expect("begin refused a closed database, and closing needs the guard")
+        let connection = state.connection.as_mut();
+        let connection = connection.expect("begin refused a closed database, and closing needs the guard");
+        Rider { connection, before }
+    }
+
+    /// Lets a write ride with the next statement.
+    pub(crate) async fn later(
+        &mut self,
+        sql: &'static str,
+        values: Vec<Box<dyn Parameter>>,
+    ) -> Result<(), sqlx::Error> {
+        self.deferred.push(sql, values);
+        if self.deferred.is_full() { self.catch_up("").await } else { Ok(()) }
+    }
+
+    /// Runs what still waits, and then `last`.
+    async fn catch_up(&mut self, last: &'static str) -> Result<(), sqlx::Error> {
+        if self.deferred.is_empty() && last.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(last).execute(self.connection()).await.map(drop)
     }
 
     /// Boards the train and waits for its commit. Spawned, so that a caller that goes away cannot
@@ -217,10 +243,9 @@ impl SqliteTx {
             (train.riders.is_empty(), train.riders.len() + 1 >= MAX_RIDERS || train.departed.elapsed() >= MAX_TRAIN_AGE)
         };
         let departs = is_full || self.waiting.load(Ordering::SeqCst) == 0;
-        if !departs
-            && !is_first
-            && let Err(error) = sqlx::query("RELEASE rider").execute(self.connection()).await
-        {
+        // On their own, not with the train's commit: what fails here is this rider's and must not take others down.
+        let last = if departs || is_first { "" } else { "RELEASE rider" };
+        if let Err(error) = self.catch_up(last).await {
             // Dropping `self` undoes the savepoint; the caller may be gone already.
             let _ = told.send(Err(error.to_string()));
             return;

@@ -4,6 +4,12 @@ use publaryn_core::{PackageId, ReleaseId, Timestamp};
 
 use crate::{DbResult, Tx};
 
+const SET_TAG: &str = "INSERT INTO tags (package_id, tag, release_id, sequence, updated_at) VALUES ($1, $2, $3, $4, $5) \
+     ON CONFLICT (package_id, tag) DO UPDATE SET release_id = excluded.release_id, sequence = excluded.sequence, \
+     updated_at = excluded.updated_at WHERE tags.sequence < excluded.sequence";
+const SET_TAG_IF_ABSENT: &str = "INSERT INTO tags (package_id, tag, release_id, sequence, updated_at) \
+     VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+
 impl Tx {
     /// Points a tag at a release, unless a later publish or tag change already moved it.
     pub async fn set_tag(
@@ -13,20 +19,8 @@ impl Tx {
         release: ReleaseId,
         sequence: i64,
         now: Timestamp,
-    ) -> DbResult<bool> {
-        const SQL: &str = "INSERT INTO tags (package_id, tag, release_id, sequence, updated_at) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (package_id, tag) DO UPDATE SET release_id = excluded.release_id, sequence = excluded.sequence, \
-             updated_at = excluded.updated_at WHERE tags.sequence < excluded.sequence";
-        let done = on_tx!(self, |c| sqlx::query(SQL)
-            .bind(package)
-            .bind(tag)
-            .bind(release)
-            .bind(sequence)
-            .bind(now)
-            .execute(c)
-            .await
-            .map(|done| done.rows_affected()))?;
-        Ok(done == 1)
+    ) -> DbResult<()> {
+        Ok(later!(self, SET_TAG, package, tag.to_owned(), release, sequence, now)?)
     }
 
     /// Sets a tag only where there is none of that name.
@@ -37,10 +31,22 @@ impl Tx {
         release: ReleaseId,
         sequence: i64,
         now: Timestamp,
+    ) -> DbResult<()> {
+        Ok(later!(self, SET_TAG_IF_ABSENT, package, tag.to_owned(), release, sequence, now)?)
+    }
+
+    /// One of the two above; whether the tag points there now.
+    pub async fn tag_was_set(
+        &mut self,
+        package: PackageId,
+        tag: &str,
+        release: ReleaseId,
+        sequence: i64,
+        only_if_absent: bool,
+        now: Timestamp,
     ) -> DbResult<bool> {
-        const SQL: &str = "INSERT INTO tags (package_id, tag, release_id, sequence, updated_at) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT DO NOTHING";
-        let done = on_tx!(self, |c| sqlx::query(SQL)
+        let sql = if only_if_absent { SET_TAG_IF_ABSENT } else { SET_TAG };
+        let done = on_tx!(self, |c| sqlx::query(sql)
             .bind(package)
             .bind(tag)
             .bind(release)

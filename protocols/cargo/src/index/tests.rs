@@ -123,6 +123,7 @@ fn document(releases: Vec<LiveRelease>) -> PackageDocument {
         tags: vec![],
         owners: vec![],
         stargazers: vec![],
+        advisories: Vec::new(),
     }
 }
 

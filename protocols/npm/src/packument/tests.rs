@@ -101,6 +101,7 @@ fn package(name: &str, releases: Vec<LiveRelease>, tags: &[(&str, &str)]) -> Pac
             email: "alice@example.test".into(),
         }],
         stargazers: vec![],
+        advisories: Vec::new(),
     }
 }
 

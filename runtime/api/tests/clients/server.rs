@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use publaryn_core::{ReleaseState, Timestamp};
+use publaryn_core::{
+    ReleaseState, Timestamp,
+    finding::{Category, Finding, FindingKind, Severity},
+};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -370,7 +373,33 @@ impl Server {
              WHERE ecosystem = '{ecosystem}' AND normalized_name = '{name}'"
         );
         self.database().await.execute_raw(&update).await.expect("the package is there");
+        self.noticed().await;
+    }
+
+    /// Waits until the server must have noticed that another process wrote.
+    async fn noticed(&self) {
         tokio::time::sleep(Duration::from_millis(if self.is_embedded() { 2500 } else { 0 })).await;
+    }
+
+    /// Records a vulnerability of a live release, as a rescan with newer knowledge would.
+    pub async fn find(&self, ecosystem: &str, name: &str, version_key: &str, title: &str) {
+        let finding = Finding {
+            rule_id: "CVE-2026-0001".into(),
+            kind: FindingKind::Vulnerability,
+            category: Category::Vulnerability,
+            severity: Severity::High,
+            title: title.into(),
+            description: None,
+            location: String::new(),
+        };
+        let db = self.database().await;
+        let mut tx = db.begin().await.expect("a transaction");
+        let ecosystem = ecosystem.parse().expect("an ecosystem");
+        let head = tx.lock_package(ecosystem, name).await.expect("an answer").expect("the package");
+        let release = tx.lock_release_by_version(head.id, version_key).await.expect("an answer").expect("the release");
+        tx.upsert_finding(release.id, None, &finding, Timestamp::now()).await.expect("done");
+        tx.commit().await.expect("committed");
+        self.noticed().await;
     }
 
     /// Yanks a release with a reason, or brings it back.

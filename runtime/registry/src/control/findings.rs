@@ -61,6 +61,10 @@ impl Registry {
             return Err(RegistryError::Denied(publaryn_core::access::Denial::CredentialNotAccepted));
         }
         change.tx.resolve_finding(finding, resolved, note).await?;
+        if row.release_status.is_live() {
+            // Documents tell what is known against a version.
+            change.tx.bump_revision(&change.head, change.now).await?;
+        }
         let after = change.tx.finding_of(change.head.id, finding).await?.ok_or(RegistryError::NotFound)?;
         let action = if is_resolved { AuditAction::SecurityFindingResolve } else { AuditAction::SecurityFindingReopen };
         let entry = change

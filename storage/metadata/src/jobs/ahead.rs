@@ -31,25 +31,25 @@ impl Tx {
         };
         let log = serde_json::to_string(&[attempt])
             .map_err(|source| crate::DbError::Corrupt { what: "attempts log", source })?;
-        on_tx!(self, |c| sqlx::query(SQL)
-            .bind(id)
-            .bind(job.kind)
-            .bind(job.payload.to_string())
-            .bind(job.priority)
-            .bind(done.started_at.as_micros() + job.priority * 60_000_000)
-            .bind(job.partition_or_none())
-            .bind(&job.unique_key)
-            .bind(job.kind.defaults().keeps_key_while_running)
-            .bind(job.target())
-            .bind(job.max_attempts)
-            .bind(done.started_at)
-            .bind(now)
-            .bind(log)
-            .bind(&job.enqueued_by)
-            .bind(&job.request_id)
-            .execute(c)
-            .await
-            .map(drop))?;
+        later!(
+            self,
+            SQL,
+            id,
+            job.kind,
+            job.payload.to_string(),
+            job.priority,
+            done.started_at.as_micros() + job.priority * 60_000_000,
+            job.partition_or_none().to_owned(),
+            job.unique_key.clone(),
+            job.kind.defaults().keeps_key_while_running,
+            job.target(),
+            job.max_attempts,
+            done.started_at,
+            now,
+            log,
+            job.enqueued_by.clone(),
+            job.request_id.clone(),
+        )?;
         self.count_jobs(&[(job.kind.as_str(), JobState::Completed, 1)]).await?;
         Ok(id)
     }

@@ -48,7 +48,7 @@ impl Tx {
         let rows: Vec<_> = sums.iter().map(|((kind, state), n)| serde_json::json!([kind, state, n])).collect();
         let rows = serde_json::Value::Array(rows).to_string();
         let sql = SQL.on(self.engine());
-        Ok(on_tx!(self, |c| sqlx::query(sql).bind(rows).execute(c).await.map(drop))?)
+        Ok(later!(self, sql, rows)?)
     }
 
     /// Folds up to some thousand noted changes into the counters; returns how many were folded.

@@ -5,17 +5,6 @@ use serde_json::json;
 use super::{Desk, Lib, lib::send};
 use crate::{Server, on_backends};
 
-/// Records a finding on a live release, as a rescan with newer knowledge would.
-async fn find(server: &Server, name: &str, version_key: &str, title: &str) {
-    let insert = format!(
-        "INSERT INTO findings (id, release_id, fingerprint, rule_id, kind, category, severity, title, location, detected_at) \
-         SELECT r.id, r.id, 'known', 'CVE-2026-0001', 'vulnerability', 'vulnerability', 'high', '{title}', '', \
-         1767225600000000 FROM releases r JOIN packages p ON p.id = r.package_id \
-         WHERE p.ecosystem = 'composer' AND p.normalized_name = '{name}' AND r.version_key = '{version_key}'"
-    );
-    server.database().await.execute_raw(&insert).await.expect("the release is there");
-}
-
 on_backends!(findings_are_told_by_update_and_audit, async |server: Server| {
     let user = server.new_user("ada").await;
     for version in ["1.0.0", "1.1.0"] {
@@ -28,7 +17,7 @@ on_backends!(findings_are_told_by_update_and_audit, async |server: Server| {
         desk.run(dir, &["update"]).await.ok().says("No security vulnerability advisories found");
         desk.run(dir, &["audit"]).await.ok().says("No security vulnerability advisories found");
     }
-    find(&server, "acme/lib", "1.1.0.0", "Remote code execution").await;
+    server.find("composer", "acme/lib", "1.1.0.0", "Remote code execution").await;
     // Nothing else about the package has changed, so nothing but the finding can make the document another one.
     desk.run(&dir, &["update"]).await.says("Found 1 security vulnerability advisory affecting 1 package");
     let audit = desk.run(&dir, &["audit"]).await.ends_with(1);
@@ -49,6 +38,21 @@ on_backends!(findings_are_told_by_update_and_audit, async |server: Server| {
     assert_eq!(found.body["advisories"].as_object().unwrap().len(), 1, "{found:?}");
     assert_eq!(found.body["advisories"]["acme/lib"][0]["affectedVersions"], "1.1.0.0");
     assert_eq!(ask(None, "updatedSince=1").await.status, 400);
+    // What people say about a finding changes the documents at once.
+    let login = json!({ "username_or_email": user.name, "password": user.password });
+    let session = server.post("/v1/auth/login", None, &login).await;
+    let session = session["token"].as_str().expect("a session");
+    let security = "/v1/packages/composer/acme%2Flib/security-findings";
+    let (_, listed) = server.get(security, Some(session)).await;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let path = format!("{}{security}/{}", server.base_url(), listed["findings"][0]["id"].as_str().unwrap());
+    for (is_resolved, told) in [(true, false), (false, true)] {
+        let said = json!({ "is_resolved": is_resolved, "note": "looked at it" });
+        let patched = server.http.patch(&path).bearer_auth(session).json(&said).send().await.unwrap();
+        assert_eq!(patched.status(), 200);
+        let (_, page) = server.get("/composer/p2/acme/lib.json", None).await;
+        assert_eq!(page.contains("Remote code execution"), told, "{page}");
+    }
     // What the caller may not see has none.
     server.set_visibility("composer", "acme/lib", "private").await;
     assert_eq!(ask(None, "packages[]=acme/lib").await.body, json!({ "advisories": {} }));

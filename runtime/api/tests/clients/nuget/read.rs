@@ -167,17 +167,6 @@ on_backends!(many_versions_are_told_page_by_page, async |server: Server| {
     assert_eq!((seen.len(), seen[9].as_str(), seen[127].as_str()), (128, "1.9.0", "2.0.0"));
 });
 
-/// Records a finding on a live release, as a rescan with newer knowledge would.
-async fn find(server: &Server, version_key: &str) {
-    let insert = format!(
-        "INSERT INTO findings (id, release_id, fingerprint, rule_id, kind, category, severity, title, location, detected_at) \
-         SELECT r.id, r.id, 'known', 'CVE-2026-0001', 'vulnerability', 'vulnerability', 'high', 'Overflow', '', \
-         1767225600000000 FROM releases r JOIN packages p ON p.id = r.package_id \
-         WHERE p.ecosystem = 'nuget' AND p.normalized_name = 'acme.lib' AND r.version_key = '{version_key}'"
-    );
-    server.database().await.execute_raw(&insert).await.expect("the release is there");
-}
-
 on_backends!(findings_are_told_with_the_versions_and_as_a_list, async |server: Server| {
     let user = server.new_user("ada").await;
     for version in ["1.0.0", "1.1.0"] {
@@ -198,7 +187,7 @@ on_backends!(findings_are_told_with_the_versions_and_as_a_list, async |server: S
         index["items"][0]["items"][1]["catalogEntry"].clone()
     };
     assert!(entry().await.get("vulnerabilities").is_none());
-    find(&server, "1.1.0").await;
+    server.find("nuget", "acme.lib", "1.1.0", "Overflow").await;
     // Nothing else about the package has changed.
     assert_eq!(entry().await["vulnerabilities"][0]["severity"], "2");
     let (known, after) = list(None).await;
