@@ -3,10 +3,13 @@
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use publaryn_core::{RegistryError, access::Denial, error::CredentialProblem};
-use publaryn_protocol::{error_response, error_status};
+use publaryn_protocol::{Reason, error_response, error_status};
 
 pub(crate) const NO_SUCH_GEM: &str = "This rubygem could not be found.";
 const BAD_CREDENTIAL: &str = "Access Denied. The API key is missing, unknown or expired.";
+
+/// Longest text put on the status line, in bytes.
+const MAX_REASON: usize = 200;
 
 /// Why a request of this protocol failed.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub fn render(error: &RegistryError) -> Response {
 
 fn respond(status: StatusCode, text: &str, cause: &RegistryError) -> Response {
     let mut response = error_response(status, "text/plain; charset=utf-8", format!("{text}\n"), cause);
+    let line = text.chars().filter(|c| (' '..='~').contains(c)).take(MAX_REASON).collect();
+    response.extensions_mut().insert(Reason(line));
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("Authorization"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
