@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     call::{Answer, Call, CratePath, VersionPath, json},
-    error::CargoError,
+    error::{self, CargoError},
     release::CrateRelease,
     search::max_version,
 };
@@ -116,9 +116,7 @@ async fn load(call: &Call, name: &str) -> Result<(PackageView, PackageDocument),
 
 fn find<'a>(view: &PackageView, document: &'a PackageDocument, version: &str) -> Result<&'a LiveRelease, CargoError> {
     let found = document.releases.iter().find(|release| release.row.version == version);
-    found.ok_or_else(|| {
-        CargoError::about(RegistryError::VersionNotFound(version.chars().take(200).collect()), view.name())
-    })
+    found.ok_or_else(|| error::about(RegistryError::VersionNotFound(version.chars().take(200).collect()), view.name()))
 }
 
 fn stored(release: &LiveRelease) -> Result<CrateRelease, CargoError> {

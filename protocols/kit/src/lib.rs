@@ -6,6 +6,7 @@
 mod adapter;
 mod base_url;
 mod body;
+mod dialect;
 mod failure;
 mod metadata;
 mod multipart;
@@ -18,7 +19,8 @@ mod transfer;
 pub use adapter::{Adapter, DraftFile, Mount, RequestFacts};
 pub use base_url::{BaseUrl, PROXY_HEADERS};
 pub use body::{byte_stream, read_body};
-pub use failure::{Failure, Reason, error_response, error_status, json_error};
+pub use dialect::{Dialect, NOSNIFF, Refusal, render};
+pub use failure::{Reason, error_response, error_status, json_error};
 pub use metadata::{matches_etag, respond_rendered};
 pub use multipart::{Form, FormLimits, Part};
 pub use range::{RangeOutcome, parse_range};

@@ -24,7 +24,7 @@ use crate::{
     call::{Answer, Call},
     checksum::{Algorithm, MAX_CHECKSUM_BYTES},
     document::release_document,
-    error::MavenError,
+    error::{MavenError, of_upload},
     metadata::{MAX_METADATA_BYTES, Uploaded, version_key},
     module::{self, MAX_MODULE_BYTES},
     name::Coordinates,
@@ -65,7 +65,7 @@ async fn ignored(body: Body) -> Answer {
 
 async fn may_publish(call: &Call, coordinates: &Coordinates, gav: &str) -> Result<(), MavenError> {
     let allowed = call.registry.may_publish(&call.who, Ecosystem::Maven, &coordinates.package_name()).await;
-    allowed.map_err(|error| MavenError::of_upload(error, &coordinates.group, gav))
+    allowed.map_err(|error| of_upload(error, &coordinates.group, gav))
 }
 
 /// What a file turned out to be.
@@ -76,7 +76,7 @@ enum Content {
 }
 
 async fn put_file(call: &Call, file: &GavFile, body: Body) -> Answer {
-    let refusal = |error| MavenError::of_upload(error, &file.coordinates.group, &file.gav());
+    let refusal = |error| of_upload(error, &file.coordinates.group, &file.gav());
     let open = stays_open(call, file);
     let (name, version) = (file.coordinates.package_name(), accepted(&file.version));
     may_publish(call, &file.coordinates, &file.gav()).await?;

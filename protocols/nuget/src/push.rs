@@ -17,7 +17,7 @@ use publaryn_core::{
     ArtifactKind, Ecosystem, Operation, PackageName, RegistryError, Version,
     publish::{AppendCommand, PublishCommand, PublishOutcome},
 };
-use publaryn_protocol::byte_stream;
+use publaryn_protocol::{Reason, byte_stream};
 use publaryn_registry::{ByteStream, Published, StageRequest, StagedArtifact};
 use publaryn_scan::ArchiveError;
 use serde_json::json;
@@ -25,7 +25,7 @@ use serde_json::json;
 use crate::{
     archive::{ArchiveLimits, Package, read_package},
     call::{Answer, Call},
-    error::{NugetError, reason},
+    error::{NugetError, about},
     form::{drain, first_file, whole},
     name,
     release::{self, Stored},
@@ -130,15 +130,15 @@ async fn conclude(call: &Call, package: &Package, kind: ArtifactKind) -> Result<
         (false, ArtifactKind::Snupkg) => return Err(NugetError::bad_request("This is no symbol package")),
         _ => {}
     }
-    let about = |error| NugetError::about(error, name.display(), version::without_metadata(version.as_str()));
-    call.registry.may_publish(&call.who, Ecosystem::Nuget, &name).await.map_err(about)?;
+    let refused = |error| about(error, name.display(), version::without_metadata(version.as_str()));
+    call.registry.may_publish(&call.who, Ecosystem::Nuget, &name).await.map_err(refused)?;
     let taken = match call.registry.package(&call.who, Ecosystem::Nuget, name.canonical()).await {
-        Ok(view) => call.registry.taken_version(&view, &version).await.map_err(about)?,
+        Ok(view) => call.registry.taken_version(&view, &version).await.map_err(refused)?,
         Err(RegistryError::NotFound) => None,
-        Err(other) => return Err(about(other)),
+        Err(other) => return Err(refused(other)),
     };
     match (taken, kind) {
-        (Some(taken), ArtifactKind::Nupkg) => Err(about(RegistryError::VersionExists(taken))),
+        (Some(taken), ArtifactKind::Nupkg) => Err(refused(RegistryError::VersionExists(taken))),
         (None, ArtifactKind::Snupkg) => Err(push_first(&name, &version)),
         _ => Ok((name, version)),
     }
@@ -169,7 +169,7 @@ async fn publish(
     };
     let published = call.registry.publish_within(&call.who, command, vec![staged], MAX_WAIT).await;
     let shown = version::without_metadata(version.as_str());
-    let published = published.map_err(|error| NugetError::about(error, name.display(), shown))?;
+    let published = published.map_err(|error| about(error, name.display(), shown))?;
     Ok(answer(call, &format!("{} {shown}", name.display()), &published))
 }
 
@@ -204,7 +204,7 @@ async fn publish_symbols(
         RegistryError::Conflict { code: "filename_spent", message } => {
             NugetError::refused(StatusCode::FORBIDDEN, message)
         }
-        other => NugetError::about(other, name.display(), version::without_metadata(version.as_str())),
+        other => about(other, name.display(), version::without_metadata(version.as_str())),
     })?;
     let shown = version::without_metadata(version.as_str());
     Ok(answer(call, &format!("The symbols of {} {shown}", name.display()), &published))
@@ -232,7 +232,7 @@ fn answer(call: &Call, what: &str, published: &Published) -> Response {
     };
     let mut response = status.into_response();
     if let Some(text) = warning
-        && let Ok(value) = HeaderValue::from_str(&reason(&text).0)
+        && let Ok(value) = HeaderValue::from_str(&Reason::line(&text, Reason::MAX).0)
     {
         response.headers_mut().insert(WARNING, value);
     }

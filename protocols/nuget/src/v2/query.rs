@@ -168,7 +168,7 @@ pub async fn page(call: &Call, feed: Feed) -> Result<Page, NugetError> {
 /// who they are still is.
 async fn known(call: &Call, id: &str, semver2: bool) -> Result<Vec<Entry>, NugetError> {
     match of_package(call, id, semver2).await {
-        Err(error) if error.status == http::StatusCode::NOT_FOUND => Ok(Vec::new()),
+        Err(error) if error.status() == http::StatusCode::NOT_FOUND => Ok(Vec::new()),
         other => other,
     }
 }
