@@ -11,6 +11,7 @@ mod failure;
 mod metadata;
 mod multipart;
 mod range;
+pub mod replacement;
 mod route;
 pub mod strict_json;
 pub mod strict_xml;

@@ -14,7 +14,7 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use publaryn_core::{
-    ArtifactKind, Ecosystem, Operation, PackageName, RegistryError, Version,
+    ArtifactKind, Digest, Ecosystem, Operation, PackageName, RegistryError, Timestamp, Version,
     publish::{AppendCommand, PublishCommand, PublishOutcome},
 };
 use publaryn_protocol::{Reason, byte_stream};
@@ -65,10 +65,15 @@ pub(crate) async fn push(call: &Call, body: Body, kind: ArtifactKind) -> Answer 
         }
     };
     match conclude(call, &package, kind).await {
-        Ok((name, version)) if kind == ArtifactKind::Snupkg => {
+        Ok(Accepted::New(name, version)) if kind == ArtifactKind::Snupkg => {
             publish_symbols(call, name, version, package, staged).await
         }
-        Ok((name, version)) => publish(call, name, version, package, staged).await,
+        Ok(Accepted::New(name, version)) => publish(call, name, version, package, staged).await,
+        Ok(Accepted::Taken(name, version)) => {
+            let sha256 = staged.digests().sha256;
+            call.registry.discard(staged).await;
+            again(call, &name, &version, sha256).await
+        }
         Err(refusal) => {
             call.registry.discard(staged).await;
             Err(refusal)
@@ -100,7 +105,7 @@ async fn receive(call: &Call, body: Body, kind: ArtifactKind, limit: u64) -> Res
 /// Streams the package into the store. What is wrong with its content comes back inside, once all of it was read.
 async fn stage(call: &Call, body: ByteStream, kind: ArtifactKind, limit: u64) -> Result<Upload, NugetError> {
     let settings = &call.registry.settings().limits;
-    let limits = ArchiveLimits::within(settings, kind);
+    let limits = ArchiveLimits::within(settings, kind, Timestamp::now());
     let request = StageRequest {
         kind,
         filename: format!("upload.{kind}"),
@@ -117,8 +122,15 @@ async fn stage(call: &Call, body: ByteStream, kind: ArtifactKind, limit: u64) ->
     Ok(call.registry.stage(body, request, Box::new(inspect)).await?)
 }
 
+/// A package that the caller may push.
+enum Accepted {
+    New(PackageName, Version),
+    /// The version is there.
+    Taken(PackageName, Version),
+}
+
 /// Everything about id and version that can be said before the commit, which decides again against the locked row.
-async fn conclude(call: &Call, package: &Package, kind: ArtifactKind) -> Result<(PackageName, Version), NugetError> {
+async fn conclude(call: &Call, package: &Package, kind: ArtifactKind) -> Result<Accepted, NugetError> {
     let nuspec = &package.nuspec;
     let name = name::parse_name(&nuspec.id)?;
     let version = version::parse_version(&nuspec.version)
@@ -138,15 +150,31 @@ async fn conclude(call: &Call, package: &Package, kind: ArtifactKind) -> Result<
         Err(other) => return Err(refused(other)),
     };
     match (taken, kind) {
-        (Some(taken), ArtifactKind::Nupkg) => Err(refused(RegistryError::VersionExists(taken))),
+        (Some(_), ArtifactKind::Nupkg) => Ok(Accepted::Taken(name, version)),
         (None, ArtifactKind::Snupkg) => Err(push_first(&name, &version)),
-        _ => Ok((name, version)),
+        _ => Ok(Accepted::New(name, version)),
     }
 }
 
 fn push_first(name: &PackageName, version: &Version) -> NugetError {
     let version = version::without_metadata(version.as_str());
     NugetError::refused(StatusCode::NOT_FOUND, format!("Push {} {version} first", name.display()))
+}
+
+/// The answer to a version that is there: clients repeat a push of which they did not hear the end, and the same bytes
+/// get the same answer while that is not decided.
+async fn again(call: &Call, name: &PackageName, version: &Version, sha256: Digest) -> Answer {
+    let shown = version::without_metadata(version.as_str());
+    let file = filename(name, version);
+    let joined = call.registry.joined(&call.who, Ecosystem::Nuget, (name, version), (&file, sha256), MAX_WAIT).await?;
+    match joined {
+        Some(published) => Ok(answer(call, &format!("{} {shown}", name.display()), &published)),
+        None => Err(about(RegistryError::VersionExists(shown.to_owned()), name.display(), shown)),
+    }
+}
+
+fn filename(name: &PackageName, version: &Version) -> String {
+    format!("{}.{}.nupkg", name.canonical(), version.unique_key())
 }
 
 async fn publish(
@@ -156,7 +184,8 @@ async fn publish(
     package: Package,
     mut staged: StagedArtifact,
 ) -> Answer {
-    staged.rename(format!("{}.{}.nupkg", name.canonical(), version.unique_key()));
+    staged.rename(filename(&name, &version));
+    let sha256 = staged.digests().sha256;
     let command = PublishCommand {
         ecosystem: Ecosystem::Nuget,
         name: name.clone(),
@@ -169,8 +198,12 @@ async fn publish(
     };
     let published = call.registry.publish_within(&call.who, command, vec![staged], MAX_WAIT).await;
     let shown = version::without_metadata(version.as_str());
-    let published = published.map_err(|error| about(error, name.display(), shown))?;
-    Ok(answer(call, &format!("{} {shown}", name.display()), &published))
+    match published {
+        Ok(published) => Ok(answer(call, &format!("{} {shown}", name.display()), &published)),
+        // Both came at once.
+        Err(RegistryError::VersionExists(_)) => again(call, &name, &version, sha256).await,
+        Err(error) => Err(about(error, name.display(), shown)),
+    }
 }
 
 /// Symbols join a release that is there, with a quarantine of their own. Pushing others for the same version is

@@ -18,6 +18,7 @@ mod contention;
 mod db;
 mod dependencies;
 pub mod documents;
+mod downloads;
 mod error;
 pub mod findings;
 pub mod idempotency;
