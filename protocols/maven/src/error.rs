@@ -62,6 +62,11 @@ impl Dialect for Maven {
     }
 
     fn body(status: StatusCode, text: &str) -> (&'static str, String) {
+        // The resolver of Maven 4.0.0-rc-4 (2.0.9) takes a problem for a failure even when it only says that something
+        // is not there, and gives up where it should go on.
+        if status == StatusCode::NOT_FOUND {
+            return ("text/plain; charset=utf-8", format!("{text}\n"));
+        }
         let title = status.canonical_reason().unwrap_or("Error");
         let problem = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": text });
         ("application/problem+json", problem.to_string())
@@ -131,5 +136,7 @@ mod tests {
         let response = MavenError::bad_request("first\nsecond é").into_response();
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
         assert_eq!(response.extensions().get::<Reason>().unwrap().0, "firstsecond ");
+        let missing = MavenError::not_found().into_response();
+        assert_eq!(missing.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
     }
 }
