@@ -50,7 +50,9 @@ fn refusal(error: ExchangeError) -> NpmError {
         ExchangeError::Registry(error) => error.into(),
         ExchangeError::Throttled { retry_after } => throttled(retry_after),
         ExchangeError::IssuerAway => refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
-        ExchangeError::Publisher(_) | ExchangeError::NotEnabled => refused(StatusCode::NOT_FOUND, &error.to_string()),
+        ExchangeError::Publisher(_) | ExchangeError::Pending(_) | ExchangeError::NotEnabled => {
+            refused(StatusCode::NOT_FOUND, &error.to_string())
+        }
         ExchangeError::Payload(_) | ExchangeError::Token(_) | ExchangeError::Reused => {
             refused(StatusCode::UNAUTHORIZED, &error.to_string())
         }

@@ -29,6 +29,7 @@ mod migrate;
 pub mod names;
 #[macro_use]
 pub mod packages;
+pub mod pending_publishers;
 pub mod oci;
 pub mod open_releases;
 pub mod organizations;
