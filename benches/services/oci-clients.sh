@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the OCI clients that the real-client tests drive, once per machine, and prints the folder the
-# Go ones are in: skopeo, podman, buildah, containerd and dockerd from Debian; crane, oras, helm and both
-# conformance suites of the distribution specification through the Go proxy, pinned.
+# Go ones are in: skopeo, podman, buildah, containerd and dockerd from Debian; crane, oras, helm, cosign, buildx, BuildKit
+# and both conformance suites of the distribution specification through the Go proxy, pinned.
 #
 #   oci-clients.sh            everything the tests use
 #   oci-clients.sh --light    without dockerd, podman and buildah (no root, or no need)
@@ -15,6 +15,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 CRANE=v0.22.1
 ORAS=v1.3.6
 HELM=v3.22.0
+COSIGN=v2.6.1
+BUILDX=v0.29.1
+BUILDKIT=v0.25.1
 # The runner on main, and the last Ginkgo suite (tag v1.1.1). A Go proxy need not hold every commit: the first that
 # it has is taken.
 RUNNER="v0.0.0-20260831232431-97274622c111 v0.0.0-20260730175803-fee21197eb94 latest"
@@ -56,8 +59,28 @@ tool() {
 tool crane github.com/google/go-containerregistry/cmd/crane "$CRANE"
 tool oras oras.land/oras/cmd/oras "$ORAS"
 tool helm helm.sh/helm/v3/cmd/helm "$HELM"
+tool cosign github.com/sigstore/cosign/v2/cmd/cosign "$COSIGN"
 # shellcheck disable=SC2086
 tool conformance "$SPEC" $RUNNER
+
+# module_tool NAME MODULE VERSION PACKAGE: the same for modules that exclude versions of others, which `go install` refuses.
+module_tool() {
+  [ -x "$root/$1" ] && [ "$(cat "$root/$1.version" 2>/dev/null)" = "$3" ] && return
+  say "building $1 $3"
+  local dir part
+  dir=$("$go" mod download -json "$2@$3" | sed -n 's/^\t"Dir": "\(.*\)",*$/\1/p')
+  part=$(mktemp -d "$root/module.XXXXXX")
+  cp -R "$dir/." "$part/"
+  chmod -R u+w "$part"
+  (cd "$part" && "$go" build -mod=mod -trimpath -ldflags='-s -w' -tags 'netgo osusergo' -o "$root/$1" "$4" >&2)
+  rm -rf "$part"
+  echo "$3" >"$root/$1.version"
+}
+if [ "${1:-}" != --light ] && [ "$(id -u)" = 0 ]; then
+  need_debian runc runc
+  module_tool buildx github.com/docker/buildx "$BUILDX" ./cmd/buildx
+  module_tool buildkitd github.com/moby/buildkit "$BUILDKIT" ./cmd/buildkitd
+fi
 
 # The Ginkgo suite is a test package, which `go install` does not build.
 ginkgo() {

@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use publaryn_core::{
-    BlobDamage, PackageId, ScopeSet, SessionId, Timestamp, TokenId, TokenKind,
+    BlobDamage, PackageId, ReleaseId, ScopeSet, SessionId, Timestamp, TokenId, TokenKind,
     audit::{AuditAction, AuditEntry},
     job::JobKind,
 };
@@ -92,14 +92,15 @@ async fn a_run_out_of_time_goes_on_where_it_stopped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn downloads_are_summed_exactly_however_often_the_job_runs() {
     for world in each().await {
-        let unknown = PackageId::new();
+        let (release, _) = world.publish(b"counted").await.unwrap();
+        let unknown = (PackageId::new(), ReleaseId::new());
         let noting: Vec<_> = (0..4)
             .map(|_| {
                 let (db, package) = (world.db.clone(), world.package.id);
                 tokio::spawn(async move {
                     for n in 1..=25 {
                         let mut tx = db.begin().await.unwrap();
-                        tx.add_downloads(&[(package, n), (unknown, 1)]).await.unwrap();
+                        tx.add_downloads(&[(package, release, n), (unknown.0, unknown.1, 1)]).await.unwrap();
                         tx.commit().await.unwrap();
                     }
                 })
@@ -114,6 +115,8 @@ async fn downloads_are_summed_exactly_however_often_the_job_runs() {
         run_job(&world.db, Arc::new(FlushDownloads { db: world.db.clone() })).await;
         let row = world.db.package_row(world.package.id).await.unwrap().unwrap();
         assert_eq!(row.download_count, 4 * (1..=25).sum::<i64>());
+        let of_releases = world.db.release_downloads(&[world.package.id, unknown.0]).await.unwrap();
+        assert_eq!(of_releases, HashMap::from([(release, 4 * (1..=25).sum::<i64>())]));
         assert_eq!(world.db.count_rows("download_deltas").await.unwrap(), 0);
     }
 }

@@ -21,7 +21,10 @@ use std::{
 };
 
 use limits::Budget;
-use publaryn_core::finding::{Category, Finding, Severity};
+use publaryn_core::{
+    Timestamp,
+    finding::{Category, Finding, Severity},
+};
 
 pub use self::{
     gzip::gunzip,
@@ -40,6 +43,8 @@ pub struct ArchiveRules {
     pub duplicates: DuplicateRule,
     /// Only zips have data descriptors.
     pub descriptors: DescriptorRule,
+    /// No entry of a zip may be dated later, where that matters. Dates in zips know no time zone.
+    pub latest: Option<Timestamp>,
     /// Files and directories, nested archives included.
     pub max_entries: u64,
     /// Bytes that come out of decompression in total: headers, padding and nested archives included.
@@ -64,6 +69,7 @@ impl ArchiveRules {
             links: LinkRule::Refuse,
             duplicates: DuplicateRule::CaseSensitive,
             descriptors: DescriptorRule::Accept,
+            latest: None,
             max_entries: 50_000,
             max_unpacked_bytes: 2 << 30,
             max_entry_bytes: 512 << 20,

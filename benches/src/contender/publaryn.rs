@@ -148,6 +148,12 @@ impl Account {
     pub(crate) fn composer(&self) -> Registry {
         self.at("/composer", Login::Basic("bench", self.token.clone()))
     }
+    pub(crate) fn nuget(&self) -> Registry {
+        self.at("/nuget", Login::Basic("bench", self.token.clone()))
+    }
+    pub(crate) fn maven(&self) -> Registry {
+        self.at("/maven", Login::Basic("bench", self.token.clone()))
+    }
     pub(crate) fn oci(&self) -> Registry {
         self.at("", Login::Basic("bench", self.token.clone()))
     }

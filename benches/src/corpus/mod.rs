@@ -2,13 +2,17 @@
 
 mod cargo;
 mod composer;
+mod maven;
 mod npm;
+mod nuget;
 mod pypi;
 mod rubygems;
 
 pub(crate) use cargo::crate_upload;
 pub(crate) use composer::composer_upload;
+pub(crate) use maven::maven_uploads;
 pub(crate) use npm::{npm_upload, npm_upload_of};
+pub(crate) use nuget::nupkg_upload;
 pub(crate) use pypi::{Wheel, wheel_upload};
 pub(crate) use rubygems::gem_upload;
 

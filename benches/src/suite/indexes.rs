@@ -1,4 +1,4 @@
-//! What pip, gem and Composer read: index documents of a busy project, and wheels.
+//! What pip, gem, Composer, NuGet and Maven read: index documents of a busy project, and wheels.
 
 use reqwest::header::ACCEPT;
 
@@ -6,7 +6,7 @@ use super::{Request, servers, take_turns};
 use crate::{
     Error, Plan,
     contender::{Account, Backend, Devpi, Nginx, Publaryn, PyPiServer},
-    corpus::{Wheel, composer_upload, gem_upload, noise, wheel_upload},
+    corpus::{Wheel, composer_upload, gem_upload, maven_uploads, noise, nupkg_upload, wheel_upload},
     http,
     publisher::put,
     report::{Row, Target},
@@ -16,9 +16,12 @@ use crate::{
 
 /// Files of the Python project.
 const FILES: usize = 200;
-/// Versions of the gem and of the Composer package.
+/// Versions of each of the other packages; NuGet's index tells them all at once as long as they are below 128.
 const VERSIONS: usize = 100;
 const WHEEL_BYTES: usize = 1 << 20;
+/// The form that clients of the last years read, always compressed.
+const REGISTRATION: &str = "/nuget/v3/registration-semver2/bench.library/index.json";
+const METADATA: &str = "/maven/bench/library/maven-metadata.xml";
 const SIMPLE_JSON: &str = "application/vnd.pypi.simple.v1+json";
 const SIMPLE_HTML: &str = "application/vnd.pypi.simple.v1+html";
 
@@ -54,6 +57,12 @@ fn documents(wheel: &str) -> Vec<Document> {
         Document { is_compressed: false, ..Document::new("wheel, 1 MB", wheel, "*/*", "wheel.whl", 0.6) },
         Document::new("gem: /info, 100 versions", "/rubygems/info/bench-gem", "*/*", "info.txt", 0.5),
         Document::new("Composer: p2, 100 versions", "/composer/p2/bench/library.json", "*/*", "p2.json", 0.5),
+        Document::new("NuGet: registration, 100 versions", REGISTRATION, "*/*", "registration.json", 0.5),
+        // Maven's metadata has no compressed form, nor do its clients ask for one.
+        Document {
+            is_compressed: false,
+            ..Document::new("Maven: metadata, 100 versions", METADATA, "*/*", "maven-metadata.xml", 0.5)
+        },
     ]
 }
 
@@ -118,6 +127,10 @@ async fn populate(account: &Account, wheels: &[Wheel]) -> Result<(), Error> {
     for n in 0..VERSIONS {
         put(&client, &account.rubygems(), gem_upload("bench-gem", &format!("1.{n}.0"))?).await?;
         put(&client, &account.composer(), composer_upload("bench/library", &format!("1.{n}.0"))?).await?;
+        put(&client, &account.nuget(), nupkg_upload("Bench.Library", &format!("1.{n}.0"))?).await?;
+        for upload in maven_uploads("bench", "library", &format!("1.{n}.0"))? {
+            put(&client, &account.maven(), upload).await?;
+        }
     }
     Ok(())
 }

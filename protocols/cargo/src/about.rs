@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     call::{Answer, Call, CratePath, VersionPath, json},
-    error::CargoError,
+    error::{self, CargoError},
     release::CrateRelease,
     search::max_version,
 };
@@ -18,8 +18,7 @@ use crate::{
 pub(crate) async fn krate(path: CratePath, call: Call) -> Response {
     let answer = async {
         let (view, document) = load(&call, &path.0).await?;
-        let newest_first = document.releases.iter().rev();
-        let versions: Vec<Value> = newest_first.map(|r| version_entry(&call, &view, r)).collect::<Result<_, _>>()?;
+        let versions = version_entries(&call, &view, document.releases.iter().rev()).await?;
         let latest = document.releases.last().map(stored).transpose()?.map(|release| release.description);
         let package = &document.package;
         Ok(json(&json!({
@@ -47,8 +46,7 @@ pub(crate) async fn krate(path: CratePath, call: Call) -> Response {
 pub(crate) async fn versions(path: CratePath, call: Call) -> Response {
     let answer = async {
         let (view, document) = load(&call, &path.0).await?;
-        let newest_first = document.releases.iter().rev();
-        let versions: Vec<Value> = newest_first.map(|r| version_entry(&call, &view, r)).collect::<Result<_, _>>()?;
+        let versions = version_entries(&call, &view, document.releases.iter().rev()).await?;
         Ok(json(&json!({ "meta": { "total": versions.len() }, "versions": versions })))
     };
     call.answer(answer.await)
@@ -58,7 +56,8 @@ pub(crate) async fn version(path: VersionPath, call: Call) -> Response {
     let answer = async {
         let (view, document) = load(&call, &path.name).await?;
         let release = find(&view, &document, &path.version)?;
-        Ok(json(&json!({ "version": version_entry(&call, &view, release)? })))
+        let mut versions = version_entries(&call, &view, [release]).await?;
+        Ok(json(&json!({ "version": versions.pop() })))
     };
     call.answer(answer.await)
 }
@@ -116,9 +115,7 @@ async fn load(call: &Call, name: &str) -> Result<(PackageView, PackageDocument),
 
 fn find<'a>(view: &PackageView, document: &'a PackageDocument, version: &str) -> Result<&'a LiveRelease, CargoError> {
     let found = document.releases.iter().find(|release| release.row.version == version);
-    found.ok_or_else(|| {
-        CargoError::about(RegistryError::VersionNotFound(version.chars().take(200).collect()), view.name())
-    })
+    found.ok_or_else(|| error::about(RegistryError::VersionNotFound(version.chars().take(200).collect()), view.name()))
 }
 
 fn stored(release: &LiveRelease) -> Result<CrateRelease, CargoError> {
@@ -126,7 +123,19 @@ fn stored(release: &LiveRelease) -> Result<CrateRelease, CargoError> {
         .map_err(|error| RegistryError::unavailable("the document", error).into())
 }
 
-fn version_entry(call: &Call, view: &PackageView, release: &LiveRelease) -> Result<Value, CargoError> {
+async fn version_entries<'r>(
+    call: &Call,
+    view: &PackageView,
+    releases: impl IntoIterator<Item = &'r LiveRelease>,
+) -> Result<Vec<Value>, CargoError> {
+    let downloads = call.registry.release_downloads([view]).await?;
+    let entry = |release: &LiveRelease| {
+        version_entry(call, view, release, downloads.get(&release.row.id).copied().unwrap_or(0))
+    };
+    releases.into_iter().map(entry).collect()
+}
+
+fn version_entry(call: &Call, view: &PackageView, release: &LiveRelease, downloads: i64) -> Result<Value, CargoError> {
     let facts = stored(release)?;
     let row = &release.row;
     let archive = release.artifacts.first();
@@ -135,6 +144,7 @@ fn version_entry(call: &Call, view: &PackageView, release: &LiveRelease) -> Resu
         "id": row.id.to_string(),
         "crate": view.name(),
         "num": row.version,
+        "downloads": downloads,
         "yanked": row.is_yanked,
         "checksum": archive.map(|a| a.sha256.hex()),
         "crate_size": archive.map(|a| a.size_bytes),

@@ -11,7 +11,7 @@ use publaryn_registry::{PackageView, Registry};
 use serde_json::Value;
 
 use crate::{
-    error::CargoError,
+    error::{CargoError, Index},
     name::{addresses, collision_key, syntax_fault},
 };
 
@@ -102,7 +102,7 @@ impl Call {
 
     /// The same for the index, whose errors are plain text.
     pub fn answer_text(&self, answer: Answer) -> Response {
-        self.challenged(answer.unwrap_or_else(CargoError::into_text))
+        self.challenged(answer.unwrap_or_else(|error| error.spoken::<Index>().into_response()))
     }
 
     fn challenged(&self, mut response: Response) -> Response {

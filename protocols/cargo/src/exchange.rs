@@ -57,7 +57,7 @@ fn refusal(error: ExchangeError) -> CargoError {
         ExchangeError::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
         ExchangeError::IssuerAway => StatusCode::SERVICE_UNAVAILABLE,
         ExchangeError::NotEnabled => StatusCode::NOT_FOUND,
-        ExchangeError::Publisher(_) => StatusCode::FORBIDDEN,
+        ExchangeError::Publisher(_) | ExchangeError::Pending(_) => StatusCode::FORBIDDEN,
         ExchangeError::Payload(_) | ExchangeError::Token(_) | ExchangeError::Reused => StatusCode::BAD_REQUEST,
     };
     CargoError::refused(status, error.to_string())

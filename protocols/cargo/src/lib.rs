@@ -32,7 +32,7 @@ use axum::{
 };
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts};
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
@@ -63,7 +63,7 @@ impl Adapter for Cargo {
     }
 
     fn render_error(&self, error: &RegistryError, request: &RequestFacts) -> Response {
-        error::render(error, is_index(&request.path))
+        if is_index(&request.path) { render::<error::Index>(error) } else { render::<Self>(error) }
     }
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {
@@ -107,14 +107,20 @@ async fn token_page(call: Call) -> Response {
 }
 
 async fn unknown_route(uri: Uri) -> Response {
-    let error = CargoError::not_found();
-    if uri.path().starts_with("/index/") { error.into_text() } else { error.into_response() }
+    refuse(CargoError::not_found(), &uri)
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {
     let detail = format!("{method} is not allowed here");
-    let error = CargoError::refused(StatusCode::METHOD_NOT_ALLOWED, detail);
-    if uri.path().starts_with("/index/") { error.into_text() } else { error.into_response() }
+    refuse(CargoError::refused(StatusCode::METHOD_NOT_ALLOWED, detail), &uri)
+}
+
+fn refuse(error: CargoError, uri: &Uri) -> Response {
+    if uri.path().starts_with("/index/") {
+        error.spoken::<error::Index>().into_response()
+    } else {
+        error.into_response()
+    }
 }
 
 fn is_index(path: &str) -> bool {

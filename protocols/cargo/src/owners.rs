@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     call::{Answer, Call, CratePath, json},
-    error::CargoError,
+    error::{CargoError, about},
     name::collision_key,
 };
 
@@ -126,7 +126,7 @@ fn refusal(error: RegistryError, view: &PackageView) -> CargoError {
         RegistryError::Denied(Denial::Rule { code: "owned_by_organization", message }) => {
             CargoError::refused(StatusCode::FORBIDDEN, message.clone())
         }
-        _ => CargoError::about(error, view.name()),
+        _ => about(error, view.name()),
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn logins_are_users_and_teams_are_told_apart() {
         let of =
-            |names: &[&str]| logins(names.iter().map(|n| (*n).to_owned()).collect()).map_err(|e| e.status.as_u16());
+            |names: &[&str]| logins(names.iter().map(|n| (*n).to_owned()).collect()).map_err(|e| e.status().as_u16());
         assert_eq!(of(&["alice", "Alice", " bob "]), Ok(vec!["alice".into(), "bob".into()]));
         assert_eq!(of(&[]), Err(400));
         assert_eq!(of(&[""]), Err(400));

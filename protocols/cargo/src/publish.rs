@@ -20,7 +20,7 @@ use crate::{
     archive::{ArchiveLimits, read_crate},
     call::{Answer, Call, json},
     download::archive_filename,
-    error::CargoError,
+    error::{CargoError, about},
     frame::{MAX_JSON_BYTES, PublishBody, Remainder},
     name::collision_key,
     own_index::OwnIndexes,
@@ -105,7 +105,7 @@ async fn check(call: &Call, metadata: &[u8]) -> Result<CheckedCrate, CargoError>
 fn refusal(error: RegistryError, name: &str) -> CargoError {
     match error {
         RegistryError::NotFound => CargoError::refused(StatusCode::NOT_FOUND, "this name is not available"),
-        other => CargoError::about(other, name),
+        other => about(other, name),
     }
 }
 

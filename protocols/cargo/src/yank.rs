@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     call::{Answer, Call, VersionPath, json},
-    error::CargoError,
+    error::about,
 };
 
 pub(crate) async fn yank(path: VersionPath, call: Call) -> Response {
@@ -21,8 +21,8 @@ pub(crate) async fn unyank(path: VersionPath, call: Call) -> Response {
 async fn set_yanked(call: &Call, path: &VersionPath, yanked: bool) -> Answer {
     call.require_scope(Operation::ManageReleases)?;
     let view = call.package(&path.name).await?;
-    let about = |error| CargoError::about(error, view.name());
-    let unknown = || about(RegistryError::VersionNotFound(path.version.clone()));
+    let refused = |error| about(error, view.name());
+    let unknown = || refused(RegistryError::VersionNotFound(path.version.clone()));
     let version = Version::semver(&path.version).ok_or_else(unknown)?;
     // Build metadata is no part of a version's identity, but naming another one is a mistake.
     let document = call.registry.document(&view).await?;
@@ -35,7 +35,7 @@ async fn set_yanked(call: &Call, path: &VersionPath, yanked: bool) -> Answer {
     let done = call.registry.set_yanked(&call.who, Ecosystem::Cargo, &name, key, yanked, None).await;
     done.map_err(|error| match error {
         RegistryError::VersionNotFound(_) => unknown(),
-        other => about(other),
+        other => refused(other),
     })?;
     Ok(json(&json!({ "ok": true })))
 }

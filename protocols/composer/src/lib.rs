@@ -22,10 +22,15 @@ mod scanner;
 mod upload;
 pub mod version;
 
-use axum::{Router, body::Body, extract::State, response::Response};
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate};
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
@@ -58,7 +63,7 @@ impl Adapter for Composer {
     }
 
     fn render_error(&self, error: &RegistryError, _: &RequestFacts) -> Response {
-        error::render(error)
+        render::<Self>(error)
     }
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {

@@ -1,6 +1,7 @@
 //! The document this adapter stores with each release, and the entry of `p2` made from it.
 
 use publaryn_core::publish::{PROVIDES, REQUIRES};
+use publaryn_protocol::replacement;
 use publaryn_registry::LiveRelease;
 use serde_json::{Map, Value, json};
 
@@ -75,17 +76,14 @@ pub(crate) fn entry(package: &str, release: &LiveRelease, base: &str) -> Option<
 
 /// What a deprecation says to clients: the package to use instead, where the message names one.
 pub(crate) fn abandoned(message: &str) -> Value {
-    let named = message.trim();
-    let named = named.strip_prefix(REPLACED.0).and_then(|m| m.strip_suffix(REPLACED.1)).unwrap_or(named);
+    let named = replacement::named_by(message).unwrap_or(message.trim());
     if name::is_name(named) { named.into() } else { true.into() }
 }
-
-const REPLACED: (&str, &str) = ("Use ", " instead.");
 
 /// The message that [`abandoned`] reads.
 pub(crate) fn abandoned_message(replacement: Option<&str>) -> String {
     match replacement {
-        Some(name) => format!("{}{name}{}", REPLACED.0, REPLACED.1),
+        Some(name) => replacement::message_naming(name),
         None => "This package is abandoned.".to_owned(),
     }
 }

@@ -326,7 +326,7 @@ mod tests {
             (manifest(None), Fields::default()),
             (Manifest { name: "acme/other".into(), ..manifest(Some("1.0")) }, Fields::default()),
         ] {
-            assert_eq!(checked(&manifest, &fields).unwrap_err().into_response().status(), 400);
+            assert_eq!(checked(&manifest, &fields).unwrap_err().status(), 400);
         }
     }
 

@@ -1,4 +1,4 @@
-//! From errors to status codes, and the shape adapters' handlers fail with.
+//! From errors to status codes, and what every answer to a failed request has.
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -47,23 +47,17 @@ pub fn error_response(status: StatusCode, content_type: &'static str, body: Stri
 #[derive(Debug, Clone)]
 pub struct Reason(pub String);
 
-/// Longest text put on the status line.
-const MAX_REASON: usize = 200;
-
 impl Reason {
-    /// ASCII text of an error; secrets and line breaks never get here.
-    pub fn of(error: &RegistryError) -> Self {
-        let text: String = error.to_string().chars().filter(|c| (' '..='~').contains(c)).take(MAX_REASON).collect();
-        Self(text)
+    /// Longest text put on the status line, in bytes, where a protocol has no other limit.
+    pub const MAX: usize = 200;
+
+    /// What one line of ASCII can carry of a text.
+    pub fn line(text: &str, max_bytes: usize) -> Self {
+        Self(text.chars().filter(|c| (' '..='~').contains(c)).take(max_bytes).collect())
     }
-}
 
-/// What a handler returns when it fails: any error, to be rendered by its adapter.
-#[derive(Debug)]
-pub struct Failure(pub RegistryError);
-
-impl<E: Into<RegistryError>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self(error.into())
+    /// The text of an error; secrets never get here.
+    pub fn of(error: &RegistryError) -> Self {
+        Self::line(&error.to_string(), Self::MAX)
     }
 }

@@ -2,121 +2,83 @@
 //!
 //! Source of the latter: RFC 9457, which maven-resolver reads since 2.0.
 
-use axum::response::Response;
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use publaryn_core::{RegistryError, access::Denial};
-use publaryn_protocol::{Reason, error_response, error_status};
+use publaryn_protocol::{Dialect, NOSNIFF, Refusal, error_status};
 use serde_json::json;
 
-/// Longest text put on the status line, in bytes.
-const MAX_REASON: usize = 300;
-/// Exactly this, for good: Ivy and sbt find credentials by host and realm, and old coursier takes nothing behind it.
-const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"Publaryn\"");
+use crate::Maven;
 
 /// Why a request of this protocol failed.
-#[derive(Debug)]
-pub struct MavenError {
-    pub(crate) status: StatusCode,
-    text: String,
-    /// What the registry said; logged when it is a failure of ours.
-    cause: RegistryError,
-}
+pub type MavenError = Refusal<Maven>;
 
-impl MavenError {
-    /// A refusal with its own status and words.
-    pub fn refused(status: StatusCode, text: impl Into<String>) -> Self {
-        let text = text.into();
-        Self { status, cause: RegistryError::malformed(text.clone()), text }
-    }
-    pub fn bad_request(text: impl Into<String>) -> Self {
-        Self::refused(StatusCode::BAD_REQUEST, text)
-    }
-    pub fn not_found() -> Self {
-        RegistryError::NotFound.into()
-    }
-
-    /// A refusal to publish, in words about that version: `gav` is `com.acme:widget:1.0.0`.
-    pub fn of_upload(error: RegistryError, group: &str, gav: &str) -> Self {
-        let (status, text) = match &error {
-            // A package that the caller may not see is, to the caller, one that belongs to somebody else.
-            RegistryError::Denied(Denial::InsufficientPermission(_) | Denial::NamespaceClaimed(_))
-            | RegistryError::NotFound => (StatusCode::FORBIDDEN, format!("not allowed to publish to group {group}")),
-            RegistryError::VersionExists(found) if !gav.ends_with(&format!(":{found}")) => {
-                (StatusCode::CONFLICT, format!("{gav} differs from version {found} only in case"))
-            }
-            RegistryError::VersionExists(_) => (StatusCode::CONFLICT, format!("{gav} is already published")),
-            RegistryError::FileExists { filename, .. } => {
-                (StatusCode::CONFLICT, format!("{filename} of {gav} was uploaded before with other content"))
-            }
-            RegistryError::NameTaken { existing: Some(existing) } => {
-                (StatusCode::CONFLICT, format!("{gav} is too similar to {existing}, or differs from it only in case"))
-            }
-            RegistryError::NameTaken { existing: None } => {
-                (StatusCode::CONFLICT, format!("{gav} is too similar to an existing package"))
-            }
-            RegistryError::Conflict { code: "release_blocked" | "filename_spent", .. } => {
-                (StatusCode::FORBIDDEN, format!("{gav} was blocked by a scan; publish another version"))
-            }
-            _ => return error.into(),
-        };
-        Self { status, text, cause: error }
-    }
-
-    pub fn into_response(self) -> Response {
-        respond(self.status, &self.text, &self.cause)
-    }
-}
-
-/// A registry error in this protocol's form.
-pub fn render(error: &RegistryError) -> Response {
-    let (status, text) = words(error);
-    respond(status, &text, error)
-}
-
-fn respond(status: StatusCode, text: &str, cause: &RegistryError) -> Response {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let body = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": text });
-    let mut response = error_response(status, "application/problem+json", body.to_string(), cause);
-    let line: String = text.chars().filter(|c| (' '..='~').contains(c)).take(MAX_REASON).collect();
-    response.extensions_mut().insert(Reason(line));
-    let headers = response.headers_mut();
-    headers.insert(header::VARY, HeaderValue::from_static("Authorization"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if status == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
-    }
-    response
-}
-
-fn words(error: &RegistryError) -> (StatusCode, String) {
-    let status = match error {
-        RegistryError::Invalid { .. } | RegistryError::Archive { .. } => StatusCode::BAD_REQUEST,
-        RegistryError::NameTaken { .. } => StatusCode::CONFLICT,
-        RegistryError::Conflict { code: "package_archived" | "state_conflict", .. } => StatusCode::FORBIDDEN,
-        other => error_status(other),
-    };
-    let text = match error {
-        RegistryError::Unauthenticated | RegistryError::BadCredential(_) => {
-            "API token missing, unknown or expired".to_owned()
+/// A refusal to publish, in words about that version: `gav` is `com.acme:widget:1.0.0`.
+pub fn of_upload(error: RegistryError, group: &str, gav: &str) -> MavenError {
+    let (status, text) = match &error {
+        // A package that the caller may not see is, to the caller, one that belongs to somebody else.
+        RegistryError::Denied(Denial::InsufficientPermission(_) | Denial::NamespaceClaimed(_))
+        | RegistryError::NotFound => (StatusCode::FORBIDDEN, format!("not allowed to publish to group {group}")),
+        RegistryError::VersionExists(found) if !gav.ends_with(&format!(":{found}")) => {
+            (StatusCode::CONFLICT, format!("{gav} differs from version {found} only in case"))
         }
-        RegistryError::NotFound => "Not Found".to_owned(),
-        RegistryError::Internal(_) => "internal error; it has been logged".to_owned(),
-        other => other.to_string(),
+        RegistryError::VersionExists(_) => (StatusCode::CONFLICT, format!("{gav} is already published")),
+        RegistryError::FileExists { filename, .. } => {
+            (StatusCode::CONFLICT, format!("{filename} of {gav} was uploaded before with other content"))
+        }
+        RegistryError::NameTaken { existing: Some(existing) } => {
+            (StatusCode::CONFLICT, format!("{gav} is too similar to {existing}, or differs from it only in case"))
+        }
+        RegistryError::NameTaken { existing: None } => {
+            (StatusCode::CONFLICT, format!("{gav} is too similar to an existing package"))
+        }
+        RegistryError::Conflict { code: "release_blocked" | "filename_spent", .. } => {
+            (StatusCode::FORBIDDEN, format!("{gav} was blocked by a scan; publish another version"))
+        }
+        _ => return error.into(),
     };
-    (status, text)
+    Refusal::of(error, status, text)
 }
 
-impl<E: Into<RegistryError>> From<E> for MavenError {
-    fn from(error: E) -> Self {
-        let cause = error.into();
-        let (status, text) = words(&cause);
-        Self { status, text, cause }
+impl Dialect for Maven {
+    const HEADERS: &'static [(&'static str, &'static str)] = &[("vary", "Authorization"), NOSNIFF];
+    const MAX_REASON: usize = 300;
+
+    fn words(error: &RegistryError) -> (StatusCode, String) {
+        let status = match error {
+            RegistryError::Invalid { .. } | RegistryError::Archive { .. } => StatusCode::BAD_REQUEST,
+            RegistryError::NameTaken { .. } => StatusCode::CONFLICT,
+            RegistryError::Conflict { code: "package_archived" | "state_conflict", .. } => StatusCode::FORBIDDEN,
+            other => error_status(other),
+        };
+        let text = match error {
+            RegistryError::Unauthenticated | RegistryError::BadCredential(_) => {
+                "API token missing, unknown or expired".to_owned()
+            }
+            RegistryError::NotFound => "Not Found".to_owned(),
+            RegistryError::Internal(_) => "internal error; it has been logged".to_owned(),
+            other => other.to_string(),
+        };
+        (status, text)
+    }
+
+    fn body(status: StatusCode, text: &str) -> (&'static str, String) {
+        // The resolver of Maven 4.0.0-rc-4 (2.0.9) takes a problem for a failure even when it only says that something
+        // is not there, and gives up where it should go on.
+        if status == StatusCode::NOT_FOUND {
+            return ("text/plain; charset=utf-8", format!("{text}\n"));
+        }
+        let title = status.canonical_reason().unwrap_or("Error");
+        let problem = json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "detail": text });
+        ("application/problem+json", problem.to_string())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse;
+    use http::header;
     use publaryn_core::{Digest, Scope, access::Permission, error::CredentialProblem};
+    use publaryn_protocol::Reason;
 
     use super::*;
 
@@ -124,7 +86,7 @@ mod tests {
 
     #[test]
     fn refusals_have_the_words_that_users_read() {
-        let of = |error| MavenError::of_upload(error, "com.acme", GAV);
+        let of = |error| of_upload(error, "com.acme", GAV);
         for (error, status, text) in [
             (RegistryError::Unauthenticated, 401, "API token missing, unknown or expired"),
             (RegistryError::BadCredential(CredentialProblem::Expired), 401, "API token missing, unknown or expired"),
@@ -165,16 +127,16 @@ mod tests {
             (RegistryError::internal("secret"), 500, "internal error; it has been logged"),
         ] {
             let error = of(error);
-            assert_eq!((error.status.as_u16(), error.text.as_str()), (status, text));
+            assert_eq!((error.status().as_u16(), error.text()), (status, text));
         }
     }
 
     #[test]
-    fn the_text_is_on_the_status_line_and_in_the_problem() {
+    fn the_text_is_on_the_status_line_of_a_problem() {
         let response = MavenError::bad_request("first\nsecond é").into_response();
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
         assert_eq!(response.extensions().get::<Reason>().unwrap().0, "firstsecond ");
-        let asked = MavenError::from(RegistryError::Unauthenticated).into_response();
-        assert_eq!(asked.headers()[header::WWW_AUTHENTICATE], "Basic realm=\"Publaryn\"");
+        let missing = MavenError::not_found().into_response();
+        assert_eq!(missing.headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
     }
 }

@@ -13,17 +13,23 @@ pub mod file;
 pub mod metadata;
 pub mod module;
 pub mod name;
-pub mod path;
+pub mod packaging;
+mod path;
 pub mod pom;
 mod put;
 mod scanner;
 mod serve;
 pub mod version;
 
-use axum::{Router, body::Body, extract::State, response::Response};
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use http::{Method, Request};
 use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate};
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
@@ -59,7 +65,7 @@ impl Adapter for Maven {
     }
 
     fn render_error(&self, error: &RegistryError, _: &RequestFacts) -> Response {
-        error::render(error)
+        render::<Self>(error)
     }
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {

@@ -15,7 +15,7 @@ use publaryn_core::{
     publish::{AppendCommand, PublishOutcome, StaysOpen},
 };
 use publaryn_protocol::{byte_stream, read_body};
-use publaryn_registry::{Checksummed, StageRequest, StagedArtifact};
+use publaryn_registry::{Checksummed, StageRequest, StagedArtifact, Withdrawal};
 use publaryn_scan::ArchiveError;
 use serde_json::json;
 
@@ -24,10 +24,12 @@ use crate::{
     call::{Answer, Call},
     checksum::{Algorithm, MAX_CHECKSUM_BYTES},
     document::release_document,
-    error::MavenError,
+    error::{MavenError, of_upload},
+    file::FileName,
     metadata::{MAX_METADATA_BYTES, Uploaded, version_key},
     module::{self, MAX_MODULE_BYTES},
     name::Coordinates,
+    packaging,
     path::{GavFile, MetadataPath, Target},
     pom::{MAX_POM_BYTES, PluginDescriptor, Pom},
     version::{VersionFault, accepted},
@@ -65,7 +67,7 @@ async fn ignored(body: Body) -> Answer {
 
 async fn may_publish(call: &Call, coordinates: &Coordinates, gav: &str) -> Result<(), MavenError> {
     let allowed = call.registry.may_publish(&call.who, Ecosystem::Maven, &coordinates.package_name()).await;
-    allowed.map_err(|error| MavenError::of_upload(error, &coordinates.group, gav))
+    allowed.map_err(|error| of_upload(error, &coordinates.group, gav))
 }
 
 /// What a file turned out to be.
@@ -76,7 +78,7 @@ enum Content {
 }
 
 async fn put_file(call: &Call, file: &GavFile, body: Body) -> Answer {
-    let refusal = |error| MavenError::of_upload(error, &file.coordinates.group, &file.gav());
+    let refusal = |error| of_upload(error, &file.coordinates.group, &file.gav());
     let open = stays_open(call, file);
     let (name, version) = (file.coordinates.package_name(), accepted(&file.version));
     may_publish(call, &file.coordinates, &file.gav()).await?;
@@ -92,6 +94,10 @@ async fn put_file(call: &Call, file: &GavFile, body: Body) -> Answer {
     if let Some(algorithm) = mismatch(call, file, staged.digests()).await? {
         call.registry.discard(staged).await;
         return Err(does_not_match(call, file, algorithm).await?);
+    }
+    if let Some(fault) = misfit(call, file, &content).await? {
+        call.registry.discard(staged).await;
+        return Err(MavenError::bad_request(fault));
     }
     let command = AppendCommand {
         ecosystem: Ecosystem::Maven,
@@ -116,10 +122,14 @@ async fn put_file(call: &Call, file: &GavFile, body: Body) -> Answer {
         let text = format!("{} was blocked by a scan: {}", file.name, titles.join("; "));
         return Err(MavenError::refused(StatusCode::FORBIDDEN, text));
     }
-    // A checksum may have come while the file was on its way.
+    // A checksum may have come while the file was on its way, or another file that it does not go with.
     if let Some(algorithm) = mismatch(call, file, &digests).await? {
-        withdraw(call, file).await?;
+        withdraw(call, file, CHECKSUM).await?;
         return Err(does_not_match(call, file, algorithm).await?);
+    }
+    if let Some(fault) = misfit(call, file, &content).await? {
+        withdraw(call, file, "packaging_mismatch").await?;
+        return Err(MavenError::bad_request(fault));
     }
     if let (Content::Archive(Archive { plugin: Some(plugin), .. }), PublishOutcome::Live { .. }) =
         (&content, &published.outcome)
@@ -212,6 +222,22 @@ fn inspect(
     }
 }
 
+/// Why the POM and the main file of the version do not go together, if one of them is there and the other is coming.
+async fn misfit(call: &Call, file: &GavFile, content: &Content) -> Result<Option<String>, MavenError> {
+    if !file.name.is_pom() && !packaging::concerns(&file.name) {
+        return Ok(None);
+    }
+    let name = file.coordinates.package_name();
+    let known = call.registry.staged_files(Ecosystem::Maven, &name, &version_key(&file.version)).await?;
+    Ok(match content {
+        Content::Pom(pom) => known.names.iter().find_map(|other| {
+            let other = FileName::parse(other, &file.coordinates.artifact, &file.version)?;
+            packaging::fault(&pom.packaging, &other)
+        }),
+        _ => known.document.as_ref().and_then(packaging::of_document).and_then(|of| packaging::fault(of, &file.name)),
+    })
+}
+
 /// The checksum that was sent of a file and that it does not have.
 async fn mismatch(call: &Call, file: &GavFile, digests: &Digests) -> Result<Option<&'static str>, MavenError> {
     let noted = call.registry.noted_checksums(&call.who, &file.path()).await?;
@@ -233,11 +259,14 @@ async fn does_not_match(call: &Call, file: &GavFile, algorithm: &str) -> Result<
     Ok(MavenError::bad_request(format!("{algorithm} of {} does not match the uploaded file", file.name)))
 }
 
-async fn withdraw(call: &Call, file: &GavFile) -> Result<(), MavenError> {
+/// Why a file is taken back.
+const CHECKSUM: &str = "checksum_mismatch";
+
+async fn withdraw(call: &Call, file: &GavFile, reason: &'static str) -> Result<(), MavenError> {
     let name = file.coordinates.package_name();
     let key = version_key(&file.version);
-    let (filename, spoke) = (file.name.as_str(), file.name.is_pom());
-    let done = call.registry.withdraw_file(&call.who, Ecosystem::Maven, &name, &key, filename, spoke).await;
+    let taken = Withdrawal { filename: file.name.as_str(), spoke: file.name.is_pom(), reason };
+    let done = call.registry.withdraw_file(&call.who, Ecosystem::Maven, &name, &key, taken).await;
     match done {
         // Another request did it, or there is no such version any more.
         Ok(_) | Err(RegistryError::NotFound | RegistryError::VersionNotFound(_)) => Ok(()),
@@ -260,7 +289,7 @@ async fn put_checksum(call: &Call, file: &GavFile, algorithm: Algorithm, body: B
         .note_checksum(&call.who, Ecosystem::Maven, &name, &key, filename, &path, algorithm.name(), &digest)
         .await?;
     if noted == Checksummed::Differs {
-        withdraw(call, file).await?;
+        withdraw(call, file, CHECKSUM).await?;
         return Err(does_not_match(call, file, algorithm.name()).await?);
     }
     Ok(created())

@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(read["a"][0], "1.0.0");
         let bomb = gzip(&vec![b' '; 10 << 20]);
         let error = super::read(&headers, Body::from(bomb), 1 << 20).await.unwrap_err();
-        assert!(matches!(error, NpmError::Registry(RegistryError::TooLarge { .. })));
+        assert!(matches!(error.cause(), RegistryError::TooLarge { .. }));
         let torso = Body::from(packed[..packed.len() - 4].to_vec());
         assert!(super::read(&headers, torso, 1000).await.is_err());
         headers.insert(header::CONTENT_ENCODING, "br".parse().unwrap());

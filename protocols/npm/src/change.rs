@@ -181,7 +181,7 @@ pub(crate) async fn delete_tarball(call: &Call, name: &str, file: &str, rev: &st
     let document = match document_at(call, name, rev).await {
         Ok((_, document)) => document,
         // Gone with its last version, or changed since: there is nothing of this client's left to delete.
-        Err(NpmError::Registry(RegistryError::NotFound) | NpmError::Refused { .. }) => return done(),
+        Err(error) if matches!(error.status(), StatusCode::NOT_FOUND | StatusCode::CONFLICT) => return done(),
         Err(error) => return Err(error),
     };
     let version = file

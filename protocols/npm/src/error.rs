@@ -1,117 +1,99 @@
 //! Failures in npm's words: a status and `{"error": …}`, which the clients print.
 
-use axum::response::Response;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, StatusCode};
 use publaryn_core::{RegistryError, error::CredentialProblem};
-use publaryn_protocol::{Reason, error_status, json_error};
+use publaryn_protocol::{Dialect, Refusal, error_status};
 use publaryn_registry::identity::IdentityError;
 use serde_json::json;
+
+use crate::Npm;
 
 /// Printed by the npm client as a notice, on any response.
 pub(crate) const NPM_NOTICE: HeaderName = HeaderName::from_static("npm-notice");
 
 /// Why a request of this protocol failed.
-#[derive(Debug)]
-pub enum NpmError {
-    Registry(RegistryError),
-    /// A refusal with a status of its own, for the rules of npm.md §4 and §5.
-    Refused {
-        status: StatusCode,
-        message: String,
-    },
-    /// Too many attempts to log in.
-    Throttled {
-        retry_after_seconds: u64,
-    },
+pub type NpmError = Refusal<Npm>;
+
+/// The answer. `is_write`: anonymous writes are told to log in rather than that they lack something.
+pub fn answer(error: NpmError, is_write: bool) -> Response {
+    worded(error, is_write).into_response()
 }
 
-impl NpmError {
-    pub fn refused(status: StatusCode, message: impl Into<String>) -> Self {
-        Self::Refused { status, message: message.into() }
-    }
-    pub fn bad_request(message: impl Into<String>) -> Self {
-        Self::refused(StatusCode::BAD_REQUEST, message)
-    }
-
-    /// The answer. `is_write`: anonymous writes are told to log in rather than that they lack something.
-    pub fn into_response(self, is_write: bool) -> Response {
-        match self {
-            Self::Registry(error) => render(&error, is_write),
-            Self::Refused { status, message } => respond(status, &message, &RegistryError::malformed(message.clone())),
-            Self::Throttled { retry_after_seconds } => {
-                let message = "Too many failed attempts. Try again later.";
-                let mut response = respond(StatusCode::TOO_MANY_REQUESTS, message, &RegistryError::malformed(message));
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds.max(1)));
-                response
-            }
-        }
+fn worded(error: NpmError, is_write: bool) -> NpmError {
+    match error.cause() {
+        RegistryError::Unauthenticated if is_write => error.saying("You must be logged in to publish packages."),
+        _ => error,
     }
 }
 
-impl<E: Into<RegistryError>> From<E> for NpmError {
-    fn from(error: E) -> Self {
-        Self::Registry(error.into())
+/// One error in this protocol's form.
+pub fn render(error: &RegistryError, is_write: bool) -> Response {
+    match error {
+        RegistryError::Unauthenticated => answer(RegistryError::Unauthenticated.into(), is_write),
+        other => publaryn_protocol::render::<Npm>(other),
     }
 }
 
 /// Keeps what only the identity layer knows.
 pub(crate) fn identity_error(error: IdentityError) -> NpmError {
     match error {
-        IdentityError::Throttled { retry_after } => NpmError::Throttled { retry_after_seconds: retry_after.as_secs() },
+        IdentityError::Throttled { retry_after } => throttled(retry_after),
         IdentityError::Invalid(_) => NpmError::bad_request(error.to_string()),
-        other => NpmError::Registry(other.into()),
+        other => other.into(),
     }
 }
 
-/// One error in this protocol's form.
-pub fn render(error: &RegistryError, is_write: bool) -> Response {
-    let (status, message) = describe(error, is_write);
-    let mut response = respond(status, &message, error);
-    if matches!(error, RegistryError::BadCredential(CredentialProblem::OtpRequired)) {
-        // The only challenge there may be: with any other, npm discards the message.
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("OTP"));
+/// Too many attempts to log in.
+pub(crate) fn throttled(retry_after: Duration) -> NpmError {
+    let message = "Too many failed attempts. Try again later.";
+    NpmError::refused(StatusCode::TOO_MANY_REQUESTS, message).retry_after(retry_after.as_secs())
+}
+
+impl Dialect for Npm {
+    const HEADERS: &'static [(&'static str, &'static str)] = &[];
+
+    fn words(error: &RegistryError) -> (StatusCode, String) {
+        let status = error_status(error);
+        match error {
+            RegistryError::Unauthenticated => (status, "You must be logged in. Run npm login.".into()),
+            RegistryError::BadCredential(CredentialProblem::WrongPassword) => {
+                (status, "Incorrect username or password.".into())
+            }
+            RegistryError::BadCredential(CredentialProblem::OtpRequired) => {
+                (status, "You must provide a one-time pass to continue.".into())
+            }
+            RegistryError::BadCredential(CredentialProblem::AccountDisabled) => {
+                (status, "This account is disabled.".into())
+            }
+            RegistryError::BadCredential(_) => (status, "Access token is invalid or expired. Run npm login.".into()),
+            RegistryError::NotFound => (status, "Not found".into()),
+            RegistryError::VersionNotFound(spec) => (status, format!("version not found: {spec}")),
+            RegistryError::VersionExists(version) => {
+                (status, format!("You cannot publish over the previously published versions: {version}."))
+            }
+            RegistryError::NameTaken { existing: Some(existing) } => {
+                (StatusCode::FORBIDDEN, format!("Package name too similar to existing package {existing}."))
+            }
+            RegistryError::NameTaken { existing: None } => {
+                (StatusCode::FORBIDDEN, "Package name too similar to an existing package.".into())
+            }
+            RegistryError::Invalid { code, message } => (status_of_code(code), message.clone()),
+            RegistryError::Internal(_) => (status, "Internal error. It has been logged.".into()),
+            other => (status, other.to_string()),
+        }
     }
-    response
-}
 
-fn respond(status: StatusCode, message: &str, error: &RegistryError) -> Response {
-    // `message` is what yarn reads first, `error` what npm does.
-    let body = json!({ "error": message, "message": message, "success": false });
-    let mut response = json_error(status, &body, error);
-    let line = message.chars().filter(|c| (' '..='~').contains(c)).take(200).collect();
-    response.extensions_mut().insert(Reason(line));
-    response
-}
+    fn body(_: StatusCode, text: &str) -> (&'static str, String) {
+        // `message` is what yarn reads first, `error` what npm does.
+        ("application/json", json!({ "error": text, "message": text, "success": false }).to_string())
+    }
 
-fn describe(error: &RegistryError, is_write: bool) -> (StatusCode, String) {
-    let status = error_status(error);
-    match error {
-        RegistryError::Unauthenticated if is_write => (status, "You must be logged in to publish packages.".into()),
-        RegistryError::Unauthenticated => (status, "You must be logged in. Run npm login.".into()),
-        RegistryError::BadCredential(CredentialProblem::WrongPassword) => {
-            (status, "Incorrect username or password.".into())
-        }
-        RegistryError::BadCredential(CredentialProblem::OtpRequired) => {
-            (status, "You must provide a one-time pass to continue.".into())
-        }
-        RegistryError::BadCredential(CredentialProblem::AccountDisabled) => {
-            (status, "This account is disabled.".into())
-        }
-        RegistryError::BadCredential(_) => (status, "Access token is invalid or expired. Run npm login.".into()),
-        RegistryError::NotFound => (status, "Not found".into()),
-        RegistryError::VersionNotFound(spec) => (status, format!("version not found: {spec}")),
-        RegistryError::VersionExists(version) => {
-            (status, format!("You cannot publish over the previously published versions: {version}."))
-        }
-        RegistryError::NameTaken { existing: Some(existing) } => {
-            (StatusCode::FORBIDDEN, format!("Package name too similar to existing package {existing}."))
-        }
-        RegistryError::NameTaken { existing: None } => {
-            (StatusCode::FORBIDDEN, "Package name too similar to an existing package.".into())
-        }
-        RegistryError::Invalid { code, message } => (status_of_code(code), message.clone()),
-        RegistryError::Internal(_) => (status, "Internal error. It has been logged.".into()),
-        other => (status, other.to_string()),
+    /// The only challenge there may be: with any other, npm discards the message.
+    fn challenge(_: StatusCode, cause: &RegistryError) -> Option<&'static str> {
+        matches!(cause, RegistryError::BadCredential(CredentialProblem::OtpRequired)).then_some("OTP")
     }
 }
 
@@ -129,6 +111,7 @@ fn status_of_code(code: &str) -> StatusCode {
 
 #[cfg(test)]
 mod tests {
+    use http::header;
     use publaryn_core::{Scope, access::Denial};
 
     use super::*;
@@ -167,8 +150,8 @@ mod tests {
             (RegistryError::malformed("m"), true, 400, "m"),
             (RegistryError::internal("secret detail"), true, 500, "Internal error. It has been logged."),
         ] {
-            let (s, t) = describe(&error, is_write);
-            assert_eq!((s.as_u16(), t.as_str()), (status, text));
+            let error = worded(error.into(), is_write);
+            assert_eq!((error.status().as_u16(), error.text()), (status, text));
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     call::{Answer, Call, created},
-    error::NpmError,
+    error::{NpmError, throttled},
     name,
 };
 
@@ -48,9 +48,11 @@ pub(crate) async fn exchange(call: &Call, package: &str) -> Answer {
 fn refusal(error: ExchangeError) -> NpmError {
     match error {
         ExchangeError::Registry(error) => error.into(),
-        ExchangeError::Throttled { retry_after } => NpmError::Throttled { retry_after_seconds: retry_after.as_secs() },
+        ExchangeError::Throttled { retry_after } => throttled(retry_after),
         ExchangeError::IssuerAway => refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
-        ExchangeError::Publisher(_) | ExchangeError::NotEnabled => refused(StatusCode::NOT_FOUND, &error.to_string()),
+        ExchangeError::Publisher(_) | ExchangeError::Pending(_) | ExchangeError::NotEnabled => {
+            refused(StatusCode::NOT_FOUND, &error.to_string())
+        }
         ExchangeError::Payload(_) | ExchangeError::Token(_) | ExchangeError::Reused => {
             refused(StatusCode::UNAUTHORIZED, &error.to_string())
         }

@@ -132,7 +132,7 @@ async fn answer(registry: Registry, shared: Arc<Shared>, request: Request<axum::
         }
         Err(error) => Err(error.into()),
     };
-    let mut response = answered.unwrap_or_else(|error| error.into_response(is_write));
+    let mut response = answered.unwrap_or_else(|error| error::answer(error, is_write));
     response.extensions_mut().insert(template);
     response
 }

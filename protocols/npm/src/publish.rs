@@ -31,7 +31,7 @@ use crate::{
     body as request_body,
     call::{Answer, Call, json as json_answer, noticed},
     change::{self, MAX_DOCUMENT_BYTES},
-    error::NpmError,
+    error::{self, NpmError},
     name::{self, tarball_filename},
     packument,
     release::{self, MAX_README_BYTES},
@@ -268,7 +268,7 @@ async fn answer(call: &Call, name: &PackageName, version: &str, published: Publi
     let page = format!("{}/packages/npm/{name}", portal.as_str());
     let (release, mut notice) = match published.outcome {
         PublishOutcome::Blocked { findings, .. } => {
-            return NpmError::from(RegistryError::Blocked(findings)).into_response(true);
+            return error::answer(RegistryError::Blocked(findings).into(), true);
         }
         PublishOutcome::Live { release } => (release, None),
         PublishOutcome::Pending { release } => {

@@ -13,7 +13,7 @@ use crate::{
     account::login_scopes,
     body,
     call::{Answer, Call, json as json_answer, ok},
-    error::{NpmError, identity_error},
+    error::identity_error,
 };
 
 /// Seconds a client waits between two polls.
@@ -55,16 +55,19 @@ pub(crate) async fn confirm(call: &Call, id: &str) -> Answer {
     let field = |name: &str| crate::call::form_value(&form, name).unwrap_or_default();
     let (login, password, code) = (field("username"), Secret::new(field("password")), field("code"));
     let proof = PasswordProof { password: &password, code: Some(code.trim()).filter(|code| !code.is_empty()) };
-    match call.registry.identity().confirm_web_login(id, &login, proof, &call.origin()).await.map_err(identity_error) {
-        Ok(()) => Ok(html(StatusCode::OK, DONE, "")),
-        Err(NpmError::Registry(RegistryError::NotFound)) => Ok(html(StatusCode::NOT_FOUND, GONE, "")),
-        Err(NpmError::Registry(RegistryError::BadCredential(problem))) => {
+    let confirmed = call.registry.identity().confirm_web_login(id, &login, proof, &call.origin()).await;
+    let Err(error) = confirmed.map_err(identity_error) else {
+        return Ok(html(StatusCode::OK, DONE, ""));
+    };
+    match (error.status(), error.cause()) {
+        (_, RegistryError::NotFound) => Ok(html(StatusCode::NOT_FOUND, GONE, "")),
+        (_, RegistryError::BadCredential(problem)) => {
             Ok(html(StatusCode::UNAUTHORIZED, FORM, &format!("<p role=alert>{}.</p>", sentence(&problem.to_string()))))
         }
-        Err(NpmError::Throttled { .. }) => {
+        (StatusCode::TOO_MANY_REQUESTS, _) => {
             Ok(html(StatusCode::TOO_MANY_REQUESTS, FORM, "<p role=alert>Too many attempts. Try again later.</p>"))
         }
-        Err(error) => Err(error),
+        _ => Err(error),
     }
 }
 

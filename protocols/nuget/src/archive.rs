@@ -7,10 +7,11 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     io::Read,
+    time::Duration,
 };
 
 use percent_encoding::percent_decode_str;
-use publaryn_core::{ArtifactKind, finding::Finding};
+use publaryn_core::{ArtifactKind, Timestamp, finding::Finding};
 use publaryn_protocol::strict_xml;
 use publaryn_registry::Limits;
 use publaryn_scan::{ArchiveEntry, ArchiveError, ArchiveRules, DuplicateRule, EntryKind, RootRule, walk_zip};
@@ -38,6 +39,8 @@ pub const MAX_ENTRIES: u64 = 65_535;
 /// Unpacked bytes allowed per byte of the upload limit, and the ratio allowed (nuget.md §7).
 pub const UNPACKED_PER_LIMIT: u64 = 10;
 pub const MAX_RATIO: u64 = 200;
+/// How far ahead the dates inside may be: they are of the packer's time zone, and its clock.
+const AHEAD: Duration = Duration::from_secs(86_400);
 /// Most symbol files of a package that can be looked up.
 const MAX_PDBS: usize = 1_000;
 
@@ -47,15 +50,18 @@ pub struct ArchiveLimits {
     pub max_entries: u64,
     pub max_unpacked_bytes: u64,
     pub max_ratio: u64,
+    /// Entries that are dated later are refused.
+    pub latest: Option<Timestamp>,
 }
 
 impl ArchiveLimits {
     /// What the operator allows archives, for files of this kind.
-    pub fn within(limits: &Limits, kind: ArtifactKind) -> Self {
+    pub fn within(limits: &Limits, kind: ArtifactKind, now: Timestamp) -> Self {
         Self {
             max_entries: limits.max_entries.min(MAX_ENTRIES),
             max_unpacked_bytes: limits.max_unpacked.min(limits.of(kind).saturating_mul(UNPACKED_PER_LIMIT)),
             max_ratio: limits.max_ratio.min(MAX_RATIO),
+            latest: Some(now + AHEAD),
         }
     }
 }
@@ -111,6 +117,7 @@ pub fn read_package(input: &mut dyn Read, limits: ArchiveLimits) -> Result<Packa
         max_entries: limits.max_entries,
         max_unpacked_bytes: limits.max_unpacked_bytes,
         max_ratio: limits.max_ratio,
+        latest: limits.latest,
         ..ArchiveRules::new(RootRule::Any)
     };
     let mut seen = Seen::default();
@@ -333,7 +340,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub const LIMITS: ArchiveLimits =
-        ArchiveLimits { max_entries: 1000, max_unpacked_bytes: 256 << 20, max_ratio: MAX_RATIO };
+        ArchiveLimits { max_entries: 1000, max_unpacked_bytes: 256 << 20, max_ratio: MAX_RATIO, latest: None };
     const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest";
 
     pub fn nuspec(inner: &str) -> String {

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use publaryn_core::{ArtifactKind, publish::ReleaseDocument};
+use publaryn_core::{ArtifactKind, Timestamp, publish::ReleaseDocument};
 use publaryn_protocol::DraftFile;
 use publaryn_registry::{Inspector, control::Described};
 use publaryn_scan::ArchiveError;
@@ -20,7 +20,7 @@ pub(crate) fn describe(file: &DraftFile<'_>) -> Inspector<Described> {
     if let Some(refused) = file.must_be_called(&wanted) {
         return refused;
     }
-    let limits = ArchiveLimits::within(file.limits, ArtifactKind::Nupkg);
+    let limits = ArchiveLimits::within(file.limits, ArtifactKind::Nupkg, Timestamp::now());
     Box::new(move |input: &mut dyn Read| {
         let package = read_package(input, limits)?;
         let nuspec = &package.nuspec;

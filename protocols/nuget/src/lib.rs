@@ -27,10 +27,15 @@ mod symbols;
 pub mod v2;
 pub mod version;
 
-use axum::{Router, body::Body, extract::State, response::Response};
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate};
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
@@ -65,7 +70,7 @@ impl Adapter for Nuget {
     }
 
     fn render_error(&self, error: &RegistryError, _: &RequestFacts) -> Response {
-        error::render(error)
+        render::<Self>(error)
     }
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {

@@ -14,10 +14,10 @@ use axum::{
 };
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use publaryn_core::{
-    ArtifactKind, Ecosystem, Operation, PackageName, RegistryError, Version,
+    ArtifactKind, Digest, Ecosystem, Operation, PackageName, RegistryError, Timestamp, Version,
     publish::{AppendCommand, PublishCommand, PublishOutcome},
 };
-use publaryn_protocol::byte_stream;
+use publaryn_protocol::{Reason, byte_stream};
 use publaryn_registry::{ByteStream, Published, StageRequest, StagedArtifact};
 use publaryn_scan::ArchiveError;
 use serde_json::json;
@@ -25,7 +25,7 @@ use serde_json::json;
 use crate::{
     archive::{ArchiveLimits, Package, read_package},
     call::{Answer, Call},
-    error::{NugetError, reason},
+    error::{NugetError, about},
     form::{drain, first_file, whole},
     name,
     release::{self, Stored},
@@ -65,10 +65,15 @@ pub(crate) async fn push(call: &Call, body: Body, kind: ArtifactKind) -> Answer 
         }
     };
     match conclude(call, &package, kind).await {
-        Ok((name, version)) if kind == ArtifactKind::Snupkg => {
+        Ok(Accepted::New(name, version)) if kind == ArtifactKind::Snupkg => {
             publish_symbols(call, name, version, package, staged).await
         }
-        Ok((name, version)) => publish(call, name, version, package, staged).await,
+        Ok(Accepted::New(name, version)) => publish(call, name, version, package, staged).await,
+        Ok(Accepted::Taken(name, version)) => {
+            let sha256 = staged.digests().sha256;
+            call.registry.discard(staged).await;
+            again(call, &name, &version, sha256).await
+        }
         Err(refusal) => {
             call.registry.discard(staged).await;
             Err(refusal)
@@ -100,7 +105,7 @@ async fn receive(call: &Call, body: Body, kind: ArtifactKind, limit: u64) -> Res
 /// Streams the package into the store. What is wrong with its content comes back inside, once all of it was read.
 async fn stage(call: &Call, body: ByteStream, kind: ArtifactKind, limit: u64) -> Result<Upload, NugetError> {
     let settings = &call.registry.settings().limits;
-    let limits = ArchiveLimits::within(settings, kind);
+    let limits = ArchiveLimits::within(settings, kind, Timestamp::now());
     let request = StageRequest {
         kind,
         filename: format!("upload.{kind}"),
@@ -117,8 +122,15 @@ async fn stage(call: &Call, body: ByteStream, kind: ArtifactKind, limit: u64) ->
     Ok(call.registry.stage(body, request, Box::new(inspect)).await?)
 }
 
+/// A package that the caller may push.
+enum Accepted {
+    New(PackageName, Version),
+    /// The version is there.
+    Taken(PackageName, Version),
+}
+
 /// Everything about id and version that can be said before the commit, which decides again against the locked row.
-async fn conclude(call: &Call, package: &Package, kind: ArtifactKind) -> Result<(PackageName, Version), NugetError> {
+async fn conclude(call: &Call, package: &Package, kind: ArtifactKind) -> Result<Accepted, NugetError> {
     let nuspec = &package.nuspec;
     let name = name::parse_name(&nuspec.id)?;
     let version = version::parse_version(&nuspec.version)
@@ -130,23 +142,39 @@ async fn conclude(call: &Call, package: &Package, kind: ArtifactKind) -> Result<
         (false, ArtifactKind::Snupkg) => return Err(NugetError::bad_request("This is no symbol package")),
         _ => {}
     }
-    let about = |error| NugetError::about(error, name.display(), version::without_metadata(version.as_str()));
-    call.registry.may_publish(&call.who, Ecosystem::Nuget, &name).await.map_err(about)?;
+    let refused = |error| about(error, name.display(), version::without_metadata(version.as_str()));
+    call.registry.may_publish(&call.who, Ecosystem::Nuget, &name).await.map_err(refused)?;
     let taken = match call.registry.package(&call.who, Ecosystem::Nuget, name.canonical()).await {
-        Ok(view) => call.registry.taken_version(&view, &version).await.map_err(about)?,
+        Ok(view) => call.registry.taken_version(&view, &version).await.map_err(refused)?,
         Err(RegistryError::NotFound) => None,
-        Err(other) => return Err(about(other)),
+        Err(other) => return Err(refused(other)),
     };
     match (taken, kind) {
-        (Some(taken), ArtifactKind::Nupkg) => Err(about(RegistryError::VersionExists(taken))),
+        (Some(_), ArtifactKind::Nupkg) => Ok(Accepted::Taken(name, version)),
         (None, ArtifactKind::Snupkg) => Err(push_first(&name, &version)),
-        _ => Ok((name, version)),
+        _ => Ok(Accepted::New(name, version)),
     }
 }
 
 fn push_first(name: &PackageName, version: &Version) -> NugetError {
     let version = version::without_metadata(version.as_str());
     NugetError::refused(StatusCode::NOT_FOUND, format!("Push {} {version} first", name.display()))
+}
+
+/// The answer to a version that is there: clients repeat a push of which they did not hear the end, and the same bytes
+/// get the same answer while that is not decided.
+async fn again(call: &Call, name: &PackageName, version: &Version, sha256: Digest) -> Answer {
+    let shown = version::without_metadata(version.as_str());
+    let file = filename(name, version);
+    let joined = call.registry.joined(&call.who, Ecosystem::Nuget, (name, version), (&file, sha256), MAX_WAIT).await?;
+    match joined {
+        Some(published) => Ok(answer(call, &format!("{} {shown}", name.display()), &published)),
+        None => Err(about(RegistryError::VersionExists(shown.to_owned()), name.display(), shown)),
+    }
+}
+
+fn filename(name: &PackageName, version: &Version) -> String {
+    format!("{}.{}.nupkg", name.canonical(), version.unique_key())
 }
 
 async fn publish(
@@ -156,7 +184,8 @@ async fn publish(
     package: Package,
     mut staged: StagedArtifact,
 ) -> Answer {
-    staged.rename(format!("{}.{}.nupkg", name.canonical(), version.unique_key()));
+    staged.rename(filename(&name, &version));
+    let sha256 = staged.digests().sha256;
     let command = PublishCommand {
         ecosystem: Ecosystem::Nuget,
         name: name.clone(),
@@ -169,8 +198,12 @@ async fn publish(
     };
     let published = call.registry.publish_within(&call.who, command, vec![staged], MAX_WAIT).await;
     let shown = version::without_metadata(version.as_str());
-    let published = published.map_err(|error| NugetError::about(error, name.display(), shown))?;
-    Ok(answer(call, &format!("{} {shown}", name.display()), &published))
+    match published {
+        Ok(published) => Ok(answer(call, &format!("{} {shown}", name.display()), &published)),
+        // Both came at once.
+        Err(RegistryError::VersionExists(_)) => again(call, &name, &version, sha256).await,
+        Err(error) => Err(about(error, name.display(), shown)),
+    }
 }
 
 /// Symbols join a release that is there, with a quarantine of their own. Pushing others for the same version is
@@ -204,7 +237,7 @@ async fn publish_symbols(
         RegistryError::Conflict { code: "filename_spent", message } => {
             NugetError::refused(StatusCode::FORBIDDEN, message)
         }
-        other => NugetError::about(other, name.display(), version::without_metadata(version.as_str())),
+        other => about(other, name.display(), version::without_metadata(version.as_str())),
     })?;
     let shown = version::without_metadata(version.as_str());
     Ok(answer(call, &format!("The symbols of {} {shown}", name.display()), &published))
@@ -232,7 +265,7 @@ fn answer(call: &Call, what: &str, published: &Published) -> Response {
     };
     let mut response = status.into_response();
     if let Some(text) = warning
-        && let Ok(value) = HeaderValue::from_str(&reason(&text).0)
+        && let Ok(value) = HeaderValue::from_str(&Reason::line(&text, Reason::MAX).0)
     {
         response.headers_mut().insert(WARNING, value);
     }

@@ -9,7 +9,7 @@ use axum::{
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderValue, StatusCode, header};
 use publaryn_core::BoxError;
-use publaryn_protocol::{matches_etag, respond_rendered};
+use publaryn_protocol::{matches_etag, replacement, respond_rendered};
 use publaryn_registry::{PackageDocument, PackageView, Rendered};
 use serde_json::{Map, Value, json};
 
@@ -268,7 +268,12 @@ fn bounds<'p, 'r>(page: &'p [Release<'r>]) -> Option<(&'p Release<'r>, &'p Relea
 /// Why a release should no longer be used, in the clients' form.
 pub(crate) fn deprecation(release: &Release<'_>) -> Option<Value> {
     let message = release.live.row.deprecation_message.as_deref()?;
-    Some(json!({ "reasons": ["Other"], "message": message }))
+    let mut shown = json!({ "reasons": ["Other"], "message": message });
+    // A word alone may be an id or just a word, so only the whole sentence names a package.
+    if let Some(id) = replacement::named_by(message).filter(|id| name::is_id(id)) {
+        shown["alternatePackage"] = json!({ "id": id, "range": "*" });
+    }
+    Some(shown)
 }
 
 pub(crate) fn icon_url(release: &Release<'_>, links: &Links) -> String {

@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// Looser than at upload, where the operator's limits were applied to the same bytes.
-const LIMITS: ArchiveLimits = ArchiveLimits { max_entries: MAX_ENTRIES, max_unpacked_bytes: 64 << 30, max_ratio: 1000 };
+const LIMITS: ArchiveLimits =
+    ArchiveLimits { max_entries: MAX_ENTRIES, max_unpacked_bytes: 64 << 30, max_ratio: 1000, latest: None };
 
 /// Agreement of a package, or of its symbols, with what is served of it.
 pub struct NugetMetadata;

@@ -1,6 +1,8 @@
 //! Search, and completion of what people type.
 
-use publaryn_core::{Ecosystem, RegistryError, RepositoryKind, Visibility, access::Owner};
+use std::collections::{HashMap, HashSet};
+
+use publaryn_core::{Ecosystem, PackageId, RegistryError, ReleaseId, RepositoryKind, Visibility, access::Owner};
 use publaryn_registry::{PackageDocument, PackageView, SearchQuery, SearchText};
 use publaryn_search::Sort;
 use serde_json::{Value, json};
@@ -110,9 +112,14 @@ pub(crate) async fn search(call: &Call) -> Answer {
     let filter = Filter::of(call);
     let text = call.query("q").unwrap_or_default();
     let page = find(call, &text, &filter, Sort::Relevance, (skip, take)).await?;
+    let views: Vec<&PackageView> = page.found.iter().map(|found| &found.view).collect();
+    let beside = Beside {
+        downloads: call.registry.release_downloads(views.iter().copied()).await?,
+        verified: call.registry.verified(&views).await?,
+    };
     let mut data = Vec::with_capacity(page.found.len());
     for found in &page.found {
-        data.push(hit(call, found, &filter).await?);
+        data.push(hit(call, found, &filter, &beside).await?);
     }
     Ok(call.json(&json!({ "totalHits": page.total, "data": data })))
 }
@@ -208,7 +215,13 @@ pub(crate) async fn exactly(
     Ok(Page { total: 1, found })
 }
 
-async fn hit(call: &Call, found: &Found, filter: &Filter) -> Result<Value, NugetError> {
+/// What no document says of the packages of a page.
+struct Beside {
+    downloads: HashMap<ReleaseId, i64>,
+    verified: HashSet<PackageId>,
+}
+
+async fn hit(call: &Call, found: &Found, filter: &Filter, beside: &Beside) -> Result<Value, NugetError> {
     let hive = if filter.semver2 { Hive::SemVer2 } else { Hive::Plain };
     let document = &found.document;
     let portal = call.portal();
@@ -219,8 +232,8 @@ async fn hit(call: &Call, found: &Found, filter: &Filter) -> Result<Value, Nuget
     let listed: Vec<Value> = versions
         .iter()
         .map(|release| {
-            // Downloads are counted per package.
-            json!({ "@id": links.leaf(hive, release.key()), "version": release.version(), "downloads": 0 })
+            let downloads = beside.downloads.get(&release.live.row.id).copied().unwrap_or(0);
+            json!({ "@id": links.leaf(hive, release.key()), "version": release.version(), "downloads": downloads })
         })
         .collect();
     let owners: Vec<&str> = document.owners.iter().map(|owner| owner.username.as_str()).collect();
@@ -243,7 +256,7 @@ async fn hit(call: &Call, found: &Found, filter: &Filter) -> Result<Value, Nuget
         "authors": nuspec.authors(),
         "owners": owners,
         "totalDownloads": document.package.download_count,
-        "verified": false,
+        "verified": beside.verified.contains(&found.view.id()),
         "packageTypes": types,
         "versions": listed,
         "vulnerabilities": advisories.shown(newest.version(), &links.findings()).unwrap_or_else(|| json!([])),

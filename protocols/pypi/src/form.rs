@@ -169,7 +169,7 @@ mod tests {
             let value = change.iter().find(|(name, _)| *name == field).map_or(value, |(_, value)| value);
             fields.add(field, value.to_owned());
         }
-        fields.check().map_err(|error| format!("{} {error:?}", error.status.as_u16()))
+        fields.check().map_err(|error| format!("{} {error:?}", error.status().as_u16()))
     }
 
     #[test]

@@ -33,7 +33,7 @@ use axum::{
 };
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts};
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
@@ -70,7 +70,7 @@ impl Adapter for Pypi {
     }
 
     fn render_error(&self, error: &RegistryError, _: &RequestFacts) -> Response {
-        error::render(error)
+        render::<Self>(error)
     }
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {
@@ -86,8 +86,8 @@ async fn door(State(registry): State<Registry>, request: Request<Body>) -> Respo
     let (parts, body) = request.into_parts();
     let wants_json = accept::prefers_json_errors(&parts.headers);
     match Call::new(registry, parts).await {
-        Ok(call) => answer(&call, body).await.unwrap_or_else(|error| error.into_response(wants_json)),
-        Err(error) => error.into_response(wants_json),
+        Ok(call) => answer(&call, body).await.unwrap_or_else(|error| error::answer(error, wants_json)),
+        Err(error) => error::answer(error, wants_json),
     }
 }
 
@@ -115,7 +115,7 @@ async fn answer(call: &Call, body: Body) -> Answer {
 
 fn wrong_method(allowed: &'static str) -> Response {
     let error = PypiError::refused(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed here.");
-    let mut response = error.into_response(false);
+    let mut response = error.into_response();
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     response
 }
@@ -125,6 +125,6 @@ fn redirect(call: &Call, to: &str) -> Response {
     let address = format!("{}{MOUNT}{to}", call.base().as_str());
     match HeaderValue::from_str(&address) {
         Ok(location) => (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, location)]).into_response(),
-        Err(_) => PypiError::not_found().into_response(false),
+        Err(_) => PypiError::not_found().into_response(),
     }
 }

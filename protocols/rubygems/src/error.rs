@@ -1,89 +1,49 @@
 //! Failures as `gem` and Bundler show them: plain text, which `gem` prints word for word (rubygems.md §6).
 
-use axum::response::Response;
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use publaryn_core::{RegistryError, access::Denial, error::CredentialProblem};
-use publaryn_protocol::{error_response, error_status};
+use publaryn_protocol::{Dialect, NOSNIFF, Refusal, error_status};
+
+use crate::Rubygems;
 
 pub(crate) const NO_SUCH_GEM: &str = "This rubygem could not be found.";
 const BAD_CREDENTIAL: &str = "Access Denied. The API key is missing, unknown or expired.";
 
 /// Why a request of this protocol failed.
-#[derive(Debug)]
-pub struct GemError {
-    pub(crate) status: StatusCode,
-    text: String,
-    /// What the registry said; logged when it is a failure of ours.
-    cause: RegistryError,
-}
+pub type GemError = Refusal<Rubygems>;
 
-impl GemError {
-    /// A refusal with its own status and words.
-    pub fn refused(status: StatusCode, text: impl Into<String>) -> Self {
-        let text = text.into();
-        Self { status, cause: RegistryError::malformed(text.clone()), text }
-    }
-    pub fn not_found() -> Self {
-        RegistryError::NotFound.into()
-    }
-    /// The same failure in other words.
-    pub fn saying(self, text: impl Into<String>) -> Self {
-        Self { text: text.into(), ..self }
-    }
-    pub fn into_response(self) -> Response {
-        respond(self.status, &self.text, &self.cause)
-    }
-}
+impl Dialect for Rubygems {
+    const HEADERS: &'static [(&'static str, &'static str)] = &[("vary", "Authorization"), NOSNIFF];
 
-/// A registry error in this protocol's form.
-pub fn render(error: &RegistryError) -> Response {
-    let (status, text) = words(error);
-    respond(status, &text, error)
-}
-
-fn respond(status: StatusCode, text: &str, cause: &RegistryError) -> Response {
-    let mut response = error_response(status, "text/plain; charset=utf-8", format!("{text}\n"), cause);
-    let headers = response.headers_mut();
-    headers.insert(header::VARY, HeaderValue::from_static("Authorization"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if status == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Publaryn\""));
+    fn words(error: &RegistryError) -> (StatusCode, String) {
+        let status = match error {
+            RegistryError::NameTaken { .. } => StatusCode::FORBIDDEN,
+            other => error_status(other),
+        };
+        let text = match error {
+            // The client asks for a code and sends the request again when a refusal begins like this.
+            RegistryError::BadCredential(CredentialProblem::OtpRequired) => {
+                "You have enabled multifactor authentication but no OTP code provided. Please fill it and retry.".into()
+            }
+            RegistryError::Unauthenticated | RegistryError::BadCredential(_) => BAD_CREDENTIAL.into(),
+            RegistryError::NotFound => NO_SUCH_GEM.into(),
+            RegistryError::VersionNotFound(version) => format!("The version {version} does not exist."),
+            RegistryError::VersionExists(version) => format!(
+                "Repushing of gem versions is not allowed. {version} was pushed before; please bump the version number and push again."
+            ),
+            RegistryError::Denied(Denial::InsufficientScope(_) | Denial::TokenNotBound) => {
+                "This API key cannot perform the specified action on this gem.".into()
+            }
+            RegistryError::NameTaken { .. } => "This gem name is too similar to that of an existing gem.".into(),
+            RegistryError::Archive { message, .. } => format!("The gem could not be processed: {message}"),
+            RegistryError::Internal(_) => "Internal error. It has been logged.".into(),
+            other => other.to_string(),
+        };
+        (status, text)
     }
-    response
-}
 
-fn words(error: &RegistryError) -> (StatusCode, String) {
-    let status = match error {
-        RegistryError::NameTaken { .. } => StatusCode::FORBIDDEN,
-        other => error_status(other),
-    };
-    let text = match error {
-        // The client asks for a code and sends the request again when a refusal begins like this.
-        RegistryError::BadCredential(CredentialProblem::OtpRequired) => {
-            "You have enabled multifactor authentication but no OTP code provided. Please fill it and retry.".into()
-        }
-        RegistryError::Unauthenticated | RegistryError::BadCredential(_) => BAD_CREDENTIAL.into(),
-        RegistryError::NotFound => NO_SUCH_GEM.into(),
-        RegistryError::VersionNotFound(version) => format!("The version {version} does not exist."),
-        RegistryError::VersionExists(version) => format!(
-            "Repushing of gem versions is not allowed. {version} was pushed before; please bump the version number and push again."
-        ),
-        RegistryError::Denied(Denial::InsufficientScope(_) | Denial::TokenNotBound) => {
-            "This API key cannot perform the specified action on this gem.".into()
-        }
-        RegistryError::NameTaken { .. } => "This gem name is too similar to that of an existing gem.".into(),
-        RegistryError::Archive { message, .. } => format!("The gem could not be processed: {message}"),
-        RegistryError::Internal(_) => "Internal error. It has been logged.".into(),
-        other => other.to_string(),
-    };
-    (status, text)
-}
-
-impl<E: Into<RegistryError>> From<E> for GemError {
-    fn from(error: E) -> Self {
-        let cause = error.into();
-        let (status, text) = words(&cause);
-        Self { status, text, cause }
+    fn body(_: StatusCode, text: &str) -> (&'static str, String) {
+        ("text/plain; charset=utf-8", format!("{text}\n"))
     }
 }
 
@@ -110,10 +70,10 @@ mod tests {
             (RegistryError::Archive { rule: "ARC-L", message: "no".into() }, 422, "The gem could not be processed: no"),
         ] {
             let error = GemError::from(error);
-            assert_eq!(error.status.as_u16(), status, "{}", error.text);
-            assert!(error.text.starts_with(text), "{}", error.text);
+            assert_eq!(error.status().as_u16(), status, "{}", error.text());
+            assert!(error.text().starts_with(text), "{}", error.text());
             // With these words the client asks for a password, which hangs machines.
-            assert!(!error.text.starts_with("The API key doesn't have access"));
+            assert!(!error.text().starts_with("The API key doesn't have access"));
         }
     }
 }

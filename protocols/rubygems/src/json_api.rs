@@ -1,6 +1,8 @@
 //! The JSON API that tools beside `gem` and Bundler read (rubygems.md §2).
 
-use publaryn_core::{Ecosystem, RegistryError};
+use std::collections::HashMap;
+
+use publaryn_core::{Ecosystem, RegistryError, ReleaseId};
 use publaryn_registry::{LiveRelease, PackageDocument, PackageView};
 use publaryn_search::{SearchQuery, SearchText};
 use serde_json::{Value, json};
@@ -41,6 +43,11 @@ fn newest<'a>(all: &'a [Listed<'a>]) -> Option<&'a Listed<'a>> {
     all.iter().find(|listed| !listed.release.row.is_prerelease).or(all.first())
 }
 
+/// Downloads of one release.
+fn downloads_of(counts: &HashMap<ReleaseId, i64>, listed: &Listed<'_>) -> i64 {
+    counts.get(&listed.release.row.id).copied().unwrap_or(0)
+}
+
 async fn document(call: &Call, gem: &str) -> Result<(PackageView, PackageDocument), GemError> {
     call.require_reader()?;
     let view = call.gem(gem).await?;
@@ -49,19 +56,22 @@ async fn document(call: &Call, gem: &str) -> Result<(PackageView, PackageDocumen
 }
 
 pub(crate) async fn about(call: &Call, gem: &str, format: Format) -> Answer {
-    let (_, document) = document(call, gem).await?;
-    let Some(body) = gem_object(call, &document)? else { return Err(call.miss().await) };
+    let (view, document) = document(call, gem).await?;
+    let downloads = call.registry.release_downloads([&view]).await?;
+    let Some(body) = gem_object(call, &document, &downloads)? else { return Err(call.miss().await) };
     // JSON is YAML.
     Ok(if format == Format::Yaml { yaml(format!("--- {body}\n")) } else { json(&body) })
 }
 
 pub(crate) async fn versions(call: &Call, gem: &str) -> Answer {
-    let (_, document) = document(call, gem).await?;
+    let (view, document) = document(call, gem).await?;
     let all = listed(&document)?;
     if all.is_empty() {
         return Err(call.miss().await);
     }
-    Ok(json(&Value::Array(all.iter().map(version_object).collect())))
+    let downloads = call.registry.release_downloads([&view]).await?;
+    let objects = all.iter().map(|listed| version_object(listed, downloads_of(&downloads, listed)));
+    Ok(json(&Value::Array(objects.collect())))
 }
 
 pub(crate) async fn latest(call: &Call, gem: &str) -> Answer {
@@ -72,15 +82,16 @@ pub(crate) async fn latest(call: &Call, gem: &str) -> Answer {
 }
 
 pub(crate) async fn version(call: &Call, gem: &str, number: &str) -> Answer {
-    let (_, document) = document(call, gem).await?;
+    let (view, document) = document(call, gem).await?;
     let all = listed(&document)?;
     let platform = call.query("platform");
     let wanted = all.iter().find(|listed| {
         listed.spec.version == number && platform.as_ref().is_none_or(|platform| *platform == listed.spec.platform)
     });
     let Some(wanted) = wanted else { return Err(call.miss().await) };
+    let downloads = downloads_of(&call.registry.release_downloads([&view]).await?, wanted);
     let (Value::Object(mut body), Value::Object(about)) =
-        (about_object(call, &document, wanted), version_object(wanted))
+        (about_object(call, &document, wanted, downloads), version_object(wanted, downloads))
     else {
         return Err(call.miss().await);
     };
@@ -104,9 +115,10 @@ pub(crate) async fn search(call: &Call) -> Answer {
         ..SearchQuery::of(text)
     };
     let found = call.registry.search(&call.who, &query).await?;
+    let downloads = call.registry.release_downloads(found.hits.iter().map(|hit| &hit.view)).await?;
     let mut gems = Vec::with_capacity(found.hits.len());
     for hit in &found.hits {
-        gems.extend(gem_object(call, &hit.document)?);
+        gems.extend(gem_object(call, &hit.document, &downloads)?);
     }
     Ok(json(&Value::Array(gems)))
 }
@@ -122,19 +134,24 @@ pub(crate) async fn gems_of(call: &Call, handle: Option<&str>) -> Answer {
         }
     };
     let views = call.registry.packages_of_user(&call.who, Ecosystem::Rubygems, &handle).await?;
+    let downloads = call.registry.release_downloads(&views).await?;
     let mut gems = Vec::with_capacity(views.len());
     for view in &views {
-        gems.extend(gem_object(call, &call.registry.document(view).await?)?);
+        gems.extend(gem_object(call, &call.registry.document(view).await?, &downloads)?);
     }
     Ok(json(&Value::Array(gems)))
 }
 
-fn gem_object(call: &Call, document: &PackageDocument) -> Result<Option<Value>, RegistryError> {
+fn gem_object(
+    call: &Call,
+    document: &PackageDocument,
+    downloads: &HashMap<ReleaseId, i64>,
+) -> Result<Option<Value>, RegistryError> {
     let all = listed(document)?;
-    Ok(newest(&all).map(|newest| about_object(call, document, newest)))
+    Ok(newest(&all).map(|newest| about_object(call, document, newest, downloads_of(downloads, newest))))
 }
 
-fn about_object(call: &Call, document: &PackageDocument, wanted: &Listed<'_>) -> Value {
+fn about_object(call: &Call, document: &PackageDocument, wanted: &Listed<'_>, downloads: i64) -> Value {
     let (spec, base) = (&wanted.spec, call.base());
     let link = |key: &str| spec.metadata.get(key).filter(|text| !text.is_empty());
     let needs = |is_development: bool| -> Vec<Value> {
@@ -146,7 +163,7 @@ fn about_object(call: &Call, document: &PackageDocument, wanted: &Listed<'_>) ->
         "downloads": document.package.download_count,
         "version": spec.version,
         "version_created_at": created_at(wanted),
-        "version_downloads": null,
+        "version_downloads": downloads,
         "platform": spec.platform,
         "authors": spec.authors.join(", "),
         "info": spec.description.as_ref().filter(|text| !text.is_empty()).unwrap_or(&spec.summary),
@@ -168,14 +185,14 @@ fn about_object(call: &Call, document: &PackageDocument, wanted: &Listed<'_>) ->
     })
 }
 
-fn version_object(listed: &Listed<'_>) -> Value {
+fn version_object(listed: &Listed<'_>, downloads: i64) -> Value {
     let spec = &listed.spec;
     json!({
         "authors": spec.authors.join(", "),
         "built_at": spec.date.as_ref().map(|day| format!("{day}T00:00:00.000Z")),
         "created_at": created_at(listed),
         "description": spec.description,
-        "downloads_count": null,
+        "downloads_count": downloads,
         "metadata": spec.metadata,
         "number": spec.version,
         "summary": spec.summary,

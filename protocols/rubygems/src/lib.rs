@@ -24,10 +24,15 @@ mod serve;
 pub mod version;
 pub mod yaml;
 
-use axum::{Router, body::Body, extract::State, response::Response};
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate};
+use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
@@ -72,7 +77,7 @@ impl Adapter for Rubygems {
     }
 
     fn render_error(&self, error: &RegistryError, _: &RequestFacts) -> Response {
-        error::render(error)
+        render::<Self>(error)
     }
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {

@@ -40,6 +40,19 @@ impl Timestamp {
         let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
         self.to_datetime().format(form).unwrap_or_default()
     }
+    /// Date and time as zips keep them, of UTC: a later one is a greater number. Clamped to the years they can tell.
+    pub fn to_dos(self) -> u32 {
+        let at = self.to_datetime();
+        match at.year() {
+            ..1980 => 0,
+            2108.. => u32::MAX,
+            year => {
+                let date = (year as u32 - 1980) << 9 | u32::from(u8::from(at.month())) << 5 | u32::from(at.day());
+                let time = u32::from(at.hour()) << 11 | u32::from(at.minute()) << 5 | u32::from(at.second()) / 2;
+                date << 16 | time
+            }
+        }
+    }
     /// `Fri, 02 Jan 2026 03:04:05 GMT` (RFC 9110 §5.6.7, IMF-fixdate).
     pub fn to_http_date(self) -> String {
         let form =
@@ -117,6 +130,7 @@ mod tests {
         assert_eq!(t.to_millis_string(), "2026-01-02T03:04:05.678Z");
         assert_eq!(t.to_seconds_string(), "2026-01-02T03:04:05Z");
         assert_eq!(t.to_http_date(), "Fri, 02 Jan 2026 03:04:05 GMT");
+        assert_eq!(t.to_dos(), (46 << 9 | 1 << 5 | 2) << 16 | 3 << 11 | 4 << 5 | 2);
         let json = serde_json::to_string(&t).unwrap();
         assert_eq!(json, "\"2026-01-02T03:04:05.678901Z\"");
         assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), t);

@@ -1,6 +1,6 @@
 //! Adding single files to releases, for ecosystems that upload a release file by file.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use publaryn_blobs::StagePlan;
@@ -106,7 +106,7 @@ impl Registry {
         }
         let release = committed.release;
         let outcome = match committed.verdict {
-            _ if committed.is_repeat => self.outcome_of(committed.artifact, release).await?,
+            _ if committed.is_repeat => self.outcome_of(Subject::File(committed.artifact), release, patience).await?,
             Verdict::Live => PublishOutcome::Live { release },
             _ => waiter.outcome(release, patience).await?,
         };
@@ -134,16 +134,22 @@ impl Registry {
                 && (command.open.is_none() || known.release_open.sealed_since(now).is_none())
         };
         let Some(known) = known.filter(is_same) else { return Ok(None) };
-        let outcome = self.outcome_of(known.id, known.release_id).await?;
+        let patience = self.0.settings.publish_wait;
+        let outcome = self.outcome_of(Subject::File(known.id), known.release_id, patience).await?;
         let is_open = head.effective.is_open();
         Ok(Some(Published { outcome, is_open, is_repeat: true, new_repository: None }))
     }
 
-    async fn outcome_of(&self, file: ArtifactId, release: ReleaseId) -> Result<PublishOutcome, RegistryError> {
-        let subject = Subject::File(file);
+    /// What became of something that another upload brought; waits like that one.
+    pub(crate) async fn outcome_of(
+        &self,
+        subject: Subject,
+        release: ReleaseId,
+        patience: Duration,
+    ) -> Result<PublishOutcome, RegistryError> {
         match self.0.outcomes.look(subject, release).await? {
             Some(outcome) => Ok(outcome),
-            None => self.0.outcomes.expect(subject).outcome(release, self.0.settings.publish_wait).await,
+            None => self.0.outcomes.expect(subject).outcome(release, patience).await,
         }
     }
 

@@ -1,31 +1,32 @@
-//! Download counts: summed in memory, noted in the database every few seconds, added to the packages by
+//! Download counts: summed in memory, noted in the database every few seconds, added to the packages and releases by
 //! the `flush_downloads` job.
 
 use std::sync::LazyLock;
 
 use dashmap::DashMap;
-use publaryn_core::{Ecosystem, PackageId, RegistryError};
+use publaryn_core::{Ecosystem, PackageId, RegistryError, ReleaseId};
 use publaryn_metadata::Db;
 
 use crate::meters::PerEcosystem;
 
-/// Complete downloads since the last flush. Bounded by the number of packages downloaded meanwhile.
+/// Complete downloads since the last flush. Bounded by the number of releases downloaded meanwhile.
 #[derive(Default)]
-pub struct Downloads(DashMap<PackageId, i64>);
+pub struct Downloads(DashMap<(PackageId, ReleaseId), i64>);
 
 impl Downloads {
-    pub fn count(&self, ecosystem: Ecosystem, package: PackageId) {
+    pub fn count(&self, ecosystem: Ecosystem, package: PackageId, release: ReleaseId) {
         static COUNTERS: LazyLock<PerEcosystem> = LazyLock::new(|| {
             PerEcosystem::new(|label| metrics::counter!("publaryn_downloads_total", "ecosystem" => label))
         });
         COUNTERS.of(ecosystem).increment(1);
-        *self.0.entry(package).or_insert(0) += 1;
+        *self.0.entry((package, release)).or_insert(0) += 1;
     }
 
     /// Notes the sums in one transaction; a failure keeps them for the next time.
     pub async fn flush(&self, db: &Db) -> Result<usize, RegistryError> {
-        let keys: Vec<PackageId> = self.0.iter().map(|entry| *entry.key()).collect();
-        let sums: Vec<(PackageId, i64)> = keys.iter().filter_map(|key| self.0.remove(key)).collect();
+        let keys: Vec<_> = self.0.iter().map(|entry| *entry.key()).collect();
+        let gone = keys.iter().filter_map(|key| self.0.remove(key));
+        let sums: Vec<_> = gone.map(|((package, release), count)| (package, release, count)).collect();
         if sums.is_empty() {
             return Ok(0);
         }
@@ -36,8 +37,8 @@ impl Downloads {
         }
         .await;
         if let Err(error) = written {
-            for (package, count) in sums {
-                *self.0.entry(package).or_insert(0) += count;
+            for (package, release, count) in sums {
+                *self.0.entry((package, release)).or_insert(0) += count;
             }
             return Err(error.into());
         }

@@ -50,7 +50,7 @@ pub use change::{OwnerChange, Turns, Unpublished, package_turns};
 pub use downloads::Downloads;
 pub use identity::Identity;
 pub use lookup::{SearchHit, SearchResults};
-pub use open_releases::{Checksummed, Plugin};
+pub use open_releases::{Checksummed, Plugin, StagedFiles, Withdrawal};
 pub use operations::{AuditSlice, AuditStart, AuditStep, AuditedOrg, JobQuestion, Retry};
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};

@@ -1,6 +1,8 @@
 //! Search for native clients: the index proposes, current rights decide.
 
-use publaryn_core::{OrgRole, Principal, RegistryError, principal::Who};
+use std::collections::HashSet;
+
+use publaryn_core::{OrgRole, PackageId, Principal, RegistryError, principal::Who};
 use publaryn_search::{Audience, AudienceTag, SearchQuery};
 
 use crate::{PackageDocument, PackageView, Registry};
@@ -22,6 +24,18 @@ pub struct SearchHit {
 }
 
 impl Registry {
+    /// Which of these packages of one ecosystem lie in a namespace of their owner's that the operator verified.
+    pub async fn verified(&self, views: &[&PackageView]) -> Result<HashSet<PackageId>, RegistryError> {
+        let Some(first) = views.first() else { return Ok(HashSet::new()) };
+        let names: Vec<&str> = views.iter().map(|view| view.head.normalized_name.as_str()).collect();
+        let claims = self.0.db.governing_claims(first.ecosystem(), &names).await?;
+        let is_verified = |view: &PackageView| {
+            let claim = claims.get(view.head.normalized_name.as_str());
+            claim.is_some_and(|claim| claim.is_verified && claim.owner() == view.head.owner)
+        };
+        Ok(views.iter().filter(|view| is_verified(view)).map(|view| view.id()).collect())
+    }
+
     /// Searches what `who` may discover.
     pub async fn search(&self, who: &Principal, query: &SearchQuery) -> Result<SearchResults, RegistryError> {
         let audience = self.audience(who).await?;

@@ -29,6 +29,24 @@ pub enum Checksummed {
     Differs,
 }
 
+/// A file that should not have come.
+#[derive(Debug, Clone, Copy)]
+pub struct Withdrawal<'a> {
+    pub filename: &'a str,
+    /// What the version says of itself came from it.
+    pub spoke: bool,
+    /// For the audit log.
+    pub reason: &'static str,
+}
+
+/// The files of a version that were uploaded so far.
+#[derive(Debug, Clone, Default)]
+pub struct StagedFiles {
+    pub names: Vec<String>,
+    /// What the version says of itself, or will once the file that says so is cleared.
+    pub document: Option<serde_json::Value>,
+}
+
 /// A plugin that can be called by a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plugin {
@@ -64,6 +82,25 @@ impl Registry {
     pub async fn is_open(&self, view: &PackageView, version_key: &str) -> Result<bool, RegistryError> {
         let known = self.0.db.open_version(view.id(), version_key).await?;
         Ok(known.is_some_and(|known| known.open.sealed_since(Timestamp::now()).is_none()))
+    }
+
+    /// What a version has already, in whatever state. For who may publish.
+    pub async fn staged_files(
+        &self,
+        ecosystem: Ecosystem,
+        name: &PackageName,
+        version_key: &str,
+    ) -> Result<StagedFiles, RegistryError> {
+        let Some(head) = self.0.heads.get(ecosystem, name.canonical()).await? else {
+            return Ok(StagedFiles::default());
+        };
+        let files = self.0.db.files_of_version(head.id, version_key).await?;
+        let pending = files.iter().find_map(|file| file.pending().transpose()).transpose()?;
+        let document = match pending {
+            Some(pending) => Some(pending.metadata),
+            None => self.0.db.release_metadata(head.id, version_key).await?,
+        };
+        Ok(StagedFiles { names: files.into_iter().map(|file| file.filename).collect(), document })
     }
 
     /// Keeps the checksum of a file and compares it with the file, if that is there. `path` names the file among all
@@ -116,16 +153,14 @@ impl Registry {
         Ok(tx.commit().await?)
     }
 
-    /// Takes a file out of a version that still takes files: it did not arrive as it was sent. `spoke`: what the
-    /// version says of itself came from it. `false` when the version is sealed or has no such file.
+    /// Takes a file out of a version that still takes files. `false` when the version is sealed or has no such file.
     pub async fn withdraw_file(
         &self,
         who: &Principal,
         ecosystem: Ecosystem,
         name: &PackageName,
         version_key: &str,
-        filename: &str,
-        spoke: bool,
+        Withdrawal { filename, spoke, reason }: Withdrawal<'_>,
     ) -> Result<bool, RegistryError> {
         let mut change = self.change(who, ecosystem, name.canonical(), Operation::Publish).await?;
         let release = change.release(version_key).await?;
@@ -145,7 +180,7 @@ impl Registry {
         }
         let entry = change.audit(AuditAction::ReleaseUpdate).release(release.id);
         let entry = entry.with("version", release.version.as_str()).with("removed_artifact", filename);
-        change.commit(entry.with("reason", "checksum_mismatch")).await?;
+        change.commit(entry.with("reason", reason)).await?;
         Ok(true)
     }
 

@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use publaryn_blobs::BlobKey;
 use publaryn_core::{
-    Decision, Ecosystem, Operation, PackageName, Principal, RegistryError, ReleaseId,
+    Decision, Digest, Ecosystem, Operation, PackageName, Principal, RegistryError, ReleaseId, ReleaseState, Version,
     access::{Resource, refuse_before_lookup},
     crash::{self, CrashPoint},
     decide,
     publish::{PublishCommand, PublishOutcome},
 };
-use publaryn_metadata::until_won;
+use publaryn_metadata::{artifacts::FileProgress, until_won};
 use publaryn_publish::{Committed, ScanSubject, Scanned, StagedFile, Subject, Verdict, commit, stage_took};
 
 use crate::{
@@ -161,6 +161,29 @@ impl Registry {
         crash::reached(CrashPoint::AnswerReady);
         let is_open = committed.visibility.is_open();
         Ok(Published { outcome, is_open, is_repeat: false, new_repository: committed.repository_slug })
+    }
+
+    /// The answer to a publish that is repeated before the first was decided, as clients do after an error on the
+    /// way: the same file from the same user, while it is scanned. `None` in every other case.
+    pub async fn joined(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        (name, version): (&PackageName, &Version),
+        (filename, sha256): (&str, Digest),
+        patience: Duration,
+    ) -> Result<Option<Published>, RegistryError> {
+        let Some(head) = self.0.heads.get(ecosystem, name.canonical()).await? else { return Ok(None) };
+        let known = self.0.db.file_by_name(head.id, version.unique_key(), filename).await?;
+        let is_same = |known: &FileProgress| {
+            known.sha256 == sha256
+                && known.release_status == ReleaseState::Scanning
+                && known.published_by == who.acting_user()
+        };
+        let Some(known) = known.filter(is_same) else { return Ok(None) };
+        let patience = patience.min(self.0.settings.publish_wait);
+        let outcome = self.outcome_of(Subject::Release(known.release_id), known.release_id, patience).await?;
+        Ok(Some(Published { outcome, is_open: head.effective.is_open(), is_repeat: true, new_repository: None }))
     }
 
     /// What the scanners say of files about to be committed; `None` leaves them to the queue.

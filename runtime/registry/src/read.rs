@@ -1,10 +1,11 @@
 //! Reading: the visibility gate, documents, artifacts.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use publaryn_blobs::{BlobBody, BlobError, BlobKey};
 use publaryn_core::{
-    ArtifactId, BoxError, CompanionRole, Decision, Ecosystem, Operation, PackageId, Principal, RegistryError, Version,
+    ArtifactId, BoxError, CompanionRole, Decision, Ecosystem, Operation, PackageId, Principal, RegistryError,
+    ReleaseId, Version,
     access::{Relation, Resource},
     decide,
     principal::Who,
@@ -262,10 +263,20 @@ impl Registry {
         Ok(url.map(|url| url.as_str().to_owned()))
     }
 
+    /// How often each release of these packages was downloaded; those that never were are missing. Lags as the
+    /// packages' own counts do.
+    pub async fn release_downloads<'v>(
+        &self,
+        views: impl IntoIterator<Item = &'v PackageView>,
+    ) -> Result<HashMap<ReleaseId, i64>, RegistryError> {
+        let ids: Vec<PackageId> = views.into_iter().map(PackageView::id).collect();
+        if ids.is_empty() { Ok(HashMap::new()) } else { Ok(self.0.db.release_downloads(&ids).await?) }
+    }
+
     /// Counts one complete download; summed in memory and written in batches.
     pub fn count_download(&self, artifact: &ServableArtifact) {
         if artifact.counts {
-            self.0.downloads.count(artifact.ecosystem(), artifact.package.id);
+            self.0.downloads.count(artifact.ecosystem(), artifact.package.id, artifact.location.release_id);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use publaryn_core::{
     ArtifactId, ArtifactKind, ArtifactState, CompanionRole, Digest, Ecosystem, PackageId, ReleaseId, ReleaseState,
-    Timestamp,
+    Timestamp, UserId,
     publish::{NewArtifact, ReleaseDocument},
 };
 use sqlx::FromRow;
@@ -35,6 +35,7 @@ pub struct FileProgress {
     pub sha256: Digest,
     pub state: ArtifactState,
     pub release_status: ReleaseState,
+    pub published_by: Option<UserId>,
     pub pending: Option<String>,
     /// Its findings are those of a scan that came to its end.
     pub is_scanned: bool,
@@ -51,7 +52,7 @@ impl FileProgress {
 macro_rules! file_columns {
     ($rest:literal) => {
         concat!(
-            "SELECT a.id, a.release_id, r.package_id, a.kind, a.filename, a.sha256, a.state, r.status AS release_status, ",
+            "SELECT a.id, a.release_id, r.package_id, a.kind, a.filename, a.sha256, a.state, r.status AS release_status, r.published_by, ",
             "a.pending, a.scanned_with IS NOT NULL AS is_scanned, r.open_until, r.sealed_at ",
             "FROM artifacts a JOIN releases r ON r.id = a.release_id ",
             $rest
@@ -105,6 +106,12 @@ impl Db {
             .bind(filename)
             .fetch_optional(c)
             .await)?)
+    }
+
+    /// Every file of a version, whatever has become of it, in upload order.
+    pub async fn files_of_version(&self, package: PackageId, version_key: &str) -> DbResult<Vec<FileProgress>> {
+        const SQL: &str = file_columns!("WHERE r.package_id = $1 AND r.version_key = $2 ORDER BY a.uploaded_at, a.id");
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(version_key).fetch_all(c).await)?)
     }
 
     pub async fn file_digests(

@@ -1,5 +1,7 @@
 //! Namespace claims (access.md §7).
 
+use std::collections::HashMap;
+
 use publaryn_core::{
     ClaimId, Ecosystem, Namespace, OrgId, Timestamp, UserId,
     access::{ClaimAccess, Owner, Relation},
@@ -111,6 +113,30 @@ impl Db {
         let rows: Vec<ClaimRow> =
             on_db!(self, |c| sqlx::query_as(sql).bind(namespace.ecosystem()).bind(list).fetch_all(c).await)?;
         Ok(rows.into_iter().next())
+    }
+}
+
+impl Db {
+    /// The claims that govern packages of these normalised names, by name.
+    pub async fn governing_claims(
+        &self,
+        ecosystem: Ecosystem,
+        normalized: &[&str],
+    ) -> DbResult<HashMap<String, ClaimRow>> {
+        let mut keys: Vec<_> = normalized.iter().flat_map(|name| governing_keys(ecosystem, name)).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let (sql, list) = (self.sql(BY_KEYS), key_list(&keys));
+        let claims: Vec<ClaimRow> =
+            on_db!(self, |c| sqlx::query_as(sql).bind(ecosystem).bind(list.as_str()).fetch_all(c).await)?;
+        let of = |name: &str| {
+            let keys = governing_keys(ecosystem, name);
+            claims.iter().find(|claim| keys.iter().any(|key| *key == claim.namespace_key)).cloned()
+        };
+        Ok(normalized.iter().filter_map(|name| Some(((*name).to_owned(), of(name)?))).collect())
     }
 }
 

@@ -19,6 +19,7 @@ mod db;
 mod deferred;
 mod dependencies;
 pub mod documents;
+mod downloads;
 mod error;
 pub mod findings;
 pub mod idempotency;
@@ -29,6 +30,7 @@ mod migrate;
 pub mod names;
 #[macro_use]
 pub mod packages;
+pub mod pending_publishers;
 pub mod oci;
 pub mod open_releases;
 pub mod organizations;

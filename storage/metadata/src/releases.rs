@@ -131,6 +131,15 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(version_key).fetch_optional(c).await)?)
     }
 
+    /// What a version says of itself; `None` while that is nothing.
+    pub async fn release_metadata(&self, package: PackageId, version_key: &str) -> DbResult<Option<serde_json::Value>> {
+        const SQL: &str =
+            "SELECT metadata FROM releases WHERE package_id = $1 AND version_key = $2 AND metadata <> '{}'";
+        let text: Option<String> =
+            on_db!(self, |c| sqlx::query_scalar(SQL).bind(package).bind(version_key).fetch_optional(c).await)?;
+        text.map(|text| parse("release document", &text)).transpose()
+    }
+
     /// Releases in `scanning` that are judged as a whole and last changed before `before`, oldest first.
     pub async fn releases_scanning_since(&self, before: Timestamp, limit: i64) -> DbResult<Vec<ReleaseProgress>> {
         const SQL: &str = progress_columns!(

@@ -116,6 +116,7 @@ impl Walk<'_> {
         let local = Local::read(raw, &mut self.budget)?;
         let path = local.path()?;
         let safe = self.safe_path(path)?;
+        local.modified.check(self.rules.latest, path)?;
         let method = local.method()?;
         if local.has_descriptor() {
             if self.rules.descriptors == DescriptorRule::Refuse {
@@ -171,6 +172,7 @@ impl Walk<'_> {
         names: &NameHash,
     ) -> Result<(), ArchiveError> {
         let path = shown(&central.name);
+        central.modified.check(self.rules.latest, &path)?;
         let Some(listed) = listed else {
             return Err(at_path("ARC-Z2", &path, "the directory lists an entry that is not there"));
         };

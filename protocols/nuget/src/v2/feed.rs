@@ -126,9 +126,9 @@ fn write_entry(xml: &mut String, links: &Links, entry: &Entry, namespaces: &str)
     };
     typed("PackageSize", "Int64", &entry.size_bytes.to_string());
     // Older clients read 32 bits.
-    let downloads = i32::try_from(entry.downloads).unwrap_or(i32::MAX).to_string();
-    typed("DownloadCount", "Int32", &downloads);
-    typed("VersionDownloadCount", "Int32", "0");
+    let narrow = |count: i64| i32::try_from(count).unwrap_or(i32::MAX).to_string();
+    typed("DownloadCount", "Int32", &narrow(entry.downloads));
+    typed("VersionDownloadCount", "Int32", &narrow(entry.version_downloads));
     for (name, time) in [("Created", &entry.created), ("LastUpdated", updated), ("Published", &entry.published)] {
         // The type has no zone.
         typed(name, "DateTime", time.trim_end_matches('Z'));
@@ -204,6 +204,7 @@ mod tests {
             created: "2020-01-01T00:00:00.000Z".into(),
             updated: "2020-01-01T00:00:00.000Z".into(),
             downloads: 7_000_000_000,
+            version_downloads: 3,
             size_bytes: 1,
             sha512: "00ff".into(),
             stored: crate::release::Stored {
@@ -221,5 +222,6 @@ mod tests {
         };
         assert_eq!(text("Description"), "a < b & \"c\"");
         assert_eq!((text("PackageHash"), text("DownloadCount"), text("Tags")), ("AP8=", "2147483647", "one two three"));
+        assert_eq!(text("VersionDownloadCount"), "3");
     }
 }

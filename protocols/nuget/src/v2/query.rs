@@ -1,6 +1,8 @@
 //! Which releases a request of the older protocol is answered with.
 
-use publaryn_core::{ArtifactKind, RegistryError};
+use std::collections::HashMap;
+
+use publaryn_core::{ArtifactKind, RegistryError, ReleaseId};
 use publaryn_registry::{ArtifactRow, PackageDocument};
 use publaryn_search::Sort;
 
@@ -43,6 +45,8 @@ pub struct Entry {
     pub created: String,
     pub updated: String,
     pub downloads: i64,
+    /// Of this release alone.
+    pub version_downloads: i64,
     pub size_bytes: i64,
     /// Lower-case hex.
     pub sha512: String,
@@ -83,7 +87,11 @@ pub struct Page {
 }
 
 /// The releases of a package, ascending; unlisted ones included.
-fn entries(document: &PackageDocument, semver2: bool) -> Result<Vec<Entry>, RegistryError> {
+fn entries(
+    document: &PackageDocument,
+    downloads: &HashMap<ReleaseId, i64>,
+    semver2: bool,
+) -> Result<Vec<Entry>, RegistryError> {
     let all = releases(document, semver2).map_err(unreadable)?;
     let newest = |counts: fn(&Release<'_>) -> bool| {
         all.iter().rev().find(|release| release.is_listed() && counts(release)).map(|release| release.key())
@@ -105,6 +113,7 @@ fn entries(document: &PackageDocument, semver2: bool) -> Result<Vec<Entry>, Regi
             created: row.created_at.to_millis_string(),
             updated: row.updated_at.to_millis_string(),
             downloads: document.package.download_count,
+            version_downloads: downloads.get(&row.id).copied().unwrap_or(0),
             size_bytes: package.map_or(0, |file| file.size_bytes),
             sha512: package.map(|file| file.sha512.clone()).unwrap_or_default(),
             stored: release.stored.clone(),
@@ -128,7 +137,8 @@ pub async fn one(call: &Call, id: &str, version: &str) -> Result<Entry, NugetErr
 async fn of_package(call: &Call, id: &str, semver2: bool) -> Result<Vec<Entry>, NugetError> {
     let view = call.package(id).await?;
     let document = call.or_miss(call.registry.document(&view).await).await?;
-    Ok(entries(&document, semver2)?)
+    let downloads = call.registry.release_downloads([&view]).await?;
+    Ok(entries(&document, &downloads, semver2)?)
 }
 
 pub async fn page(call: &Call, feed: Feed) -> Result<Page, NugetError> {
@@ -168,7 +178,7 @@ pub async fn page(call: &Call, feed: Feed) -> Result<Page, NugetError> {
 /// who they are still is.
 async fn known(call: &Call, id: &str, semver2: bool) -> Result<Vec<Entry>, NugetError> {
     match of_package(call, id, semver2).await {
-        Err(error) if error.status == http::StatusCode::NOT_FOUND => Ok(Vec::new()),
+        Err(error) if error.status() == http::StatusCode::NOT_FOUND => Ok(Vec::new()),
         other => other,
     }
 }
@@ -187,9 +197,10 @@ async fn found(
     let is_paged = filter.is_some_and(Filter::is_latest_only) && order.is_of_index();
     let take = if is_paged { (enough + 1).min(MAX_PACKAGES) } else { MAX_PACKAGES };
     let page = find(call, text, &counts, order.of_index(), (0, take)).await?;
+    let downloads = call.registry.release_downloads(page.found.iter().map(|found| &found.view)).await?;
     let mut rows = Vec::new();
     for found in &page.found {
-        let listed = entries(&found.document, counts.semver2)?
+        let listed = entries(&found.document, &downloads, counts.semver2)?
             .into_iter()
             .filter(|entry| !entry.published.starts_with("1900-") && (prerelease || !entry.is_prerelease));
         rows.extend(listed);
@@ -242,6 +253,7 @@ enum Key {
     Id,
     Version,
     Downloads,
+    VersionDownloads,
     Updated,
     Published,
 }
@@ -254,7 +266,8 @@ impl Order {
             let key = match word {
                 "Id" | "Title" => Key::Id,
                 "Version" | "NormalizedVersion" => Key::Version,
-                "DownloadCount" | "VersionDownloadCount" => Key::Downloads,
+                "DownloadCount" => Key::Downloads,
+                "VersionDownloadCount" => Key::VersionDownloads,
                 "LastUpdated" | "Created" => Key::Updated,
                 "Published" => Key::Published,
                 other => {
@@ -277,7 +290,7 @@ impl Order {
     fn of_index(&self) -> Sort {
         match self.0.first() {
             Some((Key::Id, false)) => Sort::Name,
-            Some((Key::Downloads, true)) => Sort::Downloads,
+            Some((Key::Downloads | Key::VersionDownloads, true)) => Sort::Downloads,
             Some((Key::Updated | Key::Published, true)) => Sort::Updated,
             _ => Sort::Relevance,
         }
@@ -295,6 +308,7 @@ impl Order {
                     Key::Id => name::canonical(&a.id).cmp(&name::canonical(&b.id)),
                     Key::Version => a.sort_key.cmp(&b.sort_key),
                     Key::Downloads => a.downloads.cmp(&b.downloads),
+                    Key::VersionDownloads => a.version_downloads.cmp(&b.version_downloads),
                     Key::Updated => a.updated.cmp(&b.updated),
                     Key::Published => a.published.cmp(&b.published),
                 };

@@ -1,4 +1,4 @@
-//! Maven, Gradle and Ivy against a real server: every line of "Done means" in protocols/maven.md.
+//! Maven, Gradle, Ivy, Leiningen and sbt against a real server: every line of "Done means" in protocols/maven.md.
 //!
 //! [`Desk`] is a person's machine: a fresh home, settings, and the clients that `benches/services/maven-clients.sh`
 //! installed. [`Wire`] says what clients say, and what they never would.
@@ -9,6 +9,7 @@ mod desk;
 mod gradle;
 mod held;
 mod ivy;
+mod newer;
 mod order;
 mod plugin;
 mod private;

@@ -5,8 +5,10 @@
 //! [`Wire`] speaks plain HTTP, for what no client can be made to do. Nothing leaves loopback.
 
 mod access;
+mod buildx;
 mod collect;
 mod conformance;
+mod daemon;
 mod delete;
 mod desk;
 mod docker;

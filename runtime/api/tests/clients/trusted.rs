@@ -184,3 +184,46 @@ on_backends!(cargo_publishes_with_an_exchanged_token, async |mut server: Server|
     assert_eq!(burn().await, 204);
     machine.publish("pub", "widget-lib", "1.1.0", "").await.fails_with("token is invalid or expired");
 });
+
+on_backends!(uv_publishes_a_project_that_does_not_exist_yet, async |mut server: Server| {
+    let issuer = Issuer::start().await;
+    let proxy = Proxy::start(&server.scratch("proxy"), Manner::Tls).await;
+    proxy.lead_to(&server);
+    let outside = format!("https://{}", proxy.host());
+    server
+        .restart_with(&[
+            ("oidc.issuers", issuer.url()),
+            ("oidc.audience", "packages.test"),
+            ("server.base_url", &outside),
+        ])
+        .await;
+    let user = server.new_user("ada").await;
+    let repository = json!({ "name": "python", "slug": "python", "visibility": "public" });
+    server.post("/v1/repositories", Some(&user.token), &repository).await;
+    let pending = json!({
+        "ecosystem": "pypi", "name": "Gizmo.Tool", "repository_slug": "python",
+        "issuer": issuer.url(), "subject": "repo:acme/gizmo", "workflow_ref": "release.yml", "environment": "pypi",
+    });
+    server.post("/v1/trusted-publishers/pending", Some(&user.token), &pending).await;
+    let url = format!("{outside}/pypi/legacy/");
+    let publish = ["publish", "--publish-url", &url, "--trusted-publishing", "always"];
+    let desk = pypi::Desk::new(&server, "github")
+        .with_env("SSL_CERT_FILE", &proxy.authority().expect("it speaks TLS").display().to_string())
+        .with_env("GITHUB_ACTIONS", "true")
+        .with_env("ACTIONS_ID_TOKEN_REQUEST_URL", &issuer.job_url())
+        .with_env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", REQUEST_TOKEN);
+    let dir = desk.dist(&pypi::Dist::new("gizmo-tool", "1.0"));
+    let mut job = github("acme/gizmo", "release.yml", TAG);
+    issuer.set_job(job.clone());
+    desk.run(pypi::Client::Uv, &dir, &publish).await.fails().says("no corresponding publisher");
+    assert_eq!(server.get("/v1/packages/pypi/gizmo-tool", Some(&user.token)).await.0, 404, "of another environment");
+    job["environment"] = json!("pypi");
+    issuer.set_job(job);
+    desk.run(pypi::Client::Uv, &dir, &publish).await.ok();
+    let (_, page) = server.get("/pypi/simple/gizmo-tool/", None).await;
+    assert_eq!(page.matches("<a href").count(), 2, "{page}");
+    assert_eq!(
+        server.get("/v1/trusted-publishers/pending", Some(&user.token)).await.1.matches("Gizmo.Tool").count(),
+        0
+    );
+});

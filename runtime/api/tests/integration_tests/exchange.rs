@@ -383,3 +383,111 @@ async fn one_identity_token_is_good_for_one_of_many_at_once() {
     })
     .await;
 }
+
+async fn pend(server: &Server, owner: &Person, name: &str, more: Value) -> Value {
+    let slug = format!("{}-packages", owner.name);
+    let repository = json!({"name": slug, "slug": slug, "visibility": "public"});
+    server.post("/v1/repositories", repository).bearer(&owner.token).send().await;
+    let mut body = json!({"ecosystem": "npm", "name": name, "repository_slug": slug, "subject": "repo:acme/widget"});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    server.post("/v1/trusted-publishers/pending", body).bearer(&owner.token).expect(201).await.body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_publisher_creates_its_package_with_the_first_exchange() {
+    let issuer = Issuer::start().await;
+    trusting(&issuer, async |server| {
+        let (ada, eve) = (server.person("ada").await, server.person("eve").await);
+        let trusted = json!({ "issuer": issuer.url(), "workflow_ref": "release.yml" });
+        let pending = pend(server, &ada, "new-tool", trusted.clone()).await;
+        assert_eq!((&pending["name"], &pending["repository_slug"]), (&json!("new-tool"), &json!("ada-packages")));
+        let at = "/v1/trusted-publishers/pending";
+        let list = async |who: &Person| server.get(at).bearer(&who.token).expect(200).await.body;
+        assert_eq!(list(&ada).await["pending_publishers"], json!([pending]));
+        assert_eq!(list(&eve).await["total"], 0, "nobody sees those of others");
+        server.get(at).problem(401, "unauthenticated").await;
+        // Nothing is held, and nothing is there.
+        server.get("/v1/packages/npm/new-tool").bearer(&ada.token).expect(404).await;
+
+        let swap = |claims: Value| json!({ "token": issuer.sign(&claims), "ecosystem": "npm" });
+        let elsewhere = with(job(), "job_workflow_ref", json!(format!("Acme/Widget/.github/workflows/x.yml@{MAIN}")));
+        let answer = server.post("/_/oidc/mint-token", swap(elsewhere)).send().await;
+        refused(&answer, "invalid-publisher", "sub");
+        let identity = swap(job());
+        let answer = server.post("/_/oidc/mint-token", identity.clone()).expect(200).await;
+        let token = text(&answer.body["token"]);
+        server.npm_published(&token, "new-tool", "1.0.0").await;
+        assert_eq!(server.npm_publish(&token, "newer-tool", "1.0.0").await.status, 403);
+        // It is an ordinary trusted publisher now.
+        assert_eq!(list(&ada).await["total"], 0);
+        let publishers = server.get("/v1/packages/npm/new-tool/trusted-publishers").expect(200).await.body;
+        let publisher = &publishers["trusted_publishers"][0];
+        assert_eq!((&publisher["id"], publisher["last_used_at"].is_string()), (&pending["id"], true));
+        refused(&server.post("/_/oidc/mint-token", identity).send().await, "invalid-reuse-token", "already used");
+        server.post("/_/oidc/mint-token", swap(with(job(), "jti", json!("2")))).expect(200).await;
+        let root = server.admin("boss").await;
+        let log = server.get("/v1/audit?action=package_create").bearer(&root.token).expect(200).await.body;
+        let entry = &log["logs"][0];
+        assert_eq!(
+            (&entry["actor_username"], &entry["metadata"]["source"]),
+            (&json!("ada"), &json!("trusted_publishing"))
+        );
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_publisher_that_cannot_be_used_leaves_nothing() {
+    let issuer = Issuer::start().await;
+    trusting(&issuer, async |server| {
+        let (ada, eve) = (server.person("ada").await, server.person("eve").await);
+        let trusted = json!({ "issuer": issuer.url() });
+        let at = "/v1/trusted-publishers/pending";
+        let body = |more: Value| {
+            let mut body = json!({
+                "ecosystem": "npm", "name": "some-tool", "repository_slug": "ada-packages",
+                "issuer": issuer.url(), "subject": "repo:acme/widget",
+            });
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            body
+        };
+        pend(server, &ada, "first-tool", trusted.clone()).await;
+        for (more, status, code) in [
+            (json!({ "issuer": "https://evil.test" }), 422, "issuer_not_allowed"),
+            (json!({ "name": "first-tool" }), 409, "already_exists"),
+            (json!({ "name": "npm" }), 422, "reserved_name"),
+            (json!({ "repository_slug": "nowhere" }), 404, "not_found"),
+        ] {
+            server.post(at, body(more)).bearer(&ada.token).problem(status, code).await;
+        }
+        server.post(at, body(json!({}))).bearer(&eve.token).expect(403).await;
+
+        // Several names for one job: it says which.
+        let second = pend(server, &ada, "second-tool", trusted.clone()).await;
+        let ask = async |package: Option<&str>, jti: &str| {
+            let token = issuer.sign(&with(job(), "jti", json!(jti)));
+            let body = json!({ "token": token, "ecosystem": "npm", "package": package });
+            server.post("/_/oidc/mint-token", body).send().await
+        };
+        refused(&ask(None, "1").await, "invalid-pending-publisher", "name one");
+        let path = format!("{at}/{}", text(&second["id"]));
+        server.delete(&path).bearer(&eve.token).expect(404).await;
+        server.delete(&path).bearer(&ada.token).expect(200).await;
+        refused(&ask(Some("second-tool"), "2").await, "invalid-publisher", "");
+
+        // The name went to somebody else meanwhile. The same token is still good for another try.
+        package(server, &eve, "npm", "first-tool").await;
+        for _ in 0..2 {
+            refused(&ask(Some("first-tool"), "3").await, "invalid-pending-publisher", "somebody else");
+        }
+        let pending = server.get(at).bearer(&ada.token).expect(200).await.body;
+        assert_eq!(pending["total"], 1, "it is kept: the name may become free");
+        // Whoever may create nothing any more lets nobody create.
+        pend(server, &ada, "third-tool", trusted).await;
+        let root = server.admin("boss").await;
+        server.patch("/v1/admin/users/ada", json!({ "is_active": false })).bearer(&root.token).expect(200).await;
+        refused(&ask(Some("third-tool"), "4").await, "invalid-pending-publisher", "no account");
+        server.get("/v1/packages/npm/third-tool").bearer(&root.token).expect(404).await;
+    })
+    .await;
+}

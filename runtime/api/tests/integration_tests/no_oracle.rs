@@ -102,6 +102,12 @@ impl World {
         let trusted = json!({"issuer": "https://gitlab.com", "subject": "s"});
         let path = "/v1/packages/npm/secret-tool/trusted-publishers";
         let trusted = server.post(path, trusted).bearer(&ada.token).expect(201).await.body;
+        let pending = json!({
+            "ecosystem": "npm", "name": "new-tool", "repository_slug": "vault",
+            "issuer": "https://gitlab.com", "subject": "s",
+        });
+        let pending = server.post("/v1/trusted-publishers/pending", pending);
+        let pending = pending.bearer(&ada.token).expect(201).await.body;
         let token = json!({"name": "t", "scopes": ["packages:read"]});
         let token = server.post("/v1/tokens", token).bearer(&ada.token).expect(201).await.body;
         let sessions = server.get("/v1/auth/sessions").bearer(&ada.token).expect(200).await.body;
@@ -152,6 +158,7 @@ impl World {
                 &[("slug", "evil"), ("team", "theirs")],
                 &[("repository", "vault")],
             ),
+            Pair::new("/v1/trusted-publishers/pending/{id}", &[], &[("id", &id(&pending))]),
             Pair::new("/v1/tokens/{id}", &[], &[("id", &id(&token))]),
             Pair::new("/v1/auth/sessions/{id}", &[], &[("id", &id(&sessions["sessions"][0]))]),
             Pair::new("/v1/org-invitations/{id}", &[], &[("id", &id(&own))]),

@@ -43,10 +43,7 @@ impl Registry {
         // Tokens minted through it act for a person.
         let creator = require_user(who)
             .map_err(|_| RegistryError::Denied(publaryn_core::access::Denial::CredentialNotAccepted))?;
-        if !self.0.settings.oidc.issuers.iter().any(|known| known.issuer == new.issuer) {
-            let message = "is not an issuer this server trusts";
-            return Err(RegistryError::invalid_member("issuer", "issuer_not_allowed", message));
-        }
+        self.check_issuer(&new.issuer)?;
         let row = TrustedPublisherRow {
             id: TrustedPublisherId::new(),
             package_id: change.head.id,
@@ -71,6 +68,16 @@ impl Registry {
             .with("environment", row.environment.as_str());
         change.commit_quietly(entry).await?;
         Ok(row)
+    }
+
+    /// # Errors
+    /// `issuer_not_allowed`.
+    pub(crate) fn check_issuer(&self, issuer: &str) -> Result<(), RegistryError> {
+        if self.0.settings.oidc.issuers.iter().any(|known| known.issuer == issuer) {
+            return Ok(());
+        }
+        let message = "is not an issuer this server trusts";
+        Err(RegistryError::invalid_member("issuer", "issuer_not_allowed", message))
     }
 
     /// Ends the trust, and every token minted through it.

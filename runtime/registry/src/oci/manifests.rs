@@ -25,6 +25,7 @@ use crate::{
 /// A live manifest that the caller may have.
 #[derive(Debug, Clone)]
 pub struct ServableManifest {
+    release: ReleaseId,
     digest: String,
     media_type: String,
     size_bytes: u64,
@@ -57,6 +58,7 @@ impl ServableManifest {
     fn of(row: ManifestRow, is_open: bool) -> Result<Self, RegistryError> {
         let yank = row.is_yanked.then(|| row.yank_reason.unwrap_or_else(|| "this manifest was withdrawn".into()));
         Ok(Self {
+            release: row.release_id,
             digest: row.version,
             media_type: row.content_type,
             size_bytes: row.size_bytes.unsigned_abs(),
@@ -145,7 +147,7 @@ impl Registry {
         let bytes = body.into_bytes(manifest.size_bytes).await.map_err(blob_error)?;
         count_bytes(Direction::Out, Ecosystem::Oci, bytes.len() as u64);
         if let Some(head) = &repository.head {
-            self.0.downloads.count(Ecosystem::Oci, head.id);
+            self.0.downloads.count(Ecosystem::Oci, head.id, manifest.release);
         }
         Ok(bytes)
     }

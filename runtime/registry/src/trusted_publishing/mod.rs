@@ -8,6 +8,7 @@
 mod addresses;
 mod attested;
 mod issuers;
+mod pending;
 mod workload;
 
 use std::time::Duration;
@@ -18,15 +19,19 @@ use publaryn_core::{
     audit::{AuditAction, AuditEntry, ClientOrigin},
 };
 use publaryn_metadata::{
+    Tx,
+    packages::PackageHead,
+    pending_publishers::PendingPublisherRow,
     tokens::TokenRow,
     trusted_publishers::{PublisherOfPackage, TrustedPublisherRow},
 };
 use sha2::{Digest as _, Sha256};
 
-pub use self::attested::AttestedBy;
 pub(crate) use self::workload::stored_subject;
+pub use self::{attested::AttestedBy, pending::NewPendingPublisher};
 use self::{
     issuers::Issuers,
+    pending::NO_ACCOUNT,
     workload::{Mismatch, Workload},
 };
 use crate::Registry;
@@ -94,6 +99,8 @@ pub enum ExchangeError {
     Reused,
     #[error("valid token, but no corresponding publisher ({0})")]
     Publisher(String),
+    #[error("valid token, but its pending publisher cannot be used: {0}")]
+    Pending(String),
     #[error("too many failed exchanges, try again later")]
     Throttled { retry_after: Duration },
     #[error("the keys of the issuer cannot be read at the moment, try again later")]
@@ -112,6 +119,7 @@ impl ExchangeError {
             Self::Token(_) => "invalid-token",
             Self::Reused => "invalid-reuse-token",
             Self::Publisher(_) => "invalid-publisher",
+            Self::Pending(_) => "invalid-pending-publisher",
             Self::Throttled { .. } => "rate-limited",
             Self::IssuerAway | Self::Registry(_) => "internal-error",
         }
@@ -142,6 +150,13 @@ impl TrustedPublishing {
 
 /// Packages that may trust one workload; beyond it somebody plays.
 const MAX_PUBLISHERS: u32 = 1000;
+
+/// Whom a token means.
+enum Chosen {
+    Publisher(PublisherOfPackage),
+    /// Of a package that does not exist yet.
+    Pending(PendingPublisherRow),
+}
 
 impl Registry {
     /// Whom foreign tokens must be made for; `None` when trusted publishing is off.
@@ -190,12 +205,14 @@ impl Registry {
         let keys = keys.ok_or(ExchangeError::IssuerAway)?;
         let claims = token.verify(&keys, &audience, now).map_err(ExchangeError::Token)?;
         let workload = Workload::of(claims).map_err(|mismatch| mismatch.into_error())?;
-        let chosen = self.choose(&workload, &asked).await?;
-        self.mint(&workload, chosen, &asked, origin, now).await
+        match self.choose(&workload, &asked).await? {
+            Chosen::Publisher(chosen) => self.mint(&workload, chosen, &asked, origin, now).await,
+            Chosen::Pending(pending) => self.mint_first(&workload, pending, &asked, origin, now).await,
+        }
     }
 
     /// The one package that this workload may publish.
-    async fn choose(&self, workload: &Workload, asked: &Exchange<'_>) -> Result<PublisherOfPackage, ExchangeError> {
+    async fn choose(&self, workload: &Workload, asked: &Exchange<'_>) -> Result<Chosen, ExchangeError> {
         let known = self
             .0
             .db
@@ -218,12 +235,15 @@ impl Registry {
         if fitting.iter().any(|candidate| names_environment(&candidate.publisher)) {
             fitting.retain(|candidate| names_environment(&candidate.publisher));
         }
-        let first = fitting.first().ok_or_else(|| mismatch.into_error())?.clone();
+        let Some(first) = fitting.first().cloned() else {
+            let pending = self.pending_for(workload, asked).await?;
+            return pending.map(Chosen::Pending).ok_or_else(|| mismatch.into_error());
+        };
         if fitting.iter().any(|other| other.publisher.package_id != first.publisher.package_id) {
             let text = "several packages trust this workload, name one as `package`";
             return Err(ExchangeError::Publisher(text.into()));
         }
-        Ok(first)
+        Ok(Chosen::Publisher(first))
     }
 
     async fn mint(
@@ -234,7 +254,7 @@ impl Registry {
         origin: &ClientOrigin,
         now: Timestamp,
     ) -> Result<Exchanged, ExchangeError> {
-        let publisher = chosen.publisher;
+        let publisher = &chosen.publisher;
         let mut tx = self.0.db.begin().await?;
         let head = tx.lock_package_by_id(publisher.package_id).await?.filter(|head| !head.is_deleted);
         let head = head.ok_or_else(|| ExchangeError::Publisher("the package is gone".into()))?;
@@ -248,8 +268,25 @@ impl Registry {
         }
         let creator = tx.user(publisher.created_by).await?.filter(|user| user.is_active);
         if creator.is_none() {
-            return Err(ExchangeError::Publisher("whoever set the publisher up has no account any more".into()));
+            return Err(ExchangeError::Publisher(NO_ACCOUNT.into()));
         }
+        self.mint_within(tx, workload, chosen, &head, asked, origin, now).await
+    }
+
+    /// Takes the foreign token, notes the use of the publisher and gives out ours, with whatever else the transaction
+    /// holds, or nothing of it.
+    #[allow(clippy::too_many_arguments, reason = "one step of the exchange, in two places")]
+    async fn mint_within(
+        &self,
+        mut tx: Tx,
+        workload: &Workload,
+        chosen: PublisherOfPackage,
+        head: &PackageHead,
+        asked: &Exchange<'_>,
+        origin: &ClientOrigin,
+        now: Timestamp,
+    ) -> Result<Exchanged, ExchangeError> {
+        let publisher = chosen.publisher;
         if !tx.take_foreign_token(&workload.token_hash(), workload.token_ends()).await? {
             return Err(ExchangeError::Reused);
         }

@@ -1,5 +1,7 @@
 //! The records of a zip (APPNOTE §4.3), read strictly: fields two readers could take differently are refused.
 
+use publaryn_core::Timestamp;
+
 use super::{ArchiveError, Budget, ErrorKind, Raw, Sizes, at_path, refuse, shown, unsafe_name};
 
 pub(super) const LOCAL: u32 = u32::from_le_bytes(*b"PK\x03\x04");
@@ -27,10 +29,33 @@ pub(super) enum Method {
     Deflated,
 }
 
+/// When an entry says that it was changed, in its writer's own time zone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Modified(u32);
+
+impl Modified {
+    /// The time comes before the date (APPNOTE §4.4.6).
+    fn at(fixed: &[u8], at: usize) -> Self {
+        Self(u32_at(fixed, at))
+    }
+
+    /// # Errors
+    /// When it is later than the rules allow.
+    pub(super) fn check(self, latest: Option<Timestamp>, path: &str) -> Result<(), ArchiveError> {
+        match latest {
+            Some(latest) if self.0 > latest.to_dos() => {
+                Err(at_path("ARC-DATE", path, "an entry is dated in the future"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The header before the data of an entry.
 pub(super) struct Local {
     pub(super) flags: u16,
     pub(super) method: u16,
+    pub(super) modified: Modified,
     crc: u32,
     packed: u32,
     unpacked: u32,
@@ -63,7 +88,8 @@ impl Local {
         }
         let flags = u16_at(&fixed, 2);
         check_flags(flags, &name)?;
-        Ok(Self { flags, method: u16_at(&fixed, 4), crc: u32_at(&fixed, 10), packed, unpacked, name, zip64 })
+        let (method, modified) = (u16_at(&fixed, 4), Modified::at(&fixed, 6));
+        Ok(Self { flags, method, modified, crc: u32_at(&fixed, 10), packed, unpacked, name, zip64 })
     }
 
     pub(super) fn path(&self) -> Result<&str, ArchiveError> {
@@ -120,6 +146,7 @@ impl Local {
 pub(super) struct Central {
     pub(super) flags: u16,
     pub(super) method: u16,
+    pub(super) modified: Modified,
     pub(super) sizes: Sizes,
     pub(super) offset: u64,
     pub(super) name: Vec<u8>,
@@ -151,6 +178,7 @@ impl Central {
         Ok(Self {
             flags: u16_at(&fixed, 4),
             method: u16_at(&fixed, 6),
+            modified: Modified::at(&fixed, 8),
             sizes: Sizes { crc: u32_at(&fixed, 12), packed, unpacked },
             offset,
             name,

@@ -158,6 +158,11 @@ pub const OBJECTS: &[(&str, &str)] = &[
          last_used_at t?",
     ),
     (
+        "PendingPublisher",
+        "id u, ecosystem Ecosystem, name s, repository_slug s, issuer s, subject s, repository s?, workflow_ref s?, \
+         environment s?, created_by u, created_at t",
+    ),
+    (
         "Hit",
         "id u, name s, normalized_name s, display_name s?, description s?, ecosystem Ecosystem, keywords [s], \
          latest_version s?, download_count i, is_deprecated b, is_archived b, visibility Visibility, owner_name s?, \

@@ -22,6 +22,7 @@ pub fn routes() -> Routes {
         .with(tags::routes())
         .with(findings::routes())
         .with(publishers::routes())
+        .with(publishers::pending_routes())
 }
 
 /// The package a path names. What is no name names nothing: 404.

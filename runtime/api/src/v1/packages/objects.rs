@@ -3,6 +3,7 @@
 use publaryn_core::{Ecosystem, Timestamp, finding::Severity};
 use publaryn_metadata::{
     package_views::PackageDetails,
+    pending_publishers::PendingPublisherRow,
     release_views::{ArtifactViewRow, FindingViewRow, ReleaseSummaryRow},
     teams::TeamAccessRow,
     trusted_publishers::TrustedPublisherRow,
@@ -249,6 +250,23 @@ pub fn trusted_publisher(row: &TrustedPublisherRow) -> Value {
         "created_by": row.created_by,
         "created_at": row.created_at,
         "last_used_at": row.last_used_at,
+    })
+}
+
+/// A publisher of a package that does not exist yet.
+pub fn pending_publisher(row: &PendingPublisherRow) -> Value {
+    json!({
+        "id": row.id,
+        "ecosystem": row.ecosystem,
+        "name": row.name,
+        "repository_slug": row.target_repository_slug,
+        "issuer": row.issuer,
+        "subject": row.subject,
+        "repository": row.repository,
+        "workflow_ref": row.workflow_ref,
+        "environment": Some(&row.environment).filter(|text| !text.is_empty()),
+        "created_by": row.created_by,
+        "created_at": row.created_at,
     })
 }
 

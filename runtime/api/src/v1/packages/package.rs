@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
-use publaryn_core::{Ecosystem, Operation, RegistryError, Scope, Visibility, audit::AuditAction};
+use publaryn_core::{Ecosystem, Operation, PackageName, RegistryError, Scope, Visibility, audit::AuditAction};
 use publaryn_metadata::{
     organizations::Slice,
     package_views::{PackageDetails, PackagesOf},
@@ -39,6 +39,20 @@ fn listing(summary: &'static str) -> Spec {
     public(summary).query("ecosystem Ecosystem?").list("packages", "PackageSummary", 20)
 }
 
+/// A route that makes a package, now or later, with what that is refused for.
+pub fn creating(scope: Scope, summary: &'static str) -> Spec {
+    scoped(scope, summary)
+        .problem(403, "insufficient_permission")
+        .problem(403, "namespace_claimed")
+        .problem(403, "namespace_claim_required")
+        .problem(404, "not_found")
+        .problem(409, "already_exists")
+        .problem(422, "invalid_name")
+        .problem(422, "reserved_name")
+        .problem(422, "name_too_similar")
+        .problem(422, "visibility_too_broad")
+}
+
 pub fn routes() -> Routes {
     let at = "/packages/{ecosystem}/{name}";
     Routes::new("packages")
@@ -48,21 +62,12 @@ pub fn routes() -> Routes {
         .post(
             "/packages",
             create,
-            scoped(Scope::PackagesPublish, "Creates a package in a repository; its owner is the repository's")
+            creating(Scope::PackagesPublish, "Creates a package in a repository; its owner is the repository's")
                 .body(
                     "ecosystem Ecosystem, name s, repository_slug s, visibility Visibility?, display_name s?, \
                      description s?, readme s?, homepage s?, repository_url s?, license s?, keywords [s]?",
                 )
                 .answer(201, "Package")
-                .problem(403, "insufficient_permission")
-                .problem(403, "namespace_claimed")
-                .problem(403, "namespace_claim_required")
-                .problem(404, "not_found")
-                .problem(409, "already_exists")
-                .problem(422, "invalid_name")
-                .problem(422, "reserved_name")
-                .problem(422, "name_too_similar")
-                .problem(422, "visibility_too_broad")
                 .audit(AuditAction::PackageCreate),
         )
         .get(at, show, public("A package").answer(200, "Package"))
@@ -172,6 +177,23 @@ async fn list(state: &ApiState, caller: &Caller, query: &Query, of: PackagesOf) 
     Ok(page.answer(query, "packages", views.iter().map(objects::summary).collect(), total))
 }
 
+/// The name of a package to be; faults are noted in `fields`.
+pub fn new_name(state: &ApiState, fields: &mut Fields) -> Option<(Ecosystem, PackageName)> {
+    let ecosystem = input::required_ecosystem(fields);
+    let (text, ecosystem) = fields.text("name").zip(ecosystem)?;
+    match (state.parse_name)(ecosystem, &text) {
+        Ok(name) => Some((ecosystem, name)),
+        Err(RegistryError::Invalid { code, message }) => {
+            fields.problem(FieldProblem::in_body("name", code, message));
+            None
+        }
+        Err(error) => {
+            fields.report("ecosystem", error.to_string());
+            None
+        }
+    }
+}
+
 async fn create(
     State(state): State<ApiState>,
     caller: Caller,
@@ -184,22 +206,10 @@ async fn create(
     if let Some(slug) = &slug {
         state.registry.may_change_repository(who, slug, Operation::CreatePackage).await?;
     }
-    let ecosystem = input::required_ecosystem(&mut fields);
-    let name =
-        fields.text("name").zip(ecosystem).and_then(|(text, ecosystem)| match (state.parse_name)(ecosystem, &text) {
-            Ok(name) => Some(name),
-            Err(RegistryError::Invalid { code, message }) => {
-                fields.problem(FieldProblem::in_body("name", code, message));
-                None
-            }
-            Err(error) => {
-                fields.report("ecosystem", error.to_string());
-                None
-            }
-        });
+    let named = new_name(&state, &mut fields);
     let visibility: Option<Visibility> = fields.word("visibility");
     let texts = texts(&mut fields);
-    let (Some(ecosystem), Some(name), Some(repository_slug)) = (ecosystem, name, slug) else {
+    let (Some((ecosystem, name)), Some(repository_slug)) = (named, slug) else {
         return Err(refused(fields.finish()));
     };
     fields.finish()?;

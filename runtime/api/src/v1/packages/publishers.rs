@@ -8,19 +8,21 @@ use axum::{
 use http::StatusCode;
 use publaryn_core::{Operation, Scope, TrustedPublisherId, audit::AuditAction};
 use publaryn_metadata::organizations::Slice;
-use publaryn_registry::control::NewTrustedPublisher;
+use publaryn_registry::{control::NewTrustedPublisher, trusted_publishing::NewPendingPublisher};
 
 use super::{
     super::{
         ApiState,
         auth::{message, refused},
-        extract::{Body, Caller, Origin, Path},
+        extract::{Body, Caller, Fields, Origin, Path},
         input::path_id,
         page::Query,
         problem::Problem,
         route::{Routes, public, scoped},
     },
-    objects, package_in,
+    objects,
+    package::{creating, new_name},
+    package_in,
 };
 
 pub fn routes() -> Routes {
@@ -55,6 +57,91 @@ pub fn routes() -> Routes {
         )
 }
 
+/// Publishers of packages that do not exist yet.
+pub fn pending_routes() -> Routes {
+    let at = "/trusted-publishers/pending";
+    Routes::new("trusted publishers")
+        .get(
+            at,
+            list_pending,
+            scoped(Scope::PackagesWrite, "Workloads that may create a package of the caller's, oldest first").list(
+                "pending_publishers",
+                "PendingPublisher",
+                100,
+            ),
+        )
+        .post(
+            at,
+            create_pending,
+            creating(Scope::PackagesWrite, "Lets a workload create a package with its first exchange")
+                .notes("The name is not held: whoever has a package of it first has it.")
+                .body(
+                    "ecosystem Ecosystem, name s, repository_slug s, issuer s, subject s, repository s?, \
+                     workflow_ref s?, environment s?",
+                )
+                .answer(201, "PendingPublisher")
+                .problem(409, "too_many_pending_publishers")
+                .problem(422, "issuer_not_allowed")
+                .audit(AuditAction::TrustedPublisherCreate),
+        )
+        .delete(
+            "/trusted-publishers/pending/{id}",
+            remove_pending,
+            scoped(Scope::PackagesWrite, "Takes that back").message().audit(AuditAction::TrustedPublisherDelete),
+        )
+}
+
+async fn list_pending(State(state): State<ApiState>, caller: Caller, query: Query) -> Result<Response, Problem> {
+    let who = caller.require_scope(Scope::PackagesWrite)?;
+    let page = query.page(100)?;
+    let slice = Slice::new(page.per_page, page.offset());
+    let (rows, total) = state.registry.pending_publishers(who, slice).await?;
+    Ok(page.answer(&query, "pending_publishers", rows.iter().map(objects::pending_publisher).collect(), total))
+}
+
+async fn create_pending(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Origin(origin): Origin,
+    body: Body,
+) -> Result<Response, Problem> {
+    let who = caller.require_scope(Scope::PackagesWrite)?;
+    let mut fields = body.fields().await?;
+    let slug = fields.text("repository_slug");
+    if let Some(slug) = &slug {
+        state.registry.may_change_repository(who, slug, Operation::CreatePackage).await?;
+    }
+    let named = new_name(&state, &mut fields);
+    let publisher = publisher(&mut fields);
+    let (Some((ecosystem, name)), Some(repository_slug), Some(publisher)) = (named, slug, publisher) else {
+        return Err(refused(fields.finish()));
+    };
+    fields.finish()?;
+    let new = NewPendingPublisher { ecosystem, name, repository_slug, publisher };
+    let row = state.registry.add_pending_publisher(who, new, &origin).await?;
+    Ok((StatusCode::CREATED, Json(objects::pending_publisher(&row))).into_response())
+}
+
+async fn remove_pending(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Origin(origin): Origin,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let who = caller.require_scope(Scope::PackagesWrite)?;
+    state.registry.remove_pending_publisher(who, path_id(&id)?, &origin).await?;
+    Ok(message("the publisher is no longer pending"))
+}
+
+/// The workload that a body describes.
+fn publisher(fields: &mut Fields) -> Option<NewTrustedPublisher> {
+    let (issuer, subject) = (fields.text("issuer"), fields.text("subject"));
+    let repository = fields.optional_text("repository");
+    let workflow_ref = fields.optional_text("workflow_ref");
+    let environment = fields.optional_text("environment");
+    Some(NewTrustedPublisher { issuer: issuer?, subject: subject?, repository, workflow_ref, environment })
+}
+
 async fn list(
     State(state): State<ApiState>,
     caller: Caller,
@@ -81,13 +168,8 @@ async fn create(
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
     let name = name.canonical();
     state.registry.package_for(who, ecosystem, name, Operation::Administer).await?;
-    let (issuer, subject) = (fields.text("issuer"), fields.text("subject"));
-    let repository = fields.optional_text("repository");
-    let workflow_ref = fields.optional_text("workflow_ref");
-    let environment = fields.optional_text("environment");
-    let (Some(issuer), Some(subject)) = (issuer, subject) else { return Err(refused(fields.finish())) };
+    let Some(new) = publisher(&mut fields) else { return Err(refused(fields.finish())) };
     fields.finish()?;
-    let new = NewTrustedPublisher { issuer, subject, repository, workflow_ref, environment };
     let row = state.registry.add_trusted_publisher(who, ecosystem, name, new, &origin).await?;
     Ok((StatusCode::CREATED, Json(objects::trusted_publisher(&row))).into_response())
 }

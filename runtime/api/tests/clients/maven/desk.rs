@@ -55,13 +55,15 @@ pub fn pom(group: &str, artifact: &str, version: &str, more: &str) -> String {
 pub struct Desk {
     home: PathBuf,
     host: String,
+    /// Another mvn than Debian's.
+    newer: Option<&'static str>,
 }
 
 impl Desk {
     /// A machine that knows no credential for the server.
     pub fn new(server: &Server, name: &str) -> Self {
         let home = server.scratch(&format!("maven-{name}"));
-        let desk = Self { home, host: server.host().to_owned() };
+        let desk = Self { home, host: server.host().to_owned(), newer: None };
         desk.settings("", "");
         desk
     }
@@ -109,11 +111,23 @@ impl Desk {
         path
     }
 
+    /// The same machine with a newer mvn on it than Debian has.
+    pub fn with_mvn(self, version: &'static str) -> Self {
+        Self { newer: Some(version), ..self }
+    }
+
     /// Runs mvn in a folder of the home.
     pub async fn mvn(&self, folder: &str, args: &[&str]) -> Said {
+        let mut command = match self.newer {
+            None => Command::new("mvn"),
+            Some(version) => Command::new(clients().join(format!("apache-maven-{version}/bin/mvn"))),
+        };
         clients();
-        let mut command = Command::new("mvn");
         command.args(["-B", "-ntp", "-s"]).arg(self.home.join("settings.xml"));
+        if self.newer.is_some() {
+            // Debian's own repository of plugins has no checksums, which Maven 4 insists on.
+            command.arg("-c");
+        }
         command.arg(format!("-Dmaven.repo.local={}", self.home.join("m2").display())).args(args);
         self.run(command, &self.home.join(folder), &format!("mvn {}", args.join(" "))).await
     }

@@ -141,3 +141,30 @@ on_backends!(coordinates_that_differ_only_in_case_are_one, async |server: Server
     Wire::anonymous(&server).get("com/acme/Widget/1.0-RC1/Widget-1.0-RC1.jar").await.expect(404);
     Wire::anonymous(&server).get("com/acme/widget/1.0-RC1/widget-1.0-RC1.jar").await.expect(200);
 });
+
+on_backends!(the_main_file_is_what_the_pom_says_it_is, async |server: Server| {
+    let ada = server.new_user("ada").await;
+    let wire = Wire::new(&server, &ada.token);
+    let packaged = |artifact: &str, packaging: &str| {
+        pom("com.acme", artifact, "1.0", &format!("<packaging>{packaging}</packaging>")).into_bytes()
+    };
+    let at = |artifact: &str, ending: &str| format!("com/acme/{artifact}/1.0/{artifact}-1.0{ending}");
+    // The POM first, as mvn sends them, or the file first, as `deploy-file` does.
+    wire.put(&at("shop", ".pom"), packaged("shop", "war")).await.expect(201);
+    let refused = wire.put(&at("shop", ".jar"), jar("x")).await.expect(400);
+    refused.says("POM packaging is war, the file is shop-1.0.jar");
+    wire.put(&at("shop", ".war"), jar("x")).await.expect(201);
+    wire.put(&at("tool", ".jar"), jar("x")).await.expect(201);
+    wire.put(&at("tool", ".pom"), packaged("tool", "ear")).await.expect(400).says("POM packaging is ear");
+    wire.put(&at("tool", ".pom"), packaged("tool", "maven-plugin")).await.expect(201);
+    // What else a build attaches is its own business.
+    for (artifact, ending) in
+        [("shop", "-classes.jar"), ("shop", ".zip"), ("tool", "-sources.jar"), ("tool", ".tar.gz")]
+    {
+        wire.put(&at(artifact, ending), jar("y")).await.expect(201);
+    }
+    wire.put(&at("bill", ".pom"), packaged("bill", "pom")).await.expect(201);
+    wire.put(&at("bill", ".jar"), jar("x")).await.expect(201);
+    Wire::anonymous(&server).get(&at("shop", ".jar")).await.expect(404);
+    Wire::anonymous(&server).get(&at("shop", ".war")).await.expect(200);
+});

@@ -12,7 +12,8 @@ on_backends!(a_held_release_is_nowhere_until_it_is_let_go, async |mut server: Se
     server.restart_with(&[("publish.wait_seconds", "1")]).await;
     let user = server.new_user("ada").await;
     let stopped = server.pause_scanners();
-    let said = Pack::new("Acme.Lib", "1.0.0").file("bulk.bin", bulk()).push(&server, Some(&user.token)).await;
+    let pack = Pack::new("Acme.Lib", "1.0.0").file("bulk.bin", bulk());
+    let said = pack.push(&server, Some(&user.token)).await;
     assert_eq!(said.status, 202, "{said:?}");
     assert!(said.header("x-nuget-warning").contains("Acme.Lib 1.0.0 awaits review"), "{said:?}");
     for path in [
@@ -25,6 +26,12 @@ on_backends!(a_held_release_is_nowhere_until_it_is_let_go, async |mut server: Se
     }
     assert!(!get(&server, "/v3/search?q=acme", Some(&user.token)).await.text().contains("Acme.Lib"));
     Pack::new("Acme.Lib", "1.0").push(&server, Some(&user.token)).await.is(409, "Acme.Lib 1.0.0 already exists");
+    // Clients repeat a push of which they did not hear the end.
+    let again = pack.push(&server, Some(&user.token)).await;
+    assert_eq!((again.status, again.header("x-nuget-warning")), (202, said.header("x-nuget-warning")), "{again:?}");
+    let stranger = server.new_user("mallory").await;
+    let theirs = pack.push(&server, Some(&stranger.token)).await;
+    assert!(matches!(theirs.status, 403 | 404), "{theirs:?}");
     // Symbols join what is held, and wait like it.
     let symbols = Pack::new("Acme.Lib", "1.0.0").symbols().file("lib/a.pdb", bulk()).zip();
     assert_eq!(push(&server, "/nuget/v2/symbolpackage", Some(&user.token), &symbols).await.status, 202);
@@ -33,4 +40,5 @@ on_backends!(a_held_release_is_nowhere_until_it_is_let_go, async |mut server: Se
         get(&server, "/v3/flatcontainer/acme.lib/index.json", None).await.status == 200
     })
     .await;
+    pack.push(&server, Some(&user.token)).await.is(409, "Acme.Lib 1.0.0 already exists");
 });

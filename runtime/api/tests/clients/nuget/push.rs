@@ -1,12 +1,25 @@
 //! What is refused, in which words, and that nothing of it stays.
 
-use publaryn_scan::corpus::{ZipBuilder, zip};
+use publaryn_scan::corpus::{RawZipEntry, ZipBuilder, zip};
 
 use super::{
     Pack,
     pack::{get, push, send},
 };
 use crate::{Server, on_backends};
+
+/// A package whose only file says that it was last changed in that year.
+fn dated(year: u16, nuspec: &[u8]) -> Vec<u8> {
+    let date = ((year - 1980) << 9 | 12 << 5 | 24).to_le_bytes();
+    let entry = RawZipEntry { name: b"Acme.Lib.nuspec", data: nuspec, ..RawZipEntry::default() };
+    let (local, central) = (
+        |record: &mut Vec<u8>| record[12..14].copy_from_slice(&date),
+        |record: &mut Vec<u8>| {
+            record[14..16].copy_from_slice(&date);
+        },
+    );
+    ZipBuilder::new().edited(&entry, local, central).finish()
+}
 
 const PUSH: &str = "/nuget/v2/package";
 
@@ -36,6 +49,7 @@ on_backends!(packages_are_refused_with_a_reason, async |server: Server| {
         (inside("<icon>icon.png</icon>"), 400, "the icon is not in the package"),
         (Pack::new("Acme.Lib", "1.0").needs("Other", "1.*").zip(), 400, "range of the dependency Other"),
         (Pack::new("Acme.Lib", "1.0").symbols().zip(), 400, "This is a symbol package"),
+        (dated(2107, nuspec.as_bytes()), 400, "Package is not a valid nupkg: an entry is dated in the future"),
     ] {
         push(&server, PUSH, key, &bytes).await.is(status, reason);
     }

@@ -201,3 +201,26 @@ on_backends!(findings_are_told_with_the_versions_and_as_a_list, async |server: S
     assert_eq!(list(None).await.0, json!({}));
     assert_eq!(list(Some(&user.token)).await.0, known);
 });
+
+on_backends!(a_deprecation_tells_what_to_use_instead, async |server: Server| {
+    let user = server.new_user("ada").await;
+    for version in ["1.0.0", "1.1.0"] {
+        Pack::new("Acme.Lib", version).live(&server, &user).await;
+    }
+    for (version, message) in [("1.0.0", "Use Acme.New instead."), ("1.1.0", "obsolete")] {
+        let path = format!("{}/v1/packages/nuget/Acme.Lib/releases/{version}/deprecate", server.base_url());
+        let request = server.http.put(path).json(&json!({ "message": message })).bearer_auth(&user.token);
+        assert_eq!(send(request).await.status, 200);
+    }
+    let index = get(&server, "/v3/registration/acme.lib/index.json", None).await.json();
+    let deprecation = |at: usize| index["items"][0]["items"][at]["catalogEntry"]["deprecation"].clone();
+    assert_eq!(
+        deprecation(0),
+        json!({
+            "reasons": ["Other"],
+            "message": "Use Acme.New instead.",
+            "alternatePackage": { "id": "Acme.New", "range": "*" },
+        })
+    );
+    assert_eq!(deprecation(1), json!({ "reasons": ["Other"], "message": "obsolete" }), "a word is no package");
+});

@@ -1,12 +1,14 @@
 //! Search and completion.
 
-use serde_json::Value;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::{
     Pack,
     pack::{change, get, until_found},
 };
-use crate::{Server, on_backends};
+use crate::{Server, faults::state::eventually, on_backends};
 
 async fn ids(server: &Server, path: &str) -> Vec<String> {
     let found = get(server, path, None).await.json();
@@ -63,4 +65,45 @@ on_backends!(packages_are_found_by_what_they_say_and_by_what_the_client_can_use,
     assert_eq!(ids(&server, "/v3/search?q=acme").await, ["Acme.Json"], "unlisted is not found");
     assert_eq!(ids(&server, "/v3/autocomplete?q=acme").await, ["Acme.Json"]);
     assert_eq!(ids(&server, "/v3/autocomplete?id=acme.json.tool").await, [""; 0]);
+});
+
+on_backends!(search_tells_downloads_of_versions_and_who_owns_the_prefix, async |server: Server| {
+    const SCOPES: &[&str] = &["packages:write", "repositories:write", "namespaces:write"];
+    let (ada, bob) = (server.new_user_with("ada", SCOPES).await, server.new_user("bob").await);
+    let claim = json!({ "ecosystem": "nuget", "namespace": "Acme." });
+    let claim = server.post("/v1/namespaces", Some(&ada.token), &claim).await;
+    for version in ["1.0.0", "1.1.0"] {
+        Pack::new("Acme.Lib", version).live(&server, &ada).await;
+    }
+    Pack::new("Other.Lib", "1.0.0").live(&server, &bob).await;
+    until_found(&server, "lib", 2).await;
+    let hit =
+        async |id: &str| get(&server, &format!("/v3/search?q=packageid:{id}"), None).await.json()["data"][0].clone();
+    assert_eq!(hit("acme.lib").await["verified"], false, "anybody may claim a prefix");
+    let (database, id) = (server.database().await, claim["id"].as_str().expect("a claim has an id").to_owned());
+    let mut tx = database.begin().await.unwrap();
+    tx.set_claim_verified(id.parse().unwrap(), true).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(hit("acme.lib").await["verified"], true);
+    assert_eq!(hit("other.lib").await["verified"], false);
+
+    for _ in 0..2 {
+        assert_eq!(get(&server, "/v3/flatcontainer/acme.lib/1.1.0/acme.lib.1.1.0.nupkg", None).await.status, 200);
+    }
+    assert_eq!(get(&server, "/v2/package/Other.Lib/1.0.0", None).await.status, 200);
+    let downloads = async || {
+        let hit = hit("acme.lib").await;
+        let of = |at: usize| hit["versions"][at]["downloads"].as_i64().expect("a number");
+        (of(0), of(1), hit["totalDownloads"].as_i64().expect("a number"))
+    };
+    eventually("the downloads are counted", Duration::from_secs(60), async || {
+        let mut tx = database.begin().await.unwrap();
+        tx.fold_downloads(100).await.unwrap();
+        tx.commit().await.unwrap();
+        downloads().await.2 == 2
+    })
+    .await;
+    assert_eq!(downloads().await, (0, 2, 2));
+    let entry = get(&server, "/v2/Packages(Id='Acme.Lib',Version='1.1.0')", None).await.text();
+    assert!(entry.contains("<d:VersionDownloadCount m:type=\"Edm.Int32\">2</d:VersionDownloadCount>"), "{entry}");
 });

@@ -1,102 +1,56 @@
 //! docker with Debian's daemon, and containerd's own client beside it.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::path::Path;
 
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::Child;
-
-use super::{Answer, Desk, Wire, desk::tools, eicar, layer, noise, sha256};
+use super::{Answer, Desk, Wire, daemon::Daemon, eicar, layer, noise, sha256};
 use crate::{Server, on_backends, process::Said};
 
-/// Starting it takes about a second on a quiet machine.
-const START_WITHIN: Duration = Duration::from_secs(60);
+/// A docker daemon of a test's own.
+struct Docker(Daemon);
 
-/// A docker daemon of a test's own; ended when dropped.
-struct Daemon {
-    child: Child,
-    /// Short: the path of a socket may have 107 bytes.
-    place: tempfile::TempDir,
-}
-
-impl Daemon {
+impl Docker {
     async fn start() -> Self {
-        let _ = tools();
-        let place = tempfile::Builder::new().prefix("dk").tempdir_in("/tmp").expect("a scratch directory");
-        let path = |name: &str| place.path().join(name);
-        let log = std::fs::File::create(path("log")).expect("the scratch directory is writable");
-        let mut command = tokio::process::Command::new("dockerd");
-        command
-            .arg("--data-root")
-            .arg(path("data"))
-            .arg("--exec-root")
-            .arg(path("exec"))
-            .arg("-p")
-            .arg(path("pid"))
-            .arg("-H")
-            .arg(socket(place.path()))
-            // What needs nothing of the kernel; nothing is run here.
-            .args(["--storage-driver", "vfs", "--bridge", "none", "--iptables=false", "--ip6tables=false"])
-            .args(["--ip-forward=false", "--ip-masq=false"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        let child = command.spawn().expect("dockerd starts");
-        let daemon = Self { child, place };
-        let deadline = tokio::time::Instant::now() + START_WITHIN;
-        while !std::fs::read_to_string(daemon.path("log")).unwrap_or_default().contains("API listen on") {
-            let log = std::fs::read_to_string(daemon.path("log")).unwrap_or_default();
-            assert!(tokio::time::Instant::now() < deadline, "dockerd did not start:\n{log}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        daemon
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.place.path().join(name)
+        let command = |place: &Path| {
+            let path = |name: &str| place.join(name);
+            let mut command = tokio::process::Command::new("dockerd");
+            command
+                .arg("--data-root")
+                .arg(path("data"))
+                .arg("--exec-root")
+                .arg(path("exec"))
+                .arg("-p")
+                .arg(path("pid"))
+                .arg("-H")
+                .arg(socket(&path("sock")))
+                // What needs nothing of the kernel; nothing is run here.
+                .args(["--storage-driver", "vfs", "--bridge", "none", "--iptables=false", "--ip6tables=false"])
+                .args(["--ip-forward=false", "--ip-masq=false"]);
+            command
+        };
+        Self(Daemon::start("API listen on", command).await)
     }
 
     async fn docker(&self, desk: &Desk, line: &str, input: &str) -> Said {
         let config = desk.auth_file();
         let config = config.parent().expect("a file in a folder");
-        desk.run("docker", &format!("-H {} --config {} {line}", socket(self.place.path()), config.display()), input)
+        desk.run("docker", &format!("-H {} --config {} {line}", socket(&self.0.path("sock")), config.display()), input)
             .await
     }
 
     /// containerd's client, on the daemon's own containerd.
     async fn ctr(&self, desk: &Desk, line: &str) -> Said {
-        let socket = self.path("exec/containerd/containerd.sock");
+        let socket = self.0.path("exec/containerd/containerd.sock");
         desk.run("ctr", &format!("-a {} -n test {line}", socket.display()), "").await
     }
 }
 
-fn socket(place: &Path) -> String {
-    format!("unix://{}", place.join("sock").display())
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It ends its containerd with itself, when it is asked and not killed.
-        if let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(pid as i32)) {
-            // Gone already is fine.
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        for _ in 0..200 {
-            if self.child.try_wait().is_ok_and(|ended| ended.is_some()) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let _ = self.child.start_kill();
-    }
+fn socket(path: &Path) -> String {
+    format!("unix://{}", path.display())
 }
 
 on_backends!(docker_logs_in_pushes_pulls_and_mounts, async |mut server: Server| {
     let (user, stranger) = (server.new_user("ada").await, server.new_user("eve").await);
-    let daemon = Daemon::start().await;
+    let daemon = Docker::start().await;
     let desk = Desk::new(&server, "docker");
     let docker = async |line: &str| daemon.docker(&desk, line, "").await;
 
@@ -145,7 +99,7 @@ on_backends!(docker_logs_in_pushes_pulls_and_mounts, async |mut server: Server| 
 
 on_backends!(docker_shows_what_was_found_and_what_may_not_change, async |server: Server| {
     let user = server.new_user("ada").await;
-    let daemon = Daemon::start().await;
+    let daemon = Docker::start().await;
     let desk = Desk::of(&server, &user);
     let docker = async |line: &str| daemon.docker(&desk, line, "").await;
     desk.file("good.tar", &layer(&[("a", b"good")]));
@@ -176,7 +130,7 @@ on_backends!(docker_shows_what_was_found_and_what_may_not_change, async |server:
 
 on_backends!(containerd_pushes_and_pulls, async |server: Server| {
     let user = server.new_user("ada").await;
-    let daemon = Daemon::start().await;
+    let daemon = Docker::start().await;
     let desk = Desk::of(&server, &user);
     let wire = Wire::of(&server, &user);
     wire.image("acme/app", "1", &[&layer(&[("a", &noise(400_000, 9))]), &layer(&[("b", b"b")])]).await;

@@ -1,4 +1,4 @@
-//! crane, oras and helm.
+//! crane, oras, helm and cosign.
 
 use serde_json::Value;
 
@@ -103,4 +103,44 @@ on_backends!(helm_pushes_and_pulls_charts, async |server: Server| {
     assert_eq!(tags["tags"], serde_json::json!(["1.0.0_1", "1.1.0"]));
     desk.helm("registry logout HOST").await.succeeds();
     desk.helm("push chart-1.1.0.tgz oci://HOST/acme/charts --plain-http").await.fails_with("401");
+});
+
+on_backends!(cosign_signs_verifies_and_shows, async |server: Server| {
+    let user = server.new_user("ada").await;
+    let desk = Desk::of(&server, &user);
+    desk.cosign("generate-key-pair").await.succeeds();
+    // Nothing is told to a public log, and plain addresses are fine.
+    let plain = "--allow-http-registry --allow-insecure-registry";
+    let sign = format!("sign --yes --key cosign.key --tlog-upload=false {plain}");
+    let verify = format!("verify --key cosign.pub --insecure-ignore-tlog=true {plain}");
+    desk.file("one.tar", &layer(&[("a.txt", b"one")]));
+    desk.file("two.tar", &layer(&[("a.txt", b"two")]));
+    let push = async |file: &str, name: &str| {
+        desk.crane(&format!("append -f {file}.tar -t HOST/{name}")).await.succeeds();
+        desk.crane(&format!("digest HOST/{name}")).await.succeeds().out.trim().to_owned()
+    };
+    let walk = async |digest: &str| {
+        desk.cosign(&format!("{verify} HOST/acme/app@{digest}")).await.fails_with("no signatures found");
+        desk.cosign(&format!("{sign} HOST/acme/app@{digest}")).await.succeeds();
+        desk.cosign(&format!("{verify} HOST/acme/app@{digest}")).await.succeeds().says(digest);
+        // A second signature, by what else it says: the tag that holds them is written again.
+        desk.cosign(&format!("{sign} -a build=2 HOST/acme/app@{digest}")).await.succeeds();
+        let both = desk.cosign(&format!("{verify} HOST/acme/app@{digest}")).await.succeeds();
+        assert_eq!(both.out.matches("docker-manifest-digest").count(), 2, "{}", both.out);
+        desk.cosign(&format!("{verify} -a build=2 HOST/acme/app@{digest}")).await.succeeds();
+        desk.cosign(&format!("tree {plain} HOST/acme/app@{digest}"))
+            .await
+            .succeeds()
+            .says("Signatures for an image tag");
+    };
+    walk(&push("one", "acme/app:1").await).await;
+    // Where tags do not move, those of signatures do.
+    server.database().await.execute_raw("UPDATE repositories SET kind = 'release'").await.unwrap();
+    walk(&push("two", "acme/app:2").await).await;
+    desk.crane("append -f one.tar -t HOST/acme/app:2").await.fails_with("immutable");
+    // Of another key.
+    let other = Desk::new(&server, "other");
+    other.cosign("generate-key-pair").await.succeeds();
+    other.log_in(&user.name, &user.token);
+    other.cosign(&format!("{verify} HOST/acme/app:2")).await.fails_with("no matching signatures");
 });

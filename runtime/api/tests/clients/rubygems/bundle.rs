@@ -1,3 +1,5 @@
+use std::path::{Path, PathBuf};
+
 use super::{Desk, Gem};
 use crate::{Server, on_backends};
 
@@ -48,7 +50,25 @@ on_backends!(bundler_follows_the_index_as_it_grows, async |server: Server| {
     let response = server.http.put(unyank).header("authorization", &user.token).body(form).send().await.unwrap();
     assert_eq!(response.status().as_u16(), 200);
     fresh.bundle(&afresh, &["update"]).await.ok().says("Installing acme 1.1.0");
+
+    // Bundler's own copy was tampered with: the digest tells, and it fetches the whole once.
+    let copy = kept(fresh.target().parent().expect("the home"), "info/acme").expect("Bundler keeps what it read");
+    let text = std::fs::read_to_string(&copy).unwrap();
+    std::fs::write(&copy, text.replace("checksum", "checksam")).unwrap();
+    desk.push(&Gem::new("acme", "1.2.0").needs("base", "~> 1.0")).await.ok();
+    let start = lines();
+    fresh.bundle(&afresh, &["update"]).await.ok().says("Installing acme 1.2.0");
+    assert_eq!(statuses(&server, start, "/rubygems/info/acme").last(), Some(&200));
+    assert_eq!(std::fs::read_to_string(&copy).unwrap(), server.get("/rubygems/info/acme", None).await.1);
 });
+
+/// The file below a folder whose path ends so.
+fn kept(dir: &Path, ending: &str) -> Option<PathBuf> {
+    std::fs::read_dir(dir).ok()?.flatten().find_map(|entry| match entry.path() {
+        path if path.is_dir() => kept(&path, ending),
+        path => path.ends_with(ending).then_some(path),
+    })
+}
 
 on_backends!(platforms_are_chosen_by_bundler, async |server: Server| {
     let user = server.new_user("ada").await;

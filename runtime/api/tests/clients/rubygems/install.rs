@@ -47,6 +47,8 @@ on_backends!(gem_lists_searches_fetches, async |server: Server| {
     gem(&["list", "-r", "acme", "--pre"]).await.says("2.0.0.pre");
     gem(&["search", "ac"]).await.says("acme (1.2.0");
     gem(&["info", "-r", "acme"]).await.says("Ada").says("https://acme.test/");
+    gem(&["install", "acme", "-v", "1.0.0", "--no-document"]).await.says("Successfully installed acme-1.0.0");
+    gem(&["outdated"]).await.says("acme (1.0.0 < 1.2.0)");
     gem(&["fetch", "acme"]).await.says("Downloaded acme-1.2.0");
     assert!(work.join("acme-1.2.0.gem").is_file());
     gem(&["specification", "-r", "acme", "-v", "1.0.0"]).await.says("name: acme").says("version: 1.0.0");
