@@ -19,10 +19,6 @@ pub enum NpmError {
         status: StatusCode,
         message: String,
     },
-    /// Too many attempts to log in.
-    Throttled {
-        retry_after_seconds: u64,
-    },
 }
 
 impl NpmError {
@@ -38,12 +34,6 @@ impl NpmError {
         match self {
             Self::Registry(error) => render(&error, is_write),
             Self::Refused { status, message } => respond(status, &message, &RegistryError::malformed(message.clone())),
-            Self::Throttled { retry_after_seconds } => {
-                let message = "Too many failed attempts. Try again later.";
-                let mut response = respond(StatusCode::TOO_MANY_REQUESTS, message, &RegistryError::malformed(message));
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds.max(1)));
-                response
-            }
         }
     }
 }
@@ -57,7 +47,6 @@ impl<E: Into<RegistryError>> From<E> for NpmError {
 /// Keeps what only the identity layer knows.
 pub(crate) fn identity_error(error: IdentityError) -> NpmError {
     match error {
-        IdentityError::Throttled { retry_after } => NpmError::Throttled { retry_after_seconds: retry_after.as_secs() },
         IdentityError::Invalid(_) => NpmError::bad_request(error.to_string()),
         other => NpmError::Registry(other.into()),
     }

@@ -48,7 +48,6 @@ pub(crate) async fn exchange(call: &Call, package: &str) -> Answer {
 fn refusal(error: ExchangeError) -> NpmError {
     match error {
         ExchangeError::Registry(error) => error.into(),
-        ExchangeError::Throttled { retry_after } => NpmError::Throttled { retry_after_seconds: retry_after.as_secs() },
         ExchangeError::IssuerAway => refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
         ExchangeError::Publisher(_) | ExchangeError::NotEnabled => refused(StatusCode::NOT_FOUND, &error.to_string()),
         ExchangeError::Payload(_) | ExchangeError::Token(_) | ExchangeError::Reused => {

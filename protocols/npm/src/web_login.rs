@@ -61,7 +61,7 @@ pub(crate) async fn confirm(call: &Call, id: &str) -> Answer {
         Err(NpmError::Registry(RegistryError::BadCredential(problem))) => {
             Ok(html(StatusCode::UNAUTHORIZED, FORM, &format!("<p role=alert>{}.</p>", sentence(&problem.to_string()))))
         }
-        Err(NpmError::Throttled { .. }) => {
+        Err(NpmError::Registry(RegistryError::RateLimited { .. })) => {
             Ok(html(StatusCode::TOO_MANY_REQUESTS, FORM, "<p role=alert>Too many attempts. Try again later.</p>"))
         }
         Err(error) => Err(error),

@@ -28,7 +28,7 @@ pub mod v2;
 pub mod version;
 
 use axum::{Router, body::Body, extract::State, response::Response};
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
 use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate};
 use publaryn_registry::{Inspector, Registry, control::Described};
@@ -66,6 +66,10 @@ impl Adapter for Nuget {
 
     fn render_error(&self, error: &RegistryError, _: &RequestFacts) -> Response {
         error::render(error)
+    }
+
+    fn credential<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+        call::api_key(headers).or_else(|| headers.get(header::AUTHORIZATION))
     }
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {
