@@ -21,15 +21,15 @@ use publaryn_metadata::{
     Db, DbResult,
     jobs::{NodeInfo, RunFacts, Transition},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Handler, HandlerFault, JobsOptions, acks, maintenance, node, queue, stats::KindRecorder};
 
-/// One transition of a job on this node, for the live stream (jobs.md §6).
-#[derive(Debug, Clone, Serialize)]
+/// One transition of a job, for the live stream (jobs.md §6).
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct JobEvent {
     pub id: JobId,
     pub kind: SmolStr,
@@ -40,10 +40,17 @@ pub struct JobEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partition: Option<SmolStr>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub progress: Option<(u64, Option<u64>)>,
+    pub progress: Option<Progress>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
     pub at: Timestamp,
+}
+
+/// How far a running job says it is.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Progress {
+    pub done: u64,
+    pub total: Option<u64>,
 }
 
 /// The job engine of this process. Cheap to clone.
@@ -523,7 +530,7 @@ impl Engine {
             previous_status: None,
             attempts: running.facts.attempts,
             partition: Some(running.partition.clone()),
-            progress: Some((done, total)),
+            progress: Some(Progress { done, total }),
             last_error: None,
             at: Timestamp::now(),
         });

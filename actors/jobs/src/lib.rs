@@ -22,7 +22,7 @@ pub mod testing;
 
 pub use ahead::Ahead;
 pub use bench::{BenchError, BenchReport, bench_jobs};
-pub use engine::{JobEvent, Jobs};
+pub use engine::{JobEvent, Jobs, Progress};
 pub use faults::HandlerFault;
 pub use handler::{Handler, JobContext, JobError, Outcome};
 pub use options::{JobsOptions, KindOverride};

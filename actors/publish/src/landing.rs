@@ -106,7 +106,8 @@ pub async fn create_package(
     if visibility.is_open()
         && claim.is_none()
         && settings.name_similarity == NameSimilarity::Enforce
-        && let Some(other) = tx.similar_open_package(ecosystem, name.canonical(), &name.lookalike_key(), owner).await?
+        && let Some(other) =
+            tx.mistakable_open_package(ecosystem, name.canonical(), &name.lookalike_key(), owner).await?
     {
         return Err(RegistryError::NameTaken { existing: other.is_public.then_some(other.name) });
     }
@@ -121,8 +122,8 @@ pub async fn create_package(
     }))
 }
 
-/// Says with the first release of a package (`sequence` 1) that its name resembles another one, where such
-/// names are let in. However the package came to be, its first release is where people look.
+/// Says with the first release of a package (`sequence` 1) that its name resembles another one: names that are not
+/// refused when a package is created, as too much alike, may still be similar (access.md §8). However the package came to be, its first release is where people look.
 pub async fn note_similar_name(
     tx: &mut Tx,
     settings: &PublishSettings,
@@ -131,7 +132,7 @@ pub async fn note_similar_name(
     release: ReleaseId,
     now: Timestamp,
 ) -> Result<(), RegistryError> {
-    if sequence != 1 || settings.name_similarity != NameSimilarity::Warn || !head.effective.is_open() {
+    if sequence != 1 || settings.name_similarity == NameSimilarity::Off || !head.effective.is_open() {
         return Ok(());
     }
     let claim = tx.governing_claim(head.ecosystem, &head.normalized_name).await?;
@@ -139,7 +140,11 @@ pub async fn note_similar_name(
         return Ok(());
     }
     let key = tx.lookalike_key_of(head.id).await?;
-    let other = tx.similar_open_package(head.ecosystem, &head.normalized_name, &key, head.owner).await?;
+    let (ecosystem, name, owner) = (head.ecosystem, &*head.normalized_name, head.owner);
+    let other = match tx.mistakable_open_package(ecosystem, name, &key, owner).await? {
+        Some(other) => Some(other),
+        None => tx.similar_open_package(ecosystem, name, owner).await?,
+    };
     if let Some(other) = other.filter(|other| other.is_public) {
         tx.upsert_finding(release, None, &similar_name(&other.name), now).await?;
     }

@@ -34,6 +34,9 @@ struct Asked {
     krate: Option<String>,
 }
 
+/// The route, below the mount.
+pub(crate) const TOKENS: &str = "/api/v1/trusted_publishing/tokens";
+
 /// `POST /api/v1/trusted_publishing/tokens`. A credential is neither needed nor looked at.
 pub(crate) async fn exchange(State(registry): State<Registry>, request: Request<Body>) -> Response {
     grant(&registry, request).await.unwrap_or_else(CargoError::into_response)
@@ -54,7 +57,6 @@ async fn grant(registry: &Registry, request: Request<Body>) -> Answer {
 fn refusal(error: ExchangeError) -> CargoError {
     let status = match error {
         ExchangeError::Registry(error) => return error.into(),
-        ExchangeError::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
         ExchangeError::IssuerAway => StatusCode::SERVICE_UNAVAILABLE,
         ExchangeError::NotEnabled => StatusCode::NOT_FOUND,
         ExchangeError::Publisher(_) | ExchangeError::Pending(_) => StatusCode::FORBIDDEN,

@@ -30,9 +30,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{delete, get, post, put},
 };
-use http::{HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, render};
+use publaryn_protocol::{Adapter, DraftFile, Login, Mount, RequestFacts, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
@@ -66,6 +66,11 @@ impl Adapter for Cargo {
         if is_index(&request.path) { render::<error::Index>(error) } else { render::<Self>(error) }
     }
 
+    fn login(&self, request: &RequestFacts, _: &HeaderMap) -> Login {
+        let is_exchange = request.path.strip_prefix(MOUNT) == Some(exchange::TOKENS);
+        if is_exchange && request.method == Method::POST { Login::Counts } else { Login::No }
+    }
+
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {
         vec![Box::new(scanner::CrateMetadata)]
     }
@@ -81,7 +86,7 @@ fn router() -> Router<Registry> {
     Router::new()
         .route("/index/{*path}", get(serve_index::serve))
         .route("/me", get(token_page))
-        .route("/api/v1/trusted_publishing/tokens", post(exchange::exchange).delete(exchange::burn))
+        .route(exchange::TOKENS, post(exchange::exchange).delete(exchange::burn))
         .route("/api/v1/crates", get(search::search))
         .route("/api/v1/crates/new", put(publish::publish))
         .route(&format!("{version}/download"), get(download::download))

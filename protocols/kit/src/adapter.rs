@@ -1,7 +1,7 @@
 //! The seam between an ecosystem and the rest of the server.
 
 use axum::{Router, response::Response};
-use http::Method;
+use http::{HeaderMap, HeaderValue, Method, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
 use publaryn_registry::{Inspector, Limits, Registry, control::Described};
 use publaryn_scan::{ArchiveError, Scanner};
@@ -25,6 +25,16 @@ pub trait Adapter: Send + Sync + 'static {
     /// An error in the ecosystem's own form. Shared layers use it too (413, 503, panics, unknown routes).
     fn render_error(&self, error: &RegistryError, request: &RequestFacts) -> Response;
 
+    /// The credential that a request is counted against (control-plane.md §1.6).
+    fn credential<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+        headers.get(header::AUTHORIZATION)
+    }
+
+    /// Whether a request counts against the limit on attempts to log in.
+    fn login(&self, _request: &RequestFacts, _headers: &HeaderMap) -> Login {
+        Login::No
+    }
+
     /// What looks at this ecosystem's artifacts; runs in the scanner processes.
     fn scanners(&self) -> Vec<Box<dyn Scanner>>;
 
@@ -39,6 +49,16 @@ pub trait Adapter: Send + Sync + 'static {
     fn tag_problem(&self, _tag: &str) -> Option<&'static str> {
         None
     }
+}
+
+/// How a request counts against the limit on attempts to log in, which goes by address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Login {
+    No,
+    /// It does, instead of the limit on other requests.
+    Counts,
+    /// It does if it is answered 401, besides the limit on other requests.
+    CountsIfRefused,
 }
 
 /// A file for a release that is put together through the management API.

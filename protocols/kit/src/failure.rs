@@ -17,6 +17,7 @@ pub fn error_status(error: &RegistryError) -> StatusCode {
         StatusClass::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         StatusClass::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         StatusClass::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+        StatusClass::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         StatusClass::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         StatusClass::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }

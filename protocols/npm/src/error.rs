@@ -1,7 +1,5 @@
 //! Failures in npm's words: a status and `{"error": …}`, which the clients print.
 
-use std::time::Duration;
-
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, StatusCode};
 use publaryn_core::{RegistryError, error::CredentialProblem};
@@ -40,16 +38,9 @@ pub fn render(error: &RegistryError, is_write: bool) -> Response {
 /// Keeps what only the identity layer knows.
 pub(crate) fn identity_error(error: IdentityError) -> NpmError {
     match error {
-        IdentityError::Throttled { retry_after } => throttled(retry_after),
         IdentityError::Invalid(_) => NpmError::bad_request(error.to_string()),
         other => other.into(),
     }
-}
-
-/// Too many attempts to log in.
-pub(crate) fn throttled(retry_after: Duration) -> NpmError {
-    let message = "Too many failed attempts. Try again later.";
-    NpmError::refused(StatusCode::TOO_MANY_REQUESTS, message).retry_after(retry_after.as_secs())
 }
 
 impl Dialect for Npm {

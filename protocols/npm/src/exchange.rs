@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     call::{Answer, Call, created},
-    error::{NpmError, throttled},
+    error::NpmError,
     name,
 };
 
@@ -48,7 +48,6 @@ pub(crate) async fn exchange(call: &Call, package: &str) -> Answer {
 fn refusal(error: ExchangeError) -> NpmError {
     match error {
         ExchangeError::Registry(error) => error.into(),
-        ExchangeError::Throttled { retry_after } => throttled(retry_after),
         ExchangeError::IssuerAway => refused(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
         ExchangeError::Publisher(_) | ExchangeError::Pending(_) | ExchangeError::NotEnabled => {
             refused(StatusCode::NOT_FOUND, &error.to_string())

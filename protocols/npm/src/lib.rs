@@ -26,11 +26,11 @@ mod web_login;
 use std::sync::Arc;
 
 use axum::{Router, extract::State, response::Response};
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 use publaryn_core::{
     ArtifactKind, Ecosystem, PackageName, Principal, RegistryError, Version, publish::ReleaseDocument,
 };
-use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate};
+use publaryn_protocol::{Adapter, DraftFile, Login, Mount, RequestFacts, RouteTemplate};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::{ArchiveError, Scanner};
 use serde_json::json;
@@ -77,6 +77,18 @@ impl Adapter for Npm {
 
     fn render_error(&self, error: &RegistryError, request: &RequestFacts) -> Response {
         error::render(error, request.is_write())
+    }
+
+    fn login(&self, request: &RequestFacts, _: &HeaderMap) -> Login {
+        if !request.is_write() {
+            return Login::No;
+        }
+        let below = request.path.strip_prefix(MOUNT).unwrap_or(&request.path);
+        match (Route::parse(below), &request.method) {
+            (Route::User(_), &Method::PUT) => Login::Counts,
+            (Route::Login | Route::LoginPage(_) | Route::OidcExchange(_), &Method::POST) => Login::Counts,
+            _ => Login::No,
+        }
     }
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {

@@ -64,7 +64,7 @@ pub(crate) async fn confirm(call: &Call, id: &str) -> Answer {
         (_, RegistryError::BadCredential(problem)) => {
             Ok(html(StatusCode::UNAUTHORIZED, FORM, &format!("<p role=alert>{}.</p>", sentence(&problem.to_string()))))
         }
-        (StatusCode::TOO_MANY_REQUESTS, _) => {
+        (_, RegistryError::RateLimited { .. }) => {
             Ok(html(StatusCode::TOO_MANY_REQUESTS, FORM, "<p role=alert>Too many attempts. Try again later.</p>"))
         }
         _ => Err(error),

@@ -24,6 +24,11 @@ const API_KEY: HeaderName = HeaderName::from_static("x-nuget-apikey");
 /// What clients send when they were asked for a password and have none: `Basic` of `:`.
 const NO_CREDENTIALS: [&[u8]; 2] = [b"Basic Og==", b"Basic Og"];
 
+/// What `push` and `delete` send.
+pub(crate) fn api_key(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(API_KEY).filter(|key| !key.is_empty())
+}
+
 /// A request whose caller is known.
 pub(crate) struct Call {
     pub registry: Registry,
@@ -35,7 +40,7 @@ pub(crate) struct Call {
 impl Call {
     /// Key and password may both be there; one that holds is enough (nuget.md §1).
     pub async fn new(registry: Registry, view: View, parts: Parts) -> Result<Self, NugetError> {
-        let key = parts.headers.get(API_KEY).map(HeaderValue::as_bytes).filter(|key| !key.is_empty());
+        let key = api_key(&parts.headers).map(HeaderValue::as_bytes);
         let login = parts.headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
         let login = login.filter(|login| !NO_CREDENTIALS.contains(login));
         let mut who = registry.caller(key.or(login)).await?;

@@ -33,7 +33,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
 use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
@@ -71,6 +71,10 @@ impl Adapter for Nuget {
 
     fn render_error(&self, error: &RegistryError, _: &RequestFacts) -> Response {
         render::<Self>(error)
+    }
+
+    fn credential<'h>(&self, headers: &'h HeaderMap) -> Option<&'h HeaderValue> {
+        call::api_key(headers).or_else(|| headers.get(header::AUTHORIZATION))
     }
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {

@@ -161,6 +161,7 @@ impl From<&RegistryError> for OciError {
                 StatusClass::Forbidden => (StatusCode::FORBIDDEN, "DENIED"),
                 StatusClass::NotFound => (StatusCode::NOT_FOUND, "NAME_UNKNOWN"),
                 StatusClass::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID"),
+                StatusClass::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS"),
                 StatusClass::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
                 StatusClass::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
                 _ => (StatusCode::BAD_REQUEST, "UNSUPPORTED"),
@@ -178,7 +179,11 @@ impl From<&RegistryError> for OciError {
             }
             other => other.to_string(),
         };
-        Self::new(status, code, message)
+        let shown = Self::new(status, code, message);
+        match error.retry_after_seconds() {
+            Some(seconds) => shown.with(header::RETRY_AFTER, &seconds.to_string()),
+            None => shown,
+        }
     }
 }
 

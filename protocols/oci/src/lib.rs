@@ -20,9 +20,9 @@ mod token;
 mod upload;
 
 use axum::{Extension, Router, body::Body, extract::State, response::Response};
-use http::{HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use publaryn_core::{ContentDigest, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, Mount, RequestFacts, RouteTemplate};
+use publaryn_protocol::{Adapter, Login, Mount, RequestFacts, RouteTemplate};
 use publaryn_registry::Registry;
 use publaryn_scan::Scanner;
 
@@ -62,6 +62,15 @@ impl Adapter for Oci {
 
     fn render_error(&self, error: &RegistryError, _: &RequestFacts) -> Response {
         decorate(OciError::from(error).into_response())
+    }
+
+    /// Clients fetch a token for every image, some for every request, so right ones cost nothing (oci.md §9). A
+    /// password may come with any request.
+    fn login(&self, request: &RequestFacts, headers: &HeaderMap) -> Login {
+        let below = [ALIAS_MOUNT, ROOT_MOUNT].iter().find_map(|mount| request.path.strip_prefix(mount));
+        let scheme = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().get(..6));
+        let has_password = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "));
+        if has_password || below == Some("/token") { Login::CountsIfRefused } else { Login::No }
     }
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{StatusCode, header};
+use http::header;
 use publaryn_auth::{Offered, Presented, Secret};
 use publaryn_core::RegistryError;
 use publaryn_core::{Scope, ScopeSet, error::CredentialProblem};
@@ -50,7 +50,6 @@ fn refusal(error: IdentityError, had_code: bool) -> GemError {
             if had_code { refusal.saying("Your OTP code is incorrect.") } else { refusal }
         }
         IdentityError::Registry(RegistryError::BadCredential(_) | RegistryError::Unauthenticated) => denied(),
-        IdentityError::Throttled { .. } => GemError::refused(StatusCode::TOO_MANY_REQUESTS, error.to_string()),
         other => GemError::from(RegistryError::from(other)),
     }
 }

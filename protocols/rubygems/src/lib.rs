@@ -30,9 +30,9 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate, render};
+use publaryn_protocol::{Adapter, DraftFile, Login, Mount, RequestFacts, RouteTemplate, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
@@ -78,6 +78,12 @@ impl Adapter for Rubygems {
 
     fn render_error(&self, error: &RegistryError, _: &RequestFacts) -> Response {
         render::<Self>(error)
+    }
+
+    fn login(&self, request: &RequestFacts, _: &HeaderMap) -> Login {
+        let below = request.path.strip_prefix(MOUNT).unwrap_or_default();
+        let is_sign_in = request.is_write() && matches!(Route::of(below), Route::ApiKey { .. });
+        if is_sign_in { Login::Counts } else { Login::No }
     }
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {

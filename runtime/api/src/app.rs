@@ -19,8 +19,9 @@ use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_jobs::Jobs;
 use publaryn_protocol::Adapter;
 use publaryn_publish::{NameSimilarity, PublishSettings, fold_name};
+use publaryn_ratelimit::{Limiter, Limits};
 use publaryn_registry::{
-    Identity, Limits, Registry, Services, Settings,
+    Identity, Registry, Services, Settings,
     identity::{IdentityKeys, IdentitySettings, NewAccount},
     oci::OciSettings,
     trusted_publishing::{OidcIssuer, OidcSettings},
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backends,
-    http::{Edge, HttpLimits, MetricsPage, Probes, Surfaces, bind, with_templates},
+    http::{Edge, HttpLimits, MetricsPage, Probes, RateLimits, Surfaces, bind, with_templates},
     protocols,
     supervision::{self, Parts, Standing},
     v1::{self, ApiSettings, ApiState, problem::Problem},
@@ -118,6 +119,7 @@ impl App {
             rendered_cache_bytes: RENDERED_CACHE_BYTES,
         };
         let registry = Registry::new(services, settings(&config, trust_root(&config)?));
+        registry.note_policy(policy(&config)).await.map_err(StartError::internal)?;
         // A worker serves probes and metrics only.
         let is_serving = config.server.role != Role::Worker;
         let adapters: Vec<Arc<dyn Adapter>> =
@@ -131,10 +133,12 @@ impl App {
             page,
             config.metrics.token.as_ref().map(|t| t.expose().to_owned()),
         );
+        let rate_limits = rate_limits(&config, &registry);
         let standing_tree = Arc::new(OnceLock::new());
         let edge = Edge::new(
-            router(&config, &registry, &adapters, &probes, &standing_tree),
+            router(&config, &registry, &adapters, rate_limits.as_ref(), &probes, &standing_tree),
             Surfaces::new(adapters, &registry),
+            rate_limits.clone(),
             config.log.access,
             config.server.idle_timeout_seconds.duration(),
             config.server.trusted_proxies.clone(),
@@ -162,6 +166,7 @@ impl App {
             listening: Arc::new(listening),
             edge,
             limits,
+            rate_limits,
             stop_http: stop_http.clone(),
             exhausted: exhausted.clone(),
             turns: turns_child,
@@ -343,7 +348,7 @@ fn settings(config: &Config, attestations: Option<Arc<TrustRoot>>) -> Settings {
             .s3
             .redirect_downloads
             .then(|| config.storage.s3.presign_ttl_seconds.duration()),
-        limits: Limits {
+        limits: publaryn_registry::Limits {
             artifacts: ArtifactKind::ALL.iter().map(|kind| (*kind, config.limits.artifact.of(*kind).bytes())).collect(),
             json_body: config.limits.json_body_bytes.bytes(),
             max_entries: u64::from(config.scan.max_entries.as_u32()),
@@ -382,10 +387,31 @@ fn settings(config: &Config, attestations: Option<Arc<TrustRoot>>) -> Settings {
             audience: config.oidc.audience.clone(),
             host: config.server.base_url.host().to_owned(),
             token_ttl: config.oidc.token_ttl_seconds.duration(),
-            failures_per_minute: config.rate_limit.enabled.then(|| config.rate_limit.auth_per_minute.get() as usize),
         },
         claims_by_admins_only: config.namespaces.claim_policy == publaryn_config::ClaimPolicy::Admin,
     }
+}
+
+/// `rate_limit.*`; shared with other replicas where there is a Redis.
+fn rate_limits(config: &Config, registry: &Registry) -> Option<RateLimits> {
+    let settings = config.rate_limit.enabled.then_some(&config.rate_limit)?;
+    let limits = Limits {
+        auth: settings.auth_per_minute.get(),
+        write: settings.write_per_minute.get(),
+        read: settings.read_per_minute.get(),
+        protocol_read: settings.protocol_read_per_minute.get(),
+        protocol_write: settings.protocol_write_per_minute.get(),
+    };
+    Some(RateLimits::new(Limiter::new(limits, registry.cluster().clone()), registry.identity().clone()))
+}
+
+/// Settings that decide what is let in and who sees it: a change of theirs stands in the audit log.
+const POLICY: [&str; 6] = ["policy.", "namespaces.", "packages.", "scan.", "access.", "auth.registration"];
+
+fn policy(config: &Config) -> serde_json::Map<String, serde_json::Value> {
+    let all = config.effective().iter();
+    let those = all.filter(|one| POLICY.iter().any(|part| one.key.starts_with(part)));
+    those.map(|one| (one.key.to_owned(), one.value.clone().into())).collect()
 }
 
 /// What is not an adapter's.
@@ -393,6 +419,7 @@ fn router(
     config: &Config,
     registry: &Registry,
     adapters: &[Arc<dyn Adapter>],
+    limits: Option<&RateLimits>,
     probes: &Probes,
     tree: &Arc<OnceLock<Tree>>,
 ) -> Router {
@@ -418,6 +445,7 @@ fn router(
                 .map(|kind| (*kind, config.limits.artifact.of(*kind).bytes()))
                 .collect(),
         }),
+        limits: limits.cloned(),
         tree: tree.clone(),
         streams: Arc::new(Semaphore::new(config.limits.sse_streams.as_usize())),
     };

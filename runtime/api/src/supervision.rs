@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     AppOptions, StartError,
-    http::{Edge, HttpLimits, Listening, fold_samples, serve},
+    http::{Edge, HttpLimits, Listening, RateLimits, fold_samples, serve},
     protocols,
 };
 
@@ -31,6 +31,7 @@ pub(crate) struct Parts<'a> {
     pub listening: Arc<Listening>,
     pub edge: Edge,
     pub limits: HttpLimits,
+    pub rate_limits: Option<RateLimits>,
     pub stop_http: CancellationToken,
     pub exhausted: CancellationToken,
     pub turns: ChildSpec,
@@ -63,7 +64,7 @@ pub(crate) async fn start(parts: Parts<'_>) -> Result<Standing, StartError> {
     let (scanners_ahead, blobs) = (scanners.clone(), registry.blobs().clone());
     registry.scan_ahead_with(ScanAhead { jobs: jobs.clone(), scanners: scanners_ahead, blobs });
     let root = SupervisorSpec::root(&["http", "auth"])
-        .child(auth(&registry))
+        .child(auth(&registry, parts.rate_limits.as_ref()))
         .child(parts.turns.clone())
         .child(storage(&registry))
         .child(search(&registry))
@@ -211,20 +212,40 @@ fn http(parts: &Parts<'_>) -> SupervisorSpec {
     }
 }
 
-fn auth(registry: &Registry) -> SupervisorSpec {
-    let registry = registry.clone();
-    SupervisorSpec::new("auth", Strategy::OneForOne).child(every("last_use", FLUSH_EVERY, move || {
-        let registry = registry.clone();
+fn auth(registry: &Registry, limits: Option<&RateLimits>) -> SupervisorSpec {
+    let (flushing, sharing) = (registry.clone(), registry.clone());
+    let mut auth = SupervisorSpec::new("auth", Strategy::OneForOne).child(every("last_use", FLUSH_EVERY, move || {
+        let registry = flushing.clone();
         async move { Ok(registry.identity().flush_last_use().await?) }
+    }));
+    if let Some(limits) = limits {
+        auth = auth.child(limits.upkeep());
+    }
+    if registry.cluster().is_alone() {
+        return auth;
+    }
+    auth.child(ChildSpec::service("login_attempts", move |context| {
+        let registry = sharing.clone();
+        async move {
+            tokio::select! {
+                () = registry.share_login_attempts() => {}
+                () = context.stopping() => {}
+            }
+            Ok(())
+        }
     }))
 }
 
 fn storage(registry: &Registry) -> SupervisorSpec {
-    let (registry, measured) = (registry.clone(), registry.clone());
+    let (registry, measured, naming) = (registry.clone(), registry.clone(), registry.clone());
     SupervisorSpec::new("storage", Strategy::OneForOne)
         .child(every("downloads", FLUSH_EVERY, move || {
             let registry = registry.clone();
             async move { Ok(registry.downloads().flush(registry.db()).await.map(drop)?) }
+        }))
+        .child(every("names", FLUSH_EVERY, move || {
+            let registry = naming.clone();
+            async move { Ok(registry.db().read_new_names().await.map(drop)?) }
         }))
         .child(ChildSpec::service("usage", move |context| report_usage(measured.clone(), context)))
 }
@@ -265,7 +286,8 @@ async fn report_usage(registry: Registry, context: Context) -> Result<(), BoxErr
 fn events(registry: &Registry) -> SupervisorSpec {
     let (watching, cluster) = (registry.clone(), registry.cluster().clone());
     let seen = Arc::new(std::sync::atomic::AtomicI64::new(-1));
-    SupervisorSpec::new("events", Strategy::OneForOne)
+    let telling = (!cluster.is_alone()).then(|| registry.clone());
+    let events = SupervisorSpec::new("events", Strategy::OneForOne)
         .child(ChildSpec::service("cluster", move |context| {
             let cluster = cluster.clone();
             async move {
@@ -285,7 +307,20 @@ fn events(registry: &Registry) -> SupervisorSpec {
                 }
                 Ok(())
             }
-        }))
+        }));
+    match telling {
+        Some(registry) => events.child(ChildSpec::service("job_news", move |context| {
+            let registry = registry.clone();
+            async move {
+                tokio::select! {
+                    () = registry.tell_job_news() => {}
+                    () = context.stopping() => {}
+                }
+                Ok(())
+            }
+        })),
+        None => events,
+    }
 }
 
 /// A service that does something every so often; a failure is logged and tried again next time.

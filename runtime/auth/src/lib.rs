@@ -26,5 +26,5 @@ pub use refresh::{RefreshKeys, RefreshToken};
 pub use registry_token::{RegistryClaims, RegistryTokenKeys, ResourceAccess, TokenSubject};
 pub use secret::Secret;
 pub use session::{SessionClaims, SessionKeys, SessionProblem, SigningSecret, WeakSecret};
-pub use throttle::{LoginThrottle, ThrottleLimits, Throttled};
+pub use throttle::{AttemptNote, LoginThrottle, ThrottleLimits, Throttled};
 pub use token::{MintedToken, Token, TokenHash};

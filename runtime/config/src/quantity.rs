@@ -1,6 +1,6 @@
 //! Sizes, durations and counts with their bounds in the type.
 
-use std::{fmt, time::Duration};
+use std::{fmt, num::NonZeroU32, time::Duration};
 
 use crate::value::{Refusal, Setting};
 
@@ -166,10 +166,10 @@ duration_setting!(
 
 /// Requests per minute of one rate-limit tier, at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PerMinute(u32);
+pub struct PerMinute(NonZeroU32);
 
 impl PerMinute {
-    pub const fn get(self) -> u32 {
+    pub const fn get(self) -> NonZeroU32 {
         self.0
     }
 }
@@ -181,7 +181,7 @@ impl Setting for PerMinute {
             0 => Err(Refusal::because(
                 "must be at least 1: 0 would refuse every request (rate_limit.enabled = false turns limits off)",
             )),
-            n => within(n, 1, u64::from(u32::MAX)).map(|n| Self(n as u32)),
+            n => within(n, 1, u64::from(u32::MAX)).map(|n| Self(NonZeroU32::MIN.saturating_add(n as u32 - 1))),
         }
     }
     fn show(&self) -> Option<String> {

@@ -89,6 +89,7 @@ text_enum! {
         AdminScheduleRun = "admin_schedule_run",
         AdminSearchReindex = "admin_search_reindex",
         AdminGc = "admin_gc",
+        PolicyChange = "policy_change",
         AuditExpire = "audit_expire",
     }
 }

@@ -74,6 +74,9 @@ pub enum RegistryError {
     Unsupported(String),
     #[error("registry is busy, retry in {retry_after:?}")]
     Overloaded { retry_after: Duration },
+    /// One client asks more often than it may (control-plane.md §1.6).
+    #[error("too many requests, try again in {} s", seconds_up(*.retry_after))]
+    RateLimited { retry_after: Duration },
     #[error("{what} is unavailable")]
     Unavailable {
         what: &'static str,
@@ -143,6 +146,7 @@ pub enum StatusClass {
     Invalid,
     TooLarge,
     PreconditionFailed,
+    RateLimited,
     Unavailable,
     Internal,
 }
@@ -193,14 +197,16 @@ impl RegistryError {
             | Self::NameTaken { .. } => StatusClass::Invalid,
             Self::TooLarge { .. } => StatusClass::TooLarge,
             Self::PreconditionFailed => StatusClass::PreconditionFailed,
+            Self::RateLimited { .. } => StatusClass::RateLimited,
             Self::Overloaded { .. } | Self::Unavailable { .. } => StatusClass::Unavailable,
             Self::Internal(_) => StatusClass::Internal,
         }
     }
 
-    /// Seconds a client should wait before it tries again, for the 503 family.
+    /// Seconds a client should wait before it tries again, for 429 and the 503 family.
     pub fn retry_after_seconds(&self) -> Option<u64> {
         match self {
+            Self::RateLimited { retry_after } => Some(seconds_up(*retry_after)),
             Self::Overloaded { retry_after } => Some(retry_after.as_secs().max(1)),
             Self::Unavailable { .. } => Some(2),
             _ => None,
@@ -229,6 +235,11 @@ impl RegistryError {
         }
         text
     }
+}
+
+/// Whole seconds, rounded up so that a client that obeys is not early.
+fn seconds_up(time: Duration) -> u64 {
+    (time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1)
 }
 
 /// An ecosystem that this build has no adapter for.

@@ -1,8 +1,12 @@
 //! Names that are easily mistaken for each other (access.md §8).
 
+mod known;
+
 use std::collections::BTreeSet;
 
 use smol_str::{SmolStr, format_smolstr};
+
+pub use self::known::KnownNames;
 
 /// Shortest name for which one typing error makes another one similar.
 pub const MIN_TYPO_CHARS: usize = 5;
@@ -74,7 +78,7 @@ mod tests {
     use super::*;
 
     /// Optimal string alignment distance, by the book.
-    fn distance(a: &str, b: &str) -> usize {
+    pub(super) fn distance(a: &str, b: &str) -> usize {
         let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
         let mut d = vec![vec![0; b.len() + 1]; a.len() + 1];
         for i in 0..=a.len() {

@@ -124,6 +124,7 @@ impl Registry {
     ) -> Result<OciRepository, RegistryError> {
         let actor = actor_of(who);
         let Some(head) = head else {
+            self.0.db.relation_to_nothing(who).await?;
             let writes = creation(who);
             let reads = match writes {
                 Standing::Refused(_) => Standing::Refused(Decision::Hidden),

@@ -5,10 +5,8 @@ use publaryn_core::{
     audit::{AuditAction, AuditEntry, ClientOrigin},
     job::JobKind,
 };
-use publaryn_jobs::{JobEvent, Jobs, QueueView};
+use publaryn_jobs::{Jobs, QueueView};
 use publaryn_metadata::jobs::{CancelOutcome, Enqueued, JobSummary, JobView, Leader, NodeRow, ScheduleRow};
-
-use tokio::sync::broadcast;
 
 use crate::Registry;
 
@@ -25,7 +23,7 @@ pub enum Cancelled {
 
 impl Registry {
     /// The engine of this process; it starts after the registry.
-    fn jobs_engine(&self) -> Result<&Jobs, RegistryError> {
+    pub(crate) fn jobs_engine(&self) -> Result<&Jobs, RegistryError> {
         let scanner = self.0.scan_ahead.get();
         scanner.map(|scanner| &scanner.jobs).ok_or_else(|| RegistryError::unavailable("jobs", "the engine starts"))
     }
@@ -127,11 +125,6 @@ impl Registry {
         let timeout = self.0.settings.node_timeout;
         let queues = self.jobs_engine()?.queues().await?;
         Ok((self.0.db.job_summary(timeout).await?, queues, self.0.db.nodes(timeout).await?))
-    }
-
-    /// Transitions of jobs on this node, from now on.
-    pub fn job_events(&self) -> Result<broadcast::Receiver<JobEvent>, RegistryError> {
-        Ok(self.jobs_engine()?.events())
     }
 
     /// Whether this process stops taking work.

@@ -36,10 +36,11 @@ impl Registry {
         normalized: &str,
     ) -> Result<PackageView, RegistryError> {
         let miss = || if who.is_invalid() { self.broken_credential(who) } else { RegistryError::NotFound };
-        let Some(head) = self.0.heads.get(ecosystem, normalized).await? else { return Err(miss()) };
-        if head.is_deleted {
+        let head = self.0.heads.get(ecosystem, normalized).await?.filter(|head| !head.is_deleted);
+        let Some(head) = head else {
+            self.0.db.relation_to_nothing(who).await?;
             return Err(miss());
-        }
+        };
         let relation = self.relation(who, &head).await?;
         let access = head.access(relation);
         match decide(who, Operation::NativeRead, Resource::Package(&access)) {

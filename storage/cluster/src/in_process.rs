@@ -1,13 +1,14 @@
 //! A cluster of one: the messages stay in the process.
 
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use bytes::Bytes;
+use futures::{StreamExt, stream, stream::BoxStream};
 
-use crate::{Cluster, ClusterError, ClusterStatus, Invalidation, invalidation::Subscribers};
+use crate::{Cluster, ClusterError, ClusterStatus, Gossip, Invalidation, SharedBuckets, subscribers::Subscribers};
 
 /// The embedded profile.
 #[derive(Debug)]
-pub struct InProcess(Subscribers);
+pub struct InProcess(Subscribers<Invalidation>);
 
 impl InProcess {
     #[allow(clippy::new_without_default, reason = "a cluster is joined on purpose")]
@@ -24,6 +25,20 @@ impl Cluster for InProcess {
 
     fn subscribe(&self) -> BoxStream<'static, Invalidation> {
         self.0.subscribe()
+    }
+
+    fn say(&self, _: Bytes) {}
+
+    fn overhear(&self) -> BoxStream<'static, Gossip> {
+        stream::pending().boxed()
+    }
+
+    fn is_alone(&self) -> bool {
+        true
+    }
+
+    fn buckets(&self) -> Option<&dyn SharedBuckets> {
+        None
     }
 
     async fn probe(&self) -> Result<(), ClusterError> {

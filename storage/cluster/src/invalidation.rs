@@ -1,10 +1,10 @@
-//! The messages, and their way to the subscribers of this process.
+//! What others may have cached and has changed.
 
-use futures::{StreamExt, stream, stream::BoxStream};
 use publaryn_core::PackageId;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
-use tokio::sync::broadcast::{self, error::RecvError};
+
+use crate::subscribers::Message;
 
 /// Something that others may have cached has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,31 +27,6 @@ pub enum Invalidation {
     Missed,
 }
 
-/// Messages a slow subscriber may lag behind before it is told to start over.
-const LAG: usize = 1024;
-
-/// The subscribers of this process.
-#[derive(Debug, Clone)]
-pub(crate) struct Subscribers(broadcast::Sender<Invalidation>);
-
-impl Subscribers {
-    pub fn new() -> Self {
-        Self(broadcast::channel(LAG).0)
-    }
-
-    pub fn tell(&self, message: Invalidation) {
-        // An error only says that nobody listens.
-        let _ = self.0.send(message);
-    }
-
-    pub fn subscribe(&self) -> BoxStream<'static, Invalidation> {
-        stream::unfold(self.0.subscribe(), |mut receiver| async {
-            match receiver.recv().await {
-                Ok(message) => Some((message, receiver)),
-                Err(RecvError::Lagged(_)) => Some((Invalidation::Missed, receiver)),
-                Err(RecvError::Closed) => None,
-            }
-        })
-        .boxed()
-    }
+impl Message for Invalidation {
+    const MISSED: Self = Self::Missed;
 }

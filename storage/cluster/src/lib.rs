@@ -1,19 +1,28 @@
-//! What replicas tell each other: hints that something has changed.
+//! What replicas tell each other: hints that something has changed, what was used of shared limits, and what
+//! operators look at.
 //!
 //! Nothing here is needed for a right answer. Caches are keyed by revision or expire within
 //! seconds, workers poll; a message only makes it sooner (design.md §9). So a lost connection never
 //! blocks or fails a caller.
 
+mod buckets;
+mod gossip;
 mod in_process;
 mod invalidation;
 mod redis;
+mod subscribers;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use publaryn_core::BoxError;
 use serde::Serialize;
 
 pub use self::{
+    buckets::{Charge, Charged, SharedBuckets},
+    gossip::{Gossip, MAX_GOSSIP_BYTES},
     in_process::InProcess,
     invalidation::Invalidation,
     redis::{InvalidRedisUrl, RedisCluster},
@@ -33,6 +42,19 @@ pub trait Cluster: Send + Sync + 'static {
     /// A reader that falls behind, and everyone after a lost connection, gets
     /// [`Invalidation::Missed`] in place of what is gone.
     fn subscribe(&self) -> BoxStream<'static, Invalidation>;
+
+    /// Says something to the other replicas that only matters to who is listening now. Never blocks and never fails:
+    /// what cannot be delivered is dropped and counted.
+    fn say(&self, words: Bytes);
+
+    /// What other replicas say from now on, without end; own words are not among it.
+    fn overhear(&self) -> BoxStream<'static, Gossip>;
+
+    /// There are no other replicas, and never will be.
+    fn is_alone(&self) -> bool;
+
+    /// Token buckets that all replicas take from; a cluster of one has none.
+    fn buckets(&self) -> Option<&dyn SharedBuckets>;
 
     /// Answers within a second whether other replicas can be reached.
     async fn probe(&self) -> Result<(), ClusterError>;

@@ -1,66 +1,16 @@
 //! One contract for both kinds of cluster, and Redis coming and going.
 
-use std::{
-    future::Future,
-    net::TcpListener,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream::BoxStream};
-use publaryn_cluster::{Cluster, ClusterError, InProcess, Invalidation, RedisCluster};
+use publaryn_cluster::{
+    Charge, Charged, Cluster, ClusterError, InProcess, Invalidation, RedisCluster, SharedBuckets, testing::Redis,
+};
 use publaryn_core::PackageId;
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 /// Long enough for a loaded machine; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A Redis server of our own; killed by its process id when dropped.
-struct Redis {
-    port: u16,
-    process: Option<Child>,
-    dir: TempDir,
-}
-
-impl Redis {
-    fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut redis = Self { port, process: None, dir: TempDir::new().unwrap() };
-        redis.resume();
-        redis
-    }
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/3", self.port)
-    }
-    fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
-    }
-    fn resume(&mut self) {
-        let process = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .current_dir(self.dir.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        self.process = Some(process);
-    }
-    fn signal(&self, name: &str) {
-        let pid = self.process.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
 
 /// A cluster connection that is being run.
 struct Running {
@@ -317,4 +267,74 @@ async fn impossible_addresses_are_refused_without_their_password() {
             Err(error) => assert!(!format!("{error:?} {error}").contains("hunter2"), "{url}"),
         }
     }
+}
+
+/// A bucket of 20 tokens of 3 s, as the limit on logins has.
+fn login(bucket: &str, needs: u64, cost: u64) -> Charge {
+    let seconds = Duration::from_secs;
+    let (most, longest) = (seconds(60), seconds(3600));
+    Charge { bucket: bucket.into(), needs: seconds(needs), cost: seconds(cost), most, longest }
+}
+
+/// About: the clock goes on.
+fn owes(charged: &Charged, seconds: u64) -> bool {
+    charged.debt <= Duration::from_secs(seconds) && charged.debt > Duration::from_secs(seconds.saturating_sub(60))
+}
+
+#[tokio::test]
+async fn replicas_take_from_the_same_buckets() {
+    let redis = Redis::start();
+    let (one, two) = (RedisCluster::new(&redis.url()).unwrap(), RedisCluster::new(&redis.url()).unwrap());
+    for n in 1..=20 {
+        let replica = if n % 2 == 0 { &one } else { &two };
+        let [charged] = replica.charge(&[login("a", 3, 3)]).await.unwrap().try_into().unwrap();
+        assert!(charged.is_taken && owes(&charged, 3 * n), "{n}: {charged:?}");
+    }
+    let [held, other] = one.charge(&[login("a", 3, 3), login("b", 3, 3)]).await.unwrap().try_into().unwrap();
+    assert!(!held.is_taken && owes(&held, 60), "{held:?}");
+    assert!(other.is_taken && owes(&other, 3), "{other:?}");
+    assert_eq!(two.charge(&[]).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn looking_takes_nothing_and_what_was_let_through_is_owed() {
+    let redis = Redis::start();
+    let one = RedisCluster::new(&redis.url()).unwrap();
+    let all = [login("a", 3, 0), login("a", 0, 57), login("a", 3, 0), login("a", 0, 6), login("a", 3, 0)];
+    let mut is_taken = Vec::new();
+    for charge in all {
+        is_taken.extend(one.charge(&[charge]).await.unwrap().iter().map(|charged| charged.is_taken));
+    }
+    assert_eq!(is_taken, [true, true, true, true, false]);
+    let [forgiven] = one.charge(&[login("a", 0, 100_000)]).await.unwrap().try_into().unwrap();
+    assert!(owes(&forgiven, 3600), "{forgiven:?}");
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_full_again_is_gone_from_redis() {
+    let redis = Redis::start();
+    let one = RedisCluster::new(&redis.url()).unwrap();
+    let short = Charge { cost: Duration::from_millis(20), ..login("a", 0, 0) };
+    one.charge(&[short, login("b", 0, 60)]).await.unwrap();
+    let client = redis::Client::open(redis.url()).unwrap();
+    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    eventually("forgotten", || {
+        let mut connection = connection.clone();
+        async move {
+            let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connection).await.unwrap();
+            keys == ["publaryn:rate:b"]
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_redis_nothing_is_said_of_buckets() {
+    let mut redis = Redis::start();
+    let one = RedisCluster::new(&redis.url()).unwrap();
+    redis.kill();
+    one.charge(&[login("a", 3, 3)]).await.unwrap_err();
+    redis.resume();
+    eventually("back", || async { one.charge(&[login("a", 3, 3)]).await.is_ok() }).await;
+    assert!(InProcess::new().buckets().is_none());
 }

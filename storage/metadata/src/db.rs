@@ -13,7 +13,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use crate::{CommitNotice, DbError, DbResult, beside::Beside, sqlite_writer::GroupWriter};
+use crate::{CommitNotice, DbError, DbResult, beside::Beside, seen_names::SeenNames, sqlite_writer::GroupWriter};
 
 /// Which engine answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,7 @@ pub struct Db(Arc<Inner>);
 struct Inner {
     backend: Backend,
     hooks: RwLock<Vec<CommitHook>>,
+    seen_names: tokio::sync::Mutex<SeenNames>,
     url: String,
 }
 
@@ -68,7 +69,8 @@ impl Db {
         } else {
             Backend::Postgres(Self::connect_postgres(url, options).await?)
         };
-        Ok(Self(Arc::new(Inner { backend, hooks: RwLock::default(), url: url.to_owned() })))
+        let (hooks, seen_names) = Default::default();
+        Ok(Self(Arc::new(Inner { backend, hooks, seen_names, url: url.to_owned() })))
     }
 
     async fn connect_sqlite(url: &str, options: &DbOptions) -> DbResult<Backend> {
@@ -122,6 +124,10 @@ impl Db {
     /// The URL it was opened with; may hold a password.
     pub fn url(&self) -> &str {
         &self.0.url
+    }
+
+    pub(crate) fn seen_names(&self) -> &tokio::sync::Mutex<SeenNames> {
+        &self.0.seen_names
     }
 
     pub(crate) fn backend(&self) -> &Backend {

@@ -26,12 +26,13 @@ impl Db {
 
 /// Evaluates `$body` with `$c` bound to the reading pool of the engine.
 macro_rules! on_db {
-    ($db:expr, |$c:ident| $body:expr) => {
+    ($db:expr, |$c:ident| $body:expr) => {{
+        $crate::asked::note(concat!(file!(), ":", line!()));
         match $db.backend() {
             $crate::db::Backend::Sqlite { reader: $c, .. } => $body,
             $crate::db::Backend::Postgres($c) => $body,
         }
-    };
+    }};
 }
 
 /// Runs a statement of the open transaction whose outcome nobody looks at, with values for `$1` and on: on SQLite
@@ -51,7 +52,8 @@ macro_rules! later {
 
 /// Evaluates `$body` with `$c` bound to the connection of the open transaction.
 macro_rules! on_tx {
-    ($tx:expr, |$c:ident| $body:expr) => {
+    ($tx:expr, |$c:ident| $body:expr) => {{
+        $crate::asked::note(concat!(file!(), ":", line!()));
         match $tx.connection() {
             $crate::tx::Connection::Sqlite(t) => {
                 let $c = t.connection();
@@ -62,5 +64,5 @@ macro_rules! on_tx {
                 $body
             }
         }
-    };
+    }};
 }

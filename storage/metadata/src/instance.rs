@@ -21,6 +21,26 @@ impl Tx {
         Ok(on_tx!(self, |c| sqlx::query_scalar(READ).bind(name).fetch_one(c).await)?)
     }
 
+    /// Puts `after` in the place of `before`; says whether it was still there.
+    pub async fn replace_instance_setting(
+        &mut self,
+        name: &str,
+        before: &str,
+        after: &str,
+        now: Timestamp,
+    ) -> DbResult<bool> {
+        const SQL: &str = "UPDATE instance_settings SET value = $3, updated_at = $4 WHERE name = $1 AND value = $2";
+        let replaced = on_tx!(self, |c| sqlx::query(SQL)
+            .bind(name)
+            .bind(before)
+            .bind(after)
+            .bind(now)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(replaced > 0)
+    }
+
     /// Keeps the value under that name, in the place of the one there is.
     pub async fn put_instance_setting(&mut self, name: &str, value: &str, now: Timestamp) -> DbResult<()> {
         const SQL: &str = "INSERT INTO instance_settings (name, value, updated_at) VALUES ($1, $2, $3) \

@@ -9,6 +9,7 @@ mod dispatch;
 
 pub mod advisories;
 pub mod artifacts;
+pub mod asked;
 mod audit;
 pub mod audit_log;
 mod beside;
@@ -43,6 +44,7 @@ pub mod releases;
 pub mod repositories;
 mod rows;
 pub mod search_documents;
+mod seen_names;
 pub mod sessions;
 mod sqlite_writer;
 pub mod standing;

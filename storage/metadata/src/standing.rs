@@ -86,6 +86,17 @@ macro_rules! standing {
                 }
             }
 
+            /// Asks about nothing what is asked when a stranger wants something that is hidden: what is missing takes
+            /// the same path, and so the same time (access.md §11).
+            pub async fn relation_to_nothing(self: $receiver, who: &Principal) -> DbResult<()> {
+                if let Who::User(user) = &who.who {
+                    let none = PackageId(uuid::Uuid::nil());
+                    let _: i64 =
+                        $on!(self, |c| sqlx::query_scalar(CO_OWNER).bind(none).bind(user.id).fetch_one(c).await)?;
+                }
+                Ok(())
+            }
+
             /// How `who` stands to a repository of that owner.
             pub async fn repository_relation(
                 self: $receiver,
@@ -93,6 +104,11 @@ macro_rules! standing {
                 owner: Owner,
                 who: &Principal,
             ) -> DbResult<Relation> {
+                if matches!((&who.who, owner), (Who::User(user), Owner::User(owner)) if user.id != owner) {
+                    // Nobody is anything to another person's repository, which takes as long to say as of an
+                    // organization's.
+                    self.relation_to_nothing(who).await?;
+                }
                 self.relation_of(who, owner, Granted::Repository(id)).await
             }
 

@@ -21,7 +21,11 @@ use publaryn_protocol::{PROXY_HEADERS, Reason, RequestFacts, RouteTemplate};
 use tower::Service;
 use tower_http::timeout::TimeoutBody;
 
-use super::{Surfaces, leftover::Lent};
+use super::{
+    RateLimits, Surfaces,
+    leftover::Lent,
+    limits::{self, NativeRequest},
+};
 use crate::v1::{
     context::{ClientIp, REQUEST_ID, RequestId},
     problem,
@@ -38,6 +42,7 @@ pub struct Edge {
 struct Shared {
     surfaces: Surfaces,
     counters: Counters,
+    limits: Option<RateLimits>,
     log_access: bool,
     /// Without byte progress for this long an upload is given up.
     idle: Duration,
@@ -50,11 +55,13 @@ impl Edge {
     pub fn new(
         router: Router,
         surfaces: Surfaces,
+        limits: Option<RateLimits>,
         log_access: bool,
         idle: Duration,
         trusted_proxies: Vec<ipnet::IpNet>,
     ) -> Self {
-        let shared = Shared { surfaces, counters: Counters::default(), log_access, idle, trusted_proxies };
+        let counters = Counters::default();
+        let shared = Shared { surfaces, counters, limits, log_access, idle, trusted_proxies };
         Self { shared: Arc::new(shared), router, peer: SocketAddr::from(([0, 0, 0, 0], 0)) }
     }
 
@@ -122,8 +129,15 @@ impl Service<Request<Incoming>> for Edge {
             PROXY_HEADERS.iter().for_each(|name| drop(request.headers_mut().remove(*name)));
         }
         let shared = self.shared.clone();
+        let mut native = None;
         let (label, answer) = match shared.surfaces.find(&facts.path) {
             Some(surface) => {
+                native = shared.limits.is_some().then(|| NativeRequest {
+                    is_write: facts.is_write(),
+                    login: surface.adapter.login(&facts, request.headers()),
+                    credential: surface.adapter.credential(request.headers()).cloned(),
+                    client,
+                });
                 *request.uri_mut() = surface.below_mount(request.uri());
                 (surface.label, surface.router.clone().call(request))
             }
@@ -132,7 +146,19 @@ impl Service<Request<Incoming>> for Edge {
         Box::pin(async move {
             let in_flight = shared.counters.in_flight(label);
             in_flight.increment(1.0);
-            let answered = AssertUnwindSafe(answer).catch_unwind().await;
+            let limited = shared.limits.as_ref().zip(native);
+            let verdict = match &limited {
+                Some((limits, native)) => Some(limits.admit(native, started).await),
+                None => None,
+            };
+            let answered = match verdict.as_ref().and_then(limits::refusal) {
+                // The request and its body go unread.
+                Some(error) => {
+                    drop(answer);
+                    Ok(Ok(shared.surfaces.error_for(&error, &facts)))
+                }
+                None => AssertUnwindSafe(answer).catch_unwind().await,
+            };
             in_flight.decrement(1.0);
             let goes_on = match leftover {
                 Some(leftover) => leftover.drain().await,
@@ -143,6 +169,10 @@ impl Service<Request<Incoming>> for Edge {
                 // The panic itself was logged by the panic hook.
                 Err(_) => shared.surfaces.error_for(&RegistryError::internal("a handler panicked"), &facts),
             };
+            if let (Some((limits, native)), Some(verdict)) = (&limited, &verdict) {
+                limits.answered(native, response.status()).await;
+                limits::tell(verdict, response.headers_mut());
+            }
             // Problems from outside the `/v1` routes do not name their request yet.
             response = problem::stamp(response, &RequestId(id.clone()));
             if let Ok(value) = HeaderValue::from_str(&id) {

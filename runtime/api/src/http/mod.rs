@@ -2,12 +2,14 @@
 
 mod edge;
 mod leftover;
+pub(crate) mod limits;
 mod metrics_page;
 mod probes;
 mod serve;
 mod surface;
 
 pub use edge::Edge;
+pub use limits::RateLimits;
 pub use metrics_page::{MetricsPage, fold_samples};
 pub use probes::{Probes, ReadinessState, probe_routes};
 pub use serve::{HttpLimits, Listening, bind, serve};

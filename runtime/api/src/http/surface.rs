@@ -21,7 +21,7 @@ pub(super) struct Surface {
     mount: &'static str,
     pub(super) label: &'static str,
     pub(super) router: Router,
-    adapter: Arc<dyn Adapter>,
+    pub(super) adapter: Arc<dyn Adapter>,
 }
 
 impl Surfaces {

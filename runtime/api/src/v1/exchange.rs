@@ -50,6 +50,7 @@ pub fn routes() -> Routes {
                 .answer(429, FAILURE)
                 .answer(500, FAILURE)
                 .answer(503, FAILURE)
+                .when_limited(limited)
                 .audit(AuditAction::TokenCreate),
         )
         .post(
@@ -61,8 +62,14 @@ pub fn routes() -> Routes {
                 .body("token s")
                 .answer(200, "success b")
                 .answer(422, FAILURE)
+                .answer(429, FAILURE)
+                .when_limited(limited)
                 .audit(AuditAction::TokenRevoke),
         )
+}
+
+fn limited(error: RegistryError) -> Response {
+    Failure(error.into()).into_response()
 }
 
 async fn audience(State(state): State<ApiState>) -> Response {
@@ -126,7 +133,6 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let Self(error) = self;
         let status = match &error {
-            ExchangeError::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
             ExchangeError::IssuerAway => StatusCode::SERVICE_UNAVAILABLE,
             // Logs what it was, and knows a failure of ours from a service that is away.
             ExchangeError::Registry(cause) => Problem::from(cause).status(),
@@ -142,7 +148,6 @@ impl IntoResponse for Failure {
         });
         let mut response = (status, Json(body)).into_response();
         let retry_after = match &error {
-            ExchangeError::Throttled { retry_after } => Some(retry_after.as_secs().max(1)),
             ExchangeError::IssuerAway => Some(5),
             ExchangeError::Registry(cause) => cause.retry_after_seconds(),
             _ => None,

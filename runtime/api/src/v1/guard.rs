@@ -1,31 +1,38 @@
 //! What happens around every declared route: credential, scope, idempotency, validators
 //! (control-plane.md §1.2, order of checks).
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use axum::{
+    body::Body,
     extract::{FromRequestParts, Request},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode, header, request::Parts};
 use publaryn_core::{
     Decision, Operation, RegistryError, Scope,
     access::{Denial, Resource},
     decide,
 };
+use publaryn_ratelimit::{Payer, Tier};
 use publaryn_registry::identity::require_session;
 
 use super::{
     ApiState,
+    context::ClientIp,
     extract::Caller,
     idempotency,
     problem::Problem,
     route::{Gate, Needs, Spec},
     validators,
 };
+use crate::http::limits;
 
-/// Checks the caller, hands the request on, and finishes the answer.
+/// Checks the caller and their limit, hands the request on, and finishes the answer.
 pub async fn around(spec: Arc<Spec>, request: Request, next: Next) -> Response {
     match enter(&spec, request, next).await {
         Ok(response) => response,
@@ -38,6 +45,30 @@ async fn enter(spec: &Spec, request: Request, next: Next) -> Result<Response, Pr
     let state = parts.extensions.get::<ApiState>().cloned();
     let state = state.ok_or_else(|| RegistryError::internal("the router has no state"))?;
     let caller = Caller::from_request_parts(&mut parts, &state).await?;
+    let Some(limits) = &state.limits else { return admitted(spec, &state, caller, parts, body, next).await };
+    let client = parts.extensions.get::<ClientIp>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ip| ip.0);
+    let payer = Some(&caller.0).filter(|_| spec.tier != Tier::Auth).and_then(Payer::of_credential);
+    let verdict = limits.take(spec.tier, payer.unwrap_or_else(|| Payer::address(client))).await;
+    let mut response = match limits::refusal(&verdict) {
+        Some(error) => (spec.limited)(error),
+        None => {
+            let answered = admitted(spec, &state, caller, parts, body, next).await;
+            answered.unwrap_or_else(Problem::into_response)
+        }
+    };
+    limits::tell(&verdict, response.headers_mut());
+    Ok(response)
+}
+
+/// What follows for a caller who may ask.
+async fn admitted(
+    spec: &Spec,
+    state: &ApiState,
+    caller: Caller,
+    mut parts: Parts,
+    body: Body,
+    next: Next,
+) -> Result<Response, Problem> {
     admit(spec.gate, &caller, state.settings.require_login)?;
     if parts.uri.path_and_query().is_some_and(|address| address.as_str().contains("%00")) {
         // No name holds it, and PostgreSQL takes no text with it.
@@ -49,7 +80,7 @@ async fn enter(spec: &Spec, request: Request, next: Next) -> Result<Response, Pr
     let keeps_keys = spec.keeps_idempotency_keys && parts.method == Method::POST && !caller.0.is_anonymous();
     let request = Request::from_parts(parts, body);
     let response =
-        if keeps_keys { idempotency::run(&state, &caller, request, next).await? } else { next.run(request).await };
+        if keeps_keys { idempotency::run(state, &caller, request, next).await? } else { next.run(request).await };
     Ok(match if_none_match {
         Some(known) if response.status() == StatusCode::OK => {
             validators::finish(response, caller.0.is_anonymous(), known).await

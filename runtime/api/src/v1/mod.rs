@@ -55,6 +55,8 @@ use tower_http::{
 use problem::Problem;
 use route::{Described, Routes};
 
+use crate::http::RateLimits;
+
 /// What the routes work on; cheap to clone.
 #[derive(Clone)]
 pub struct ApiState {
@@ -64,6 +66,8 @@ pub struct ApiState {
     /// What each ecosystem knows of versions and files.
     pub adapters: Arc<[Arc<dyn Adapter>]>,
     pub settings: Arc<ApiSettings>,
+    /// `None` where nothing is limited.
+    pub limits: Option<RateLimits>,
     /// The supervision tree, once it stands.
     pub tree: Arc<OnceLock<Tree>>,
     /// How many event streams may still be opened (`limits.sse_streams`).

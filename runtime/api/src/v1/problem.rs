@@ -200,6 +200,13 @@ impl From<&RegistryError> for Problem {
             }
             RegistryError::Blocked(_) => at(StatusCode::CONFLICT, "state_conflict"),
             RegistryError::PreconditionFailed => at(StatusCode::PRECONDITION_FAILED, "precondition_failed"),
+            RegistryError::RateLimited { .. } => {
+                let seconds = error.retry_after_seconds();
+                let mut problem =
+                    at(StatusCode::TOO_MANY_REQUESTS, "rate_limited").with("retry_after_seconds", seconds);
+                problem.retry_after_seconds = seconds;
+                problem
+            }
             RegistryError::Overloaded { .. } | RegistryError::Unavailable { .. } => {
                 tracing::warn!(error = error.cause_chain(), "request not served");
                 Self::unavailable(error)
@@ -227,12 +234,8 @@ impl From<IdentityError> for Problem {
                 Self::new(StatusCode::CONFLICT, "already_exists", text).with("field", field)
             }
             IdentityError::Throttled { retry_after } => {
-                // Rounded up, so that a client that obeys is not early.
-                let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
-                let mut problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "login_throttled", text)
-                    .with("retry_after_seconds", seconds);
-                problem.retry_after_seconds = Some(seconds);
-                problem
+                let limited = Self::from(RegistryError::RateLimited { retry_after });
+                Self { code: "login_throttled", detail: text, ..limited }
             }
             IdentityError::NotGrantable { scopes } => {
                 Self::new(StatusCode::FORBIDDEN, "scope_not_grantable", text).with("scopes", scopes.words())

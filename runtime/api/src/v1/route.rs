@@ -30,12 +30,14 @@ use axum::{
     Router,
     handler::Handler,
     middleware,
+    response::{IntoResponse, Response},
     routing::{MethodRouter, delete, get, patch, post, put},
 };
 use http::Method;
-use publaryn_core::{Scope, audit::AuditAction};
+use publaryn_core::{RegistryError, Scope, audit::AuditAction};
+use publaryn_ratelimit::Tier;
 
-use super::{ApiState, guard};
+use super::{ApiState, guard, problem::Problem};
 
 /// Routes with what is known about them.
 pub struct Routes {
@@ -68,6 +70,10 @@ pub struct Spec {
     pub(super) problems: Vec<(u16, &'static str)>,
     pub(super) actions: Vec<AuditAction>,
     pub(super) keeps_idempotency_keys: bool,
+    /// Which limit requests count against; follows from method and path.
+    pub(super) tier: Tier,
+    /// The answer to a request beyond it.
+    pub(super) limited: fn(RegistryError) -> Response,
 }
 
 /// What is asked of the credential before anything else of a request is looked at.
@@ -156,6 +162,8 @@ impl Spec {
             problems: Vec::new(),
             actions: Vec::new(),
             keeps_idempotency_keys: true,
+            tier: Tier::Read,
+            limited: |error| Problem::from(error).into_response(),
         }
     }
 
@@ -256,6 +264,11 @@ impl Spec {
         self.keeps_idempotency_keys = false;
         self
     }
+    /// Requests beyond the limit are refused in a form of this route's own.
+    pub fn when_limited(mut self, answer: fn(RegistryError) -> Response) -> Self {
+        self.limited = answer;
+        self
+    }
     pub fn gate(&self) -> Gate {
         self.gate
     }
@@ -319,7 +332,8 @@ impl Routes {
         self.described
     }
 
-    fn add(mut self, method: Method, path: &str, handler: MethodRouter<ApiState>, spec: Spec) -> Self {
+    fn add(mut self, method: Method, path: &str, handler: MethodRouter<ApiState>, mut spec: Spec) -> Self {
+        spec.tier = tier_of(&method, &format!("{}{path}", self.base));
         let spec = Arc::new(spec);
         let guarded = spec.clone();
         // Only where path and method match: a wrong method is told so before its credential is looked at.
@@ -333,6 +347,15 @@ impl Routes {
     fn describe(&mut self, method: Method, path: &str, spec: Arc<Spec>) {
         let path = format!("{}{path}", self.base);
         self.described.push(Described { method, path, tag: self.tag, spec });
+    }
+}
+
+/// configuration.md §4, `rate_limit`.
+fn tier_of(method: &Method, path: &str) -> Tier {
+    match *method {
+        Method::POST if path.starts_with("/v1/auth/") || path == "/_/oidc/mint-token" => Tier::Auth,
+        Method::GET | Method::HEAD => Tier::Read,
+        _ => Tier::Write,
     }
 }
 

@@ -1,8 +1,7 @@
 //! `/v1/admin/jobs/stream`: what the queue and the actors do, as it happens (jobs.md §6).
 //!
-//! A stream holds no events of its own: it reads the rings that the engine and the tree write to, and a consumer
-//! that falls behind them is told how much it missed and gets a new snapshot. Jobs of other nodes show in the
-//! summary; their single transitions do not travel.
+//! A stream holds no events of its own: it reads the rings that the engine, the tree and what is heard of other nodes
+//! are written to, and a consumer that falls behind them is told how much it missed and gets a new snapshot.
 
 use std::{
     collections::VecDeque,
@@ -16,13 +15,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, stream, stream::BoxStream};
 use http::{HeaderMap, header};
 use publaryn_actors::ActorEvent;
 use publaryn_auth::Presented;
 use publaryn_core::{Operation, RegistryError, Scope, job::JobKind};
 use publaryn_jobs::JobEvent;
-use publaryn_registry::identity::Surface;
+use publaryn_registry::{JobNews, identity::Surface};
 use serde_json::{Map, Value, json};
 use tokio::{
     sync::{OwnedSemaphorePermit, broadcast, broadcast::error::RecvError},
@@ -55,8 +54,8 @@ pub fn routes() -> Routes {
         platform(Scope::AuditRead, "What the queue and the actors do, as it happens")
             .notes(
                 "Server-sent events: `snapshot` first and after every gap, then `summary`, `job`, `node`, `actor`, `ping` \
-                 and `bye`. `events` is a list with commas of those that are wanted. Single transitions are those of \
-                 the answering node.",
+                 and `bye`. `events` is a list with commas of those that are wanted. Jobs are those of all nodes, actors \
+                 those of the answering one.",
             )
             .query("kind JobKind?, events s?")
             .header("Last-Event-ID", "the last event that was seen; the stream begins with a snapshot all the same")
@@ -78,7 +77,7 @@ async fn stream(State(state): State<ApiState>, headers: HeaderMap, query: Query)
     let permit = permit.map_err(|_| RegistryError::unavailable("streams", "as many as may be are open"))?;
     let tree = state.tree.get().ok_or_else(|| RegistryError::unavailable("actors", "the tree starts"))?;
     let feed = Feed {
-        jobs: state.registry.job_events()?,
+        jobs: state.registry.job_news()?,
         actors: tree.events(),
         look: every(LOOK_EVERY),
         ping: every(PING_EVERY),
@@ -108,7 +107,7 @@ fn every(period: Duration) -> Interval {
 /// One open stream.
 struct Feed {
     state: ApiState,
-    jobs: broadcast::Receiver<JobEvent>,
+    jobs: BoxStream<'static, JobNews>,
     actors: broadcast::Receiver<ActorEvent>,
     look: Interval,
     ping: Interval,
@@ -142,10 +141,12 @@ impl Feed {
 
     async fn step(&mut self) {
         tokio::select! {
-            event = self.jobs.recv() => match event {
-                Ok(event) => self.tell_job(&event),
-                Err(RecvError::Lagged(missed)) => self.lag(missed),
-                Err(RecvError::Closed) => self.has_ended = true,
+            news = self.jobs.next() => match news {
+                Some(JobNews::Event(event)) => self.tell_job(&event),
+                Some(JobNews::Dropped(count)) => self.dropped += count,
+                Some(JobNews::Lagged(missed)) => self.lag(missed),
+                Some(JobNews::Missed) => self.begin_anew(),
+                None => self.has_ended = true,
             },
             event = self.actors.recv() => match event {
                 Ok(event) => self.tell("actor", json!(event)),
@@ -176,6 +177,11 @@ impl Feed {
     /// The consumer was too slow: it is told so, and starts anew.
     fn lag(&mut self, missed: u64) {
         self.push("lagged", &json!({ "missed": missed }));
+        self.begin_anew();
+    }
+
+    /// After a gap: the next thing told is a snapshot.
+    fn begin_anew(&mut self) {
         self.last = Value::Null;
         self.look.reset_immediately();
     }

@@ -56,7 +56,7 @@ pub async fn each_with(settings: &[(&'static str, &str)], body: impl AsyncFn(&Se
 }
 
 impl Server {
-    async fn start(settings: &[(&'static str, &str)], database: Option<&str>) -> Self {
+    pub async fn start(settings: &[(&'static str, &str)], database: Option<&str>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut all = vec![
             ("rate_limit.enabled", "false"),
@@ -74,14 +74,23 @@ impl Server {
         Self { app: Some(app), base, http, _dir: dir }
     }
 
-    async fn stop(mut self) {
+    pub async fn stop(mut self) {
         if let Some(app) = self.app.take() {
             app.shutdown_unless(async {}).await;
         }
     }
 
+    /// Where it listens, for whoever speaks HTTP by hand.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.app.as_ref().expect("running until stopped").address()
+    }
+
+    pub fn registry(&self) -> &publaryn_registry::Registry {
+        self.app.as_ref().expect("running until stopped").registry()
+    }
+
     pub fn db(&self) -> &Db {
-        self.app.as_ref().expect("running until stopped").registry().db()
+        self.registry().db()
     }
 
     pub fn call(&self, method: &str, path: impl AsRef<str>) -> Call {

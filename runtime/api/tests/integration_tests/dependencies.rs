@@ -15,6 +15,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("publaryn-cluster", 1),
     ("publaryn-actors", 1),
     ("publaryn-jobs", 2),
+    ("publaryn-ratelimit", 2),
     ("publaryn-scan", 2),
     ("publaryn-publish", 3),
     ("publaryn-reindex", 3),

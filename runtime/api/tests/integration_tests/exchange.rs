@@ -13,13 +13,7 @@ const MAIN: &str = "refs/heads/main";
 
 /// Runs a body on servers that trust `issuer`.
 async fn trusting(issuer: &Issuer, body: impl AsyncFn(&Server)) {
-    trusting_with(issuer, &[], body).await;
-}
-
-async fn trusting_with(issuer: &Issuer, more: &[(&'static str, &str)], body: impl AsyncFn(&Server)) {
-    let mut settings = vec![("oidc.issuers", issuer.url()), ("oidc.audience", AUDIENCE)];
-    settings.extend_from_slice(more);
-    app::each_with(&settings, body).await;
+    app::each_with(&[("oidc.issuers", issuer.url()), ("oidc.audience", AUDIENCE)], body).await;
 }
 
 /// A package without releases.
@@ -340,23 +334,7 @@ async fn packages_that_take_nothing_and_people_who_left_mint_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn failures_are_counted_and_being_off_is_said() {
-    let issuer = Issuer::start().await;
-    let limits = [("rate_limit.enabled", "true"), ("rate_limit.auth_per_minute", "3")];
-    trusting_with(&issuer, &limits, async |server| {
-        for _ in 0..3 {
-            refused(&exchange(server, "x.y.z").await, "invalid-payload", "");
-        }
-        let answer = exchange(server, "x.y.z").await;
-        assert_eq!(
-            (answer.status, &answer.body["errors"][0]["code"]),
-            (429, &json!("rate-limited")),
-            "{}",
-            answer.text
-        );
-        assert!(answer.headers.contains_key("retry-after"));
-    })
-    .await;
+async fn being_off_is_said() {
     app::each_with(&[("oidc.issuers", "")], async |server| {
         let answer = server.get("/_/oidc/audience").expect(403).await;
         assert!(answer.body["message"].as_str().is_some_and(|text| text.contains("not enabled")), "{}", answer.text);

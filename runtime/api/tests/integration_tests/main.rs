@@ -11,6 +11,7 @@ mod governance;
 #[allow(dead_code, reason = "the client tests use the rest")]
 #[path = "../issuer/mod.rs"]
 mod issuer;
+mod limits;
 mod matrix;
 mod matrix_credentials;
 mod matrix_moved;
@@ -19,3 +20,4 @@ mod npm;
 mod oci;
 mod operators;
 mod packages;
+mod replicas;

@@ -199,3 +199,24 @@ async fn operators_see_schedules_nodes_and_the_tree() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_policy_than_last_time_is_audited() {
+    app::each(async |server| {
+        let root = server.admin("chief").await;
+        let note = async |policy: Value| {
+            let policy = policy.as_object().unwrap().clone();
+            server.registry().note_policy(policy).await.unwrap();
+            let entries = server.get("/v1/audit?action=policy_change").bearer(&root.token).expect(200).await.body;
+            entries["logs"].as_array().unwrap().clone()
+        };
+        // The start of the server was the first time.
+        assert!(note(json!({"policy.name_similarity": "enforce", "scan.new_setting": "1"})).await.is_empty());
+        let told = note(json!({"policy.name_similarity": "off", "scan.new_setting": "1"})).await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        let changes = json!({"policy.name_similarity": {"before": "enforce", "after": "off"}});
+        assert_eq!((&told[0]["metadata"]["changes"], &told[0]["actor_user_id"]), (&changes, &Value::Null));
+        assert_eq!(note(json!({"policy.name_similarity": "off", "scan.new_setting": "1"})).await.len(), 1);
+    })
+    .await;
+}

@@ -72,6 +72,7 @@ async fn each_of(identity_settings: IdentitySettings, api_settings: ApiSettings)
                 Ok(PackageName::accepted(raw, raw, raw))
             }),
             settings: Arc::new(api_settings.clone()),
+            limits: None,
             tree: Arc::default(),
             streams: Arc::new(tokio::sync::Semaphore::new(2)),
         };

@@ -118,7 +118,10 @@ impl Registry {
             self.allow(who, refusal)?;
         }
         let head = self.0.db.package_head(ecosystem, normalized).await?.filter(|head| !head.is_deleted);
-        let head = head.ok_or(RegistryError::NotFound)?;
+        let Some(head) = head else {
+            self.0.db.relation_to_nothing(who).await?;
+            return Err(RegistryError::NotFound);
+        };
         let relation = self.0.db.relation(&head, who).await?;
         let access = head.access(relation);
         self.allow(who, decide(who, operation, Resource::Package(&access)))?;
@@ -152,7 +155,10 @@ impl Registry {
         let turn = self.0.turns.take(ecosystem, normalized).await?;
         let mut tx = self.0.db.begin().await?;
         let head = tx.lock_package(ecosystem, normalized).await?.filter(|head| !head.is_deleted);
-        let head = head.ok_or(RegistryError::NotFound)?;
+        let Some(head) = head else {
+            tx.relation_to_nothing(who).await?;
+            return Err(RegistryError::NotFound);
+        };
         let relation = tx.relation(&head, who).await?;
         let access = head.access(relation);
         self.allow(who, judge(&access))?;

@@ -98,11 +98,22 @@ impl Registry {
         who: &Principal,
         slug: &str,
     ) -> Result<(RepositoryRow, RepositoryAccess), RegistryError> {
-        let row = self.0.db.repository_by_slug(slug).await?.ok_or(RegistryError::NotFound)?;
+        let row = self.repository_row(who, slug).await?;
         let relation = self.0.db.repository_relation(row.id, row.owner(), who).await?;
         let access = row.access(relation);
         self.allow(who, decide(who, Operation::Read, Resource::Repository(&access)))?;
         Ok((row, access))
+    }
+
+    /// The repository of that slug, whoever may see it.
+    async fn repository_row(&self, who: &Principal, slug: &str) -> Result<RepositoryRow, RegistryError> {
+        match self.0.db.repository_by_slug(slug).await? {
+            Some(row) => Ok(row),
+            None => {
+                self.0.db.relation_to_nothing(who).await?;
+                Err(RegistryError::NotFound)
+            }
+        }
     }
 
     /// Whether the caller may do `operation` to a repository, before anything is said about the input.
@@ -115,7 +126,7 @@ impl Registry {
         if let Some(refusal) = refuse_early(who, operation, ResourceKind::Repository) {
             self.allow(who, refusal)?;
         }
-        let row = self.0.db.repository_by_slug(slug).await?.ok_or(RegistryError::NotFound)?;
+        let row = self.repository_row(who, slug).await?;
         let relation = self.0.db.repository_relation(row.id, row.owner(), who).await?;
         self.allow(who, decide(who, operation, Resource::Repository(&row.access(relation))))?;
         Ok(row)

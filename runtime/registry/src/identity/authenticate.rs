@@ -40,6 +40,16 @@ impl Identity {
     }
 
     pub(super) async fn identify(&self, presented: &Presented, surface: Surface) -> Result<Principal, RegistryError> {
+        let outcome = self.recognise(presented, surface).await;
+        if presented.offered().is_some() {
+            let label = if outcome.is_ok() { "success" } else { "failure" };
+            metrics::counter!("publaryn_auth_attempts_total", "method" => "token", "outcome" => label).increment(1);
+        }
+        outcome
+    }
+
+    /// [`Self::identify`], where it is no attempt of its own.
+    pub(super) async fn recognise(&self, presented: &Presented, surface: Surface) -> Result<Principal, RegistryError> {
         let offered = match (presented, surface) {
             (Presented::None, _) => return Ok(Principal::anonymous()),
             (Presented::Bearer(offered), _) => offered,
@@ -48,16 +58,13 @@ impl Identity {
             }
             (Presented::Malformed | Presented::Basic { .. } | Presented::Raw(_), _) => return Err(invalid()),
         };
-        let outcome = match offered {
+        match offered {
             Offered::ApiToken(token) => self.identify_token(token, surface).await,
             Offered::Jwt(jwt) => self.identify_session(jwt).await,
             // Passwords are for logging in: checking one per request would cost a hash each time
             // and step around the second factor.
             Offered::BadToken | Offered::Other(_) => Err(invalid()),
-        };
-        let label = if outcome.is_ok() { "success" } else { "failure" };
-        metrics::counter!("publaryn_auth_attempts_total", "method" => "token", "outcome" => label).increment(1);
-        outcome
+        }
     }
 
     async fn identify_token(&self, token: &Token, surface: Surface) -> Result<Principal, RegistryError> {

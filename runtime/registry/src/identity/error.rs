@@ -75,7 +75,7 @@ impl From<IdentityError> for RegistryError {
         match error {
             IdentityError::Registry(error) => error,
             IdentityError::AlreadyExists { .. } => Self::conflict("already_exists", message),
-            IdentityError::Throttled { retry_after } => Self::Overloaded { retry_after },
+            IdentityError::Throttled { retry_after } => Self::RateLimited { retry_after },
             IdentityError::NotGrantable { .. } => Self::Denied(Denial::ScopeNotGrantable),
             IdentityError::Invalid(problems) => {
                 Self::invalid(problems.first().map_or("validation_failed", |p| p.code), message)

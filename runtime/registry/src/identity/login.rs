@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use publaryn_auth::{RefreshToken, Secret, TokenHash, Verdict};
+use publaryn_auth::{AttemptNote, RefreshToken, Secret, TokenHash, Verdict};
 use publaryn_core::{
     ScopeSet, SessionId, Timestamp,
     audit::{AuditAction, AuditEntry, ClientOrigin},
@@ -13,6 +13,7 @@ use publaryn_metadata::{
     sessions::{RefreshState, SessionRow},
     users::{LoginRow, UserRow},
 };
+use tokio::sync::broadcast;
 
 use super::{Identity, IdentityError, authenticate::session_scopes};
 
@@ -238,6 +239,16 @@ impl Identity {
             return Err(CredentialProblem::AccountDisabled.into());
         }
         Ok(VerifiedLogin { user: row.user.clone(), stored: row.clone(), needs_rehash })
+    }
+
+    /// Attempts to log in here from now on, for the other replicas to count them.
+    pub fn login_attempts(&self) -> broadcast::Receiver<AttemptNote> {
+        self.0.throttle.notes()
+    }
+
+    /// Counts an attempt on another replica.
+    pub fn hear_login_attempt(&self, note: &AttemptNote) {
+        self.0.throttle.hear(note, self.now());
     }
 
     /// The person proved everything there is to prove.

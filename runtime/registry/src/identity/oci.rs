@@ -55,7 +55,7 @@ impl Identity {
     /// Finds out who calls the OCI surface.
     ///
     /// # Errors
-    /// `BadCredential` for whatever does not hold, on open repositories too; `Overloaded` when too many
+    /// `BadCredential` for whatever does not hold, on open repositories too; `RateLimited` when too many
     /// wrong passwords came from there.
     pub async fn oci_caller(&self, presented: &Presented, origin: &ClientOrigin) -> Result<OciCaller, RegistryError> {
         match presented {
@@ -106,6 +106,22 @@ impl Identity {
         self.0.passwords.0.insert(stamp, subject.clone());
         let who = principal_of_login(&proven.stored);
         Ok(unlimited(who, subject))
+    }
+
+    /// Whom a credential stands for on native surfaces, for whoever does not decide about access by it. Passwords
+    /// are not checked.
+    ///
+    /// # Errors
+    /// As [`Self::oci_caller`].
+    pub async fn holder(&self, presented: &Presented) -> Result<Principal, RegistryError> {
+        let registry_token = match presented {
+            Presented::Bearer(Offered::Jwt(token)) => self.0.registry_keys.verify(token, self.now()),
+            _ => None,
+        };
+        match registry_token {
+            Some(claims) => self.principal_of(&claims.subject).await,
+            None => self.recognise(presented, Surface::Oci).await,
+        }
     }
 
     /// A token for this caller that reaches as far as `access`.

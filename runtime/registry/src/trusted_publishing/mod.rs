@@ -13,7 +13,7 @@ mod workload;
 
 use std::time::Duration;
 
-use publaryn_auth::{IdentityToken, IdentityTokenProblem, LoginThrottle, ThrottleLimits, Token, throttle::network_of};
+use publaryn_auth::{IdentityToken, IdentityTokenProblem, Token};
 use publaryn_core::{
     Ecosystem, PackageName, RegistryError, Scope, ScopeSet, Timestamp, TokenId, TokenKind, Visibility,
     audit::{AuditAction, AuditEntry, ClientOrigin},
@@ -46,8 +46,6 @@ pub struct OidcSettings {
     /// The host of `server.base_url`, without port: npm's audience is made of it.
     pub host: String,
     pub token_ttl: Duration,
-    /// Failed exchanges that one network may make in a minute; `None` for any number.
-    pub failures_per_minute: Option<usize>,
 }
 
 /// An issuer whose tokens may be exchanged.
@@ -101,8 +99,6 @@ pub enum ExchangeError {
     Publisher(String),
     #[error("valid token, but its pending publisher cannot be used: {0}")]
     Pending(String),
-    #[error("too many failed exchanges, try again later")]
-    Throttled { retry_after: Duration },
     #[error("the keys of the issuer cannot be read at the moment, try again later")]
     IssuerAway,
     #[error(transparent)]
@@ -120,7 +116,7 @@ impl ExchangeError {
             Self::Reused => "invalid-reuse-token",
             Self::Publisher(_) => "invalid-publisher",
             Self::Pending(_) => "invalid-pending-publisher",
-            Self::Throttled { .. } => "rate-limited",
+            Self::Registry(RegistryError::RateLimited { .. }) => "rate-limited",
             Self::IssuerAway | Self::Registry(_) => "internal-error",
         }
     }
@@ -135,16 +131,11 @@ impl From<publaryn_metadata::DbError> for ExchangeError {
 /// What the exchange keeps in memory.
 pub(crate) struct TrustedPublishing {
     issuers: Issuers,
-    throttle: Option<LoginThrottle>,
 }
 
 impl TrustedPublishing {
     pub(crate) fn new(settings: &OidcSettings) -> Self {
-        let throttle = settings.failures_per_minute.map(|limit| {
-            let window = Duration::from_secs(60);
-            LoginThrottle::new(ThrottleLimits { per_account_and_address: limit, per_account: limit, window })
-        });
-        Self { issuers: Issuers::new(&settings.issuers), throttle }
+        Self { issuers: Issuers::new(&settings.issuers) }
     }
 }
 
@@ -175,16 +166,7 @@ impl Registry {
     /// See [`ExchangeError`]; nothing is given out and nothing used up then.
     pub async fn exchange(&self, asked: Exchange<'_>, origin: &ClientOrigin) -> Result<Exchanged, ExchangeError> {
         let now = Timestamp::now();
-        let from = origin.ip.map(|ip| network_of(ip).to_string()).unwrap_or_default();
-        let throttle = self.0.trusted_publishing.throttle.as_ref();
-        if let Some(throttle) = throttle {
-            let attempt = throttle.attempt(&from, None, now);
-            attempt.map_err(|held| ExchangeError::Throttled { retry_after: held.retry_after })?;
-        }
         let outcome = self.exchange_now(asked, origin, now).await;
-        if let (Some(throttle), Ok(_)) = (throttle, &outcome) {
-            throttle.forgive(&from, None);
-        }
         let label = if outcome.is_ok() { "success" } else { "failure" };
         metrics::counter!("publaryn_auth_attempts_total", "method" => "oidc", "outcome" => label).increment(1);
         outcome

@@ -3,6 +3,7 @@
 //! Two connections: one multiplexed for commands, one that listens. Both are made when first
 //! needed and made again, with growing and jittered pauses, for as long as [`Cluster::run`] runs.
 
+mod buckets;
 mod publisher;
 mod subscriber;
 
@@ -19,15 +20,22 @@ use ::redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::{Cluster, ClusterError, ClusterStatus, Invalidation, invalidation::Subscribers};
+use crate::{
+    Cluster, ClusterError, ClusterStatus, Gossip, Invalidation, MAX_GOSSIP_BYTES, SharedBuckets,
+    subscribers::Subscribers,
+};
 
 /// Messages that may wait for the publisher. At one per commit, more than a second's worth.
 const QUEUE: usize = 1024;
+
+/// The same of what is said in passing.
+const GOSSIP_QUEUE: usize = 64;
 
 /// How long one exchange with Redis may take; a healthy one takes well below a millisecond.
 const EXCHANGE_DEADLINE: Duration = Duration::from_secs(2);
@@ -51,11 +59,15 @@ pub struct RedisCluster {
     client: Client,
     commands: ConnectionManager,
     channel: String,
+    gossip_channel: String,
     own_id: Uuid,
-    subscribers: Subscribers,
+    subscribers: Subscribers<Invalidation>,
+    listeners: Subscribers<Gossip>,
     outgoing: mpsc::Sender<Invalidation>,
     /// Locked by the one publisher; a second one waits its turn.
     queued: tokio::sync::Mutex<mpsc::Receiver<Invalidation>>,
+    to_say: mpsc::Sender<Bytes>,
+    said: tokio::sync::Mutex<mpsc::Receiver<Bytes>>,
     /// Messages to the others were dropped since the last delivery.
     owes_missed: AtomicBool,
     facts: Facts,
@@ -79,7 +91,9 @@ impl RedisCluster {
     pub fn new(url: &str) -> Result<Self, InvalidRedisUrl> {
         let address = url.into_connection_info().map_err(|_| InvalidRedisUrl)?;
         // Channels are not divided by database number, so the name has to be.
-        let channel = format!("publaryn:{}:invalidations", address.redis_settings().db());
+        let database = address.redis_settings().db();
+        let channel = format!("publaryn:{database}:invalidations");
+        let gossip_channel = format!("publaryn:{database}:gossip");
         let client = Client::open(address).map_err(|_| InvalidRedisUrl)?;
         let config = ConnectionManagerConfig::new()
             .set_connection_timeout(Some(EXCHANGE_DEADLINE))
@@ -89,14 +103,19 @@ impl RedisCluster {
             .set_number_of_retries(2);
         let commands = client.get_connection_manager_lazy(config).map_err(|_| InvalidRedisUrl)?;
         let (outgoing, queued) = mpsc::channel(QUEUE);
+        let (to_say, said) = mpsc::channel(GOSSIP_QUEUE);
         Ok(Self {
             client,
             commands,
             channel,
+            gossip_channel,
             own_id: Uuid::now_v7(),
             subscribers: Subscribers::new(),
+            listeners: Subscribers::new(),
             outgoing,
             queued: tokio::sync::Mutex::new(queued),
+            to_say,
+            said: tokio::sync::Mutex::new(said),
             owes_missed: AtomicBool::new(false),
             facts: Facts::default(),
         })
@@ -117,6 +136,24 @@ impl Cluster for RedisCluster {
         self.subscribers.subscribe()
     }
 
+    fn say(&self, words: Bytes) {
+        if words.len() > MAX_GOSSIP_BYTES || self.to_say.try_send(words).is_err() {
+            self.facts.dropped(1, "gossip");
+        }
+    }
+
+    fn overhear(&self) -> BoxStream<'static, Gossip> {
+        self.listeners.subscribe()
+    }
+
+    fn is_alone(&self) -> bool {
+        false
+    }
+
+    fn buckets(&self) -> Option<&dyn SharedBuckets> {
+        Some(self)
+    }
+
     async fn probe(&self) -> Result<(), ClusterError> {
         let mut connection = self.commands.clone();
         let ping = async move { ::redis::cmd("PING").query_async::<String>(&mut connection).await };
@@ -128,7 +165,7 @@ impl Cluster for RedisCluster {
     }
 
     async fn run(&self) {
-        tokio::join!(publisher::run(self), subscriber::run(self));
+        tokio::join!(publisher::run(self), publisher::gossip(self), subscriber::run(self));
     }
 
     fn status(&self) -> ClusterStatus {

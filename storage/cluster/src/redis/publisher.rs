@@ -75,12 +75,29 @@ async fn delivered(cluster: &RedisCluster, message: &Invalidation, backoff: &mut
     false
 }
 
+/// Passes on what is said, for ever; what does not get through is forgotten.
+pub(super) async fn gossip(cluster: &RedisCluster) {
+    let mut said = cluster.said.lock().await;
+    // The sender lives in the same struct: the queue never closes.
+    while let Some(words) = said.recv().await {
+        let payload = [&cluster.own_id.as_bytes()[..], &words[..]].concat();
+        if let Err(error) = send(cluster, &cluster.gossip_channel, payload).await {
+            tracing::debug!(%error, "cannot publish to redis");
+            cluster.facts.dropped(1, "gossip");
+        }
+    }
+}
+
 async fn publish(cluster: &RedisCluster, message: &Invalidation) -> Result<(), Failure> {
     let envelope = Envelope { from: cluster.own_id, message: message.clone() };
     let payload = serde_json::to_vec(&envelope).expect("plain enums and ids always serialise");
+    send(cluster, &cluster.channel, payload).await
+}
+
+async fn send(cluster: &RedisCluster, channel: &str, payload: Vec<u8>) -> Result<(), Failure> {
     let mut connection = cluster.commands.clone();
     let mut command = ::redis::cmd("PUBLISH");
-    command.arg(&cluster.channel).arg(payload);
+    command.arg(channel).arg(payload);
     exchange(async { command.query_async::<()>(&mut connection).await }).await?;
     cluster.facts.sent.fetch_add(1, Ordering::Relaxed);
     metrics::counter!("publaryn_cluster_messages_total", "direction" => "sent").increment(1);

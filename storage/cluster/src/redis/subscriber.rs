@@ -2,12 +2,13 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use ::redis::aio::PubSubSink;
+use ::redis::{Msg, aio::PubSubSink};
+use bytes::Bytes;
 use futures::StreamExt;
 use tokio::time::MissedTickBehavior;
 
 use super::{Backoff, Envelope, Facts, Failure, RedisCluster, exchange};
-use crate::Invalidation;
+use crate::{Gossip, Invalidation, MAX_GOSSIP_BYTES};
 
 /// How often a silent connection is asked whether it still lives; a peer that vanished without
 /// closing it would otherwise go unnoticed for ever.
@@ -35,10 +36,11 @@ pub(super) async fn run(cluster: &RedisCluster) {
 
 async fn listen(cluster: &RedisCluster, backoff: &mut Backoff) -> Result<std::convert::Infallible, Failure> {
     let (mut sink, mut messages) = exchange(cluster.client.get_async_pubsub()).await?.split();
-    exchange(sink.subscribe(&cluster.channel)).await?;
+    exchange(sink.subscribe(&[&cluster.channel, &cluster.gossip_channel])).await?;
     // Whatever was said before this moment has not been heard.
     if cluster.facts.disconnects.load(Ordering::Relaxed) > 0 || backoff.failures > 0 {
         cluster.subscribers.tell(Invalidation::Missed);
+        cluster.listeners.tell(Gossip::Missed);
         tracing::info!("connected to redis again");
     }
     let _connected = Connected::new(&cluster.facts);
@@ -48,6 +50,7 @@ async fn listen(cluster: &RedisCluster, backoff: &mut Backoff) -> Result<std::co
     loop {
         tokio::select! {
             message = messages.next() => match message {
+                Some(message) if message.get_channel_name() == cluster.gossip_channel => overhear(cluster, &message),
                 Some(message) => hear(cluster, message.get_payload_bytes()),
                 None => return Err(Failure::Closed),
             },
@@ -75,6 +78,15 @@ impl Drop for Connected<'_> {
 
 async fn check(sink: &mut PubSubSink) -> Result<(), Failure> {
     exchange(sink.ping::<::redis::Value>()).await.map(drop)
+}
+
+/// Ours begins with who said it. Whoever else writes to the channel is heard by parsers that expect anything.
+fn overhear(cluster: &RedisCluster, message: &Msg) {
+    let payload = message.get_payload_bytes();
+    let Some((from, words)) = payload.split_at_checked(size_of::<uuid::Bytes>()) else { return };
+    if from != cluster.own_id.as_bytes() && words.len() <= MAX_GOSSIP_BYTES && cluster.listeners.is_any() {
+        cluster.listeners.tell(Gossip::Said(Bytes::copy_from_slice(words)));
+    }
 }
 
 fn hear(cluster: &RedisCluster, payload: &[u8]) {

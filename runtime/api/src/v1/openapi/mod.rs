@@ -314,6 +314,7 @@ fn problems(route: &Described) -> BTreeMap<u16, Vec<&'static str>> {
             add(409, "idempotency_in_progress");
             add(422, "idempotency_key_reused");
         }
+        add(429, "rate_limited");
         add(500, "internal_error");
         add(503, "unavailable");
     }

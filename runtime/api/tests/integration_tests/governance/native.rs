@@ -151,6 +151,45 @@ async fn names_that_look_like_others_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn similar_names_are_let_in_and_told_of() {
+    app::each(async |server| {
+        let (ada, eve) = (server.person("ada").await, server.person("eve").await);
+        server.npm_published(&ada.token, "fast-json-reader", "1.0.0").await;
+        server.npm_published(&ada.token, "fast-json-leadery", "1.0.0").await;
+        let found = async |name: &str| {
+            let path = format!("/v1/packages/npm/{name}/security-findings");
+            let findings = server.get(path).expect(200).await.body["findings"].clone();
+            let similar = |finding: &&serde_json::Value| finding["rule_id"] == "similar_name";
+            findings.as_array().unwrap().iter().filter(similar).cloned().collect::<Vec<_>>()
+        };
+        // Owners may name their own packages as they like.
+        assert!(found("fast-json-leadery").await.is_empty());
+        // 2 of 16 letters differ, which is not refused.
+        server.npm_published(&eve.token, "fast-jsn-readers", "1.0.0").await;
+        let told = found("fast-jsn-readers").await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((&told[0]["kind"], &told[0]["severity"]), (&json!("policy_violation"), &json!("low")));
+        assert!(told[0]["title"].as_str().unwrap().contains("`fast-json-reader`"), "{told:?}");
+        // Only the first release is told of; it does not keep the package from going live.
+        server.npm_published(&eve.token, "fast-jsn-readers", "1.0.1").await;
+        assert_eq!(found("fast-jsn-readers").await.len(), 1);
+        // 3 of 16 do, which is too much.
+        server.npm_published(&eve.token, "fast-jsn-reads", "1.0.0").await;
+        assert!(found("fast-jsn-reads").await.is_empty());
+        // Nobody is told of what not everybody may find.
+        server
+            .patch("/v1/packages/npm/fast-json-reader", json!({"visibility": "unlisted"}))
+            .bearer(&ada.token)
+            .expect(200)
+            .await;
+        let bob = server.person("bob").await;
+        server.npm_published(&bob.token, "fast-jsom-readr", "1.0.0").await;
+        assert!(found("fast-jsom-readr").await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operators_loosen_or_tighten_names() {
     app::each_with(&[("policy.name_similarity", "warn")], async |server| {
         let (ada, eve) = (server.person("ada").await, server.person("eve").await);
@@ -166,6 +205,13 @@ async fn operators_loosen_or_tighten_names() {
             server.post("/v1/packages/npm/requestz/releases", body).bearer(&eve.token).expect(201).await;
         }
         assert_eq!(found().await, 2);
+    })
+    .await;
+    app::each_with(&[("policy.name_similarity", "off")], async |server| {
+        let (ada, eve) = (server.person("ada").await, server.person("eve").await);
+        server.npm_published(&ada.token, "requests", "1.0.0").await;
+        server.npm_published(&eve.token, "reqeusts", "1.0.0").await;
+        assert_eq!(server.db().count_rows("findings WHERE rule_id = 'similar_name'").await.unwrap(), 0);
     })
     .await;
     app::each_with(&[("policy.name_similarity", "off"), ("namespaces.require_claim", "npm")], async |server| {
