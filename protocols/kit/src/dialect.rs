@@ -41,14 +41,13 @@ pub struct Refusal<D> {
     text: String,
     /// What the registry said; logged when it is a failure of ours.
     cause: RegistryError,
-    retry_after_seconds: Option<u64>,
     dialect: PhantomData<fn() -> D>,
 }
 
 impl<D> Refusal<D> {
     /// What an error of the registry means here, with its own status and words.
     pub fn of(cause: RegistryError, status: StatusCode, text: impl Into<String>) -> Self {
-        Self { status, text: text.into(), cause, retry_after_seconds: None, dialect: PhantomData }
+        Self { status, text: text.into(), cause, dialect: PhantomData }
     }
     /// A refusal of the adapter's own.
     pub fn refused(status: StatusCode, text: impl Into<String>) -> Self {
@@ -63,14 +62,10 @@ impl<D> Refusal<D> {
     pub fn saying(self, text: impl Into<String>) -> Self {
         Self { text: text.into(), ..self }
     }
-    /// The same refusal, telling how long to wait.
-    pub fn retry_after(self, seconds: u64) -> Self {
-        Self { retry_after_seconds: Some(seconds.max(1)), ..self }
-    }
     /// The same refusal in the form of another dialect.
     pub fn spoken<E>(self) -> Refusal<E> {
-        let Self { status, text, cause, retry_after_seconds, .. } = self;
-        Refusal { status, text, cause, retry_after_seconds, dialect: PhantomData }
+        let Self { status, text, cause, .. } = self;
+        Refusal { status, text, cause, dialect: PhantomData }
     }
 
     pub fn status(&self) -> StatusCode {
@@ -111,11 +106,7 @@ impl<D: Dialect, E: Into<RegistryError>> From<E> for Refusal<D> {
 
 impl<D: Dialect> IntoResponse for Refusal<D> {
     fn into_response(self) -> Response {
-        let mut response = respond::<D>(self.status, &self.text, &self.cause);
-        if let Some(seconds) = self.retry_after_seconds {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
+        respond::<D>(self.status, &self.text, &self.cause)
     }
 }
 
@@ -213,7 +204,5 @@ mod tests {
             (response.status().as_u16(), &response.headers()[header::RETRY_AFTER]),
             (503, &"2".parse().unwrap())
         );
-        let throttled = Refusal::<Plain>::refused(StatusCode::TOO_MANY_REQUESTS, "slower").retry_after(0);
-        assert_eq!(throttled.into_response().headers()[header::RETRY_AFTER], "1");
     }
 }
