@@ -18,6 +18,7 @@ use crate::{
     call::{Answer, Call, JSON},
     error::NugetError,
     links::{Links, segment},
+    name,
     nuspec::License,
     release::{Release, releases},
     route::Hive,
