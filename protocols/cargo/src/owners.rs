@@ -7,7 +7,7 @@ use axum::{body::Body, response::Response};
 use http::StatusCode;
 use publaryn_core::{Ecosystem, Operation, RegistryError, access::Denial};
 use publaryn_protocol::read_body;
-use publaryn_registry::{OwnerChange, PackageView};
+use publaryn_registry::{OwnerChange, OwnerRow, PackageView, PublishingTeam};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -42,11 +42,19 @@ pub(crate) async fn remove(path: CratePath, call: Call, body: Body) -> Response 
 async fn owners(call: &Call, path: &CratePath) -> Answer {
     call.require_login()?;
     let view = call.package(&path.0).await?;
-    let owners = call.registry.owners(&view).await?;
-    let users: Vec<_> = owners
-        .iter()
-        .map(|owner| json!({ "id": owner.number, "login": owner.username, "name": owner.display_name }))
-        .collect();
+    let users: Vec<_> = if view.is_owned_by_organization() {
+        let teams = call.registry.publishing_teams(&view).await?;
+        let shown = |team: &PublishingTeam| {
+            let login = format!("{}:{}", team.org, team.slug);
+            json!({ "id": team.number, "login": login, "name": team.name })
+        };
+        teams.iter().map(shown).collect()
+    } else {
+        let owners = call.registry.owners(&view).await?;
+        let shown =
+            |owner: &OwnerRow| json!({ "id": owner.number, "login": owner.username, "name": owner.display_name });
+        owners.iter().map(shown).collect()
+    };
     Ok(json(&json!({ "users": users })))
 }
 
@@ -56,10 +64,12 @@ async fn change(call: &Call, path: &CratePath, body: Body, is_add: bool) -> Answ
     let change: Change = serde_json::from_slice(&body)
         .map_err(|error| RegistryError::malformed(format!("invalid owners request: {error}")))?;
     let view = call.package(&path.0).await?;
-    let users = logins(change.users)?;
+    let is_managed = view.is_owned_by_organization();
+    // The registry refuses whatever is asked of an organization's crate.
+    let users = if is_managed { change.users } else { logins(change.users)? };
     let current = call.registry.owners(&view).await?;
     let is_owner = |login: &str| current.iter().any(|owner| owner.username.eq_ignore_ascii_case(login));
-    if !is_add {
+    if !is_add && !is_managed {
         check_removal(&view, &users, &is_owner, current.len())?;
     }
     let wanted = if is_add {

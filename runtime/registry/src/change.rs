@@ -18,7 +18,7 @@ use serde_json::json;
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
 
-use crate::{OwnerRow, PackageView, Registry};
+use crate::{OwnerRow, PackageView, PublishingTeam, Registry};
 
 /// Which co-owners to add and remove, by user name.
 #[derive(Debug, Clone, Default)]
@@ -380,11 +380,15 @@ impl Registry {
         owners: &OwnerChange,
     ) -> Result<(), RegistryError> {
         let mut change = self.change(who, ecosystem, normalized, Operation::Administer).await?;
-        let Owner::User(primary) = change.head.owner else {
-            return Err(RegistryError::Denied(Denial::Rule {
-                code: "owned_by_organization",
-                message: "owners of this package are managed through its organization".into(),
-            }));
+        let primary = match change.head.owner {
+            Owner::User(primary) => primary,
+            Owner::Org(org) => {
+                let org = self.0.db.organization(org).await?.ok_or(RegistryError::NotFound)?;
+                return Err(RegistryError::Denied(Denial::Rule {
+                    code: "owned_by_organization",
+                    message: format!("owners of `{}` are managed by organization `{}`", change.head.name, org.slug),
+                }));
+            }
         };
         let (add, remove) = (self.user_ids(&owners.add).await?, self.user_ids(&owners.remove).await?);
         let mut entries = Vec::new();
@@ -427,6 +431,11 @@ impl Registry {
             ids.push(id.ok_or_else(|| RegistryError::invalid("unknown_user", format!("no user is named `{name}`")))?);
         }
         Ok(ids)
+    }
+
+    /// The teams of its organization that may publish a package the caller may read.
+    pub async fn publishing_teams(&self, view: &PackageView) -> Result<Vec<PublishingTeam>, RegistryError> {
+        Ok(self.0.db.publishing_teams(view.id()).await?)
     }
 
     /// The owners of a package the caller may read.

@@ -58,7 +58,10 @@ pub use open_releases::{Checksummed, Plugin, StagedFiles, Withdrawal};
 pub use operations::{AuditSlice, AuditStart, AuditStep, AuditedOrg, JobQuestion, Retry};
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
-pub use publaryn_metadata::packages::{ListedName, OwnerRow, PackageRow};
+pub use publaryn_metadata::{
+    packages::{ListedName, OwnerRow, PackageRow},
+    teams::PublishingTeam,
+};
 pub use publaryn_search::{SearchQuery, SearchText};
 pub use publishing::Published;
 pub use queues::Cancelled;

@@ -29,6 +29,9 @@ impl PackageView {
     pub fn updated_at(&self) -> Timestamp {
         self.head.updated_at
     }
+    pub fn is_owned_by_organization(&self) -> bool {
+        self.head.owner.org().is_some()
+    }
     pub fn visibility(&self) -> Visibility {
         self.head.effective
     }

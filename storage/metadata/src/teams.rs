@@ -6,7 +6,7 @@ use publaryn_core::{
 };
 use sqlx::{FromRow, postgres::PgRow, sqlite::SqliteRow};
 
-use crate::{Db, DbResult, Sql, Tx, organizations::Slice, standing::parse_permissions};
+use crate::{Db, DbResult, Engine, Sql, Tx, organizations::Slice, standing::parse_permissions};
 
 #[derive(Debug, Clone, FromRow)]
 pub struct TeamRow {
@@ -75,6 +75,16 @@ impl TeamAccessRow {
     pub fn permission_list(&self) -> DbResult<Vec<TeamPermission>> {
         parse_permissions(&self.permissions)
     }
+}
+
+/// A team that may publish a package of its organization.
+#[derive(Debug, Clone, FromRow)]
+pub struct PublishingTeam {
+    /// Integer id within u32, as Cargo wants it.
+    pub number: i64,
+    pub org: String,
+    pub slug: String,
+    pub name: String,
 }
 
 #[derive(FromRow)]
@@ -243,11 +253,28 @@ impl Db {
     }
 }
 
+impl Db {
+    /// The teams that were granted to publish or administer a package, or its repository, by name.
+    pub async fn publishing_teams(&self, package: PackageId) -> DbResult<Vec<PublishingTeam>> {
+        const SQL: &str = "SELECT t.number, o.slug AS org, t.slug, t.name FROM packages p \
+             JOIN organizations o ON o.id = p.owner_org_id JOIN teams t ON t.org_id = o.id WHERE p.id = $1 AND \
+             (EXISTS (SELECT 1 FROM team_package_grants g WHERE g.team_id = t.id AND g.resource_id = p.id \
+             AND (g.permissions LIKE '%\"publish\"%' OR g.permissions LIKE '%\"admin\"%')) \
+             OR EXISTS (SELECT 1 FROM team_repository_grants g WHERE g.team_id = t.id AND g.resource_id = p.repository_id \
+             AND (g.permissions LIKE '%\"publish\"%' OR g.permissions LIKE '%\"admin\"%'))) ORDER BY t.slug";
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).fetch_all(c).await)?)
+    }
+}
+
 impl Tx {
     /// Creates a team; `false` when the slug is taken in its organization.
     pub async fn insert_team(&mut self, new: &TeamRow) -> DbResult<bool> {
-        const SQL: &str = "INSERT INTO teams (id, org_id, slug, name, description, created_at, updated_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT DO NOTHING";
+        const SQL: &str = "INSERT INTO teams (id, number, org_id, slug, name, description, created_at, updated_at) \
+             SELECT $1, COALESCE(MAX(number), 0) + 1, $2, $3, $4, $5, $6, $6 FROM teams WHERE TRUE ON CONFLICT DO NOTHING";
+        // Numbers follow each other. SQLite has one writer anyway; the key is arbitrary, but no other lock may use it.
+        if self.engine() == Engine::Postgres {
+            on_tx!(self, |c| sqlx::query("SELECT pg_advisory_xact_lock(72012)").execute(c).await.map(drop))?;
+        }
         let done = on_tx!(self, |c| sqlx::query(SQL)
             .bind(new.id)
             .bind(new.org_id)

@@ -1,5 +1,7 @@
 //! `cargo owner`, against a client that panics on the wrong shape.
 
+use serde_json::json;
+
 use super::{Machine, fetch};
 use crate::{Server, on_backends};
 
@@ -36,6 +38,36 @@ on_backends!(owners_are_listed_added_and_removed, async |server: Server| {
     let last = machine.cargo(&here, "owner --registry pub --remove ada shared").await;
     last.fails_with("cannot remove the last owner of crate `shared`").never_says("panicked");
     machine.cargo(&here, "owner --registry pub --list absent").await.fails_with("404");
+});
+
+on_backends!(crates_of_organizations_belong_to_teams, async |server: Server| {
+    let ada = server.new_user("ada").await;
+    server.new_user("bob").await;
+    let login = json!({ "username_or_email": ada.name, "password": ada.password });
+    let session = server.post("/v1/auth/login", None, &login).await;
+    let session = session["token"].as_str();
+    let org = server.post("/v1/orgs", session, &json!({ "name": "Acme", "slug": "acme" })).await;
+    for slug in ["core", "docs"] {
+        server.post("/v1/orgs/acme/teams", session, &json!({ "name": slug, "slug": slug })).await;
+    }
+    let repository = json!({ "name": "Main", "slug": "main", "kind": "public", "owner_org_id": org["id"] });
+    server.post("/v1/repositories", session, &repository).await;
+    let package = json!({ "ecosystem": "cargo", "name": "shared", "repository_slug": "main" });
+    server.post("/v1/packages", session, &package).await;
+    for (team, permission) in [("core", "publish"), ("docs", "write_metadata")] {
+        let path = format!("{}/v1/orgs/acme/teams/{team}/package-access/cargo/shared", server.base_url());
+        let granted = server.http.put(path).bearer_auth(session.unwrap()).json(&json!({ "permissions": [permission] }));
+        assert_eq!(granted.send().await.unwrap().status(), 200);
+    }
+    let machine = Machine::new(&server, "m").logged_in(&ada.token);
+    let here = machine.dir("here");
+    machine.publish("pub", "shared", "1.0.0", "").await.succeeds();
+    let listed = machine.cargo(&here, "owner --registry pub --list shared").await.succeeds();
+    listed.says("acme:core").never_says("acme:docs").never_says("ada");
+    for change in ["--add bob", "--remove ada", "--add acme:docs", "--remove acme:core"] {
+        let refused = machine.cargo(&here, &format!("owner --registry pub {change} shared")).await;
+        refused.fails_with("managed by organization `acme`").never_says("panicked");
+    }
 });
 
 on_backends!(owner_ids_are_small_integers, async |server: Server| {
