@@ -29,11 +29,11 @@ mod migrate;
 pub mod names;
 #[macro_use]
 pub mod packages;
-pub mod pending_publishers;
 pub mod oci;
 pub mod open_releases;
 pub mod organizations;
 pub mod overview;
+pub mod pending_publishers;
 #[macro_use]
 pub mod reach;
 pub mod package_views;
