@@ -28,6 +28,25 @@ async fn trust(server: &Server, user: &User, ecosystem: &str, name: &str, truste
     server.post(&path, Some(&user.token), trusted).await;
 }
 
+/// Puts a proxy that speaks TLS before the server, since PyPI's clients ask by https only, and lets it trust the issuer.
+async fn behind_tls(server: &mut Server, issuer: &Issuer) -> (Proxy, String) {
+    let proxy = Proxy::start(&server.scratch("proxy"), Manner::Tls).await;
+    proxy.lead_to(server);
+    let outside = format!("https://{}", proxy.host());
+    let settings = [("oidc.issuers", issuer.url()), ("oidc.audience", "packages.test"), ("server.base_url", &outside)];
+    server.restart_with(&settings).await;
+    (proxy, outside)
+}
+
+/// Where a job on GitHub runs.
+fn at_github(server: &Server, issuer: &Issuer, authority: &str) -> pypi::Desk {
+    pypi::Desk::new(server, "github")
+        .with_env("SSL_CERT_FILE", authority)
+        .with_env("GITHUB_ACTIONS", "true")
+        .with_env("ACTIONS_ID_TOKEN_REQUEST_URL", &issuer.job_url())
+        .with_env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", REQUEST_TOKEN)
+}
+
 /// How often a path was asked for, and with which answers.
 fn answers(server: &Server, method: &str, path: &str) -> Vec<u64> {
     let all = server.requests(0).into_iter();
@@ -36,16 +55,7 @@ fn answers(server: &Server, method: &str, path: &str) -> Vec<u64> {
 
 on_backends!(uv_publishes_without_a_stored_token, async |mut server: Server| {
     let issuer = Issuer::start().await;
-    let proxy = Proxy::start(&server.scratch("proxy"), Manner::Tls).await;
-    proxy.lead_to(&server);
-    let outside = format!("https://{}", proxy.host());
-    server
-        .restart_with(&[
-            ("oidc.issuers", issuer.url()),
-            ("oidc.audience", "packages.test"),
-            ("server.base_url", &outside),
-        ])
-        .await;
+    let (proxy, outside) = behind_tls(&mut server, &issuer).await;
     let user = server.new_user("ada").await;
     package(&server, &user, &issuer, "pypi", "widget").await;
     // Nothing is there before the first file.
@@ -54,11 +64,7 @@ on_backends!(uv_publishes_without_a_stored_token, async |mut server: Server| {
     let authority = proxy.authority().expect("it speaks TLS").display().to_string();
     let url = format!("{outside}/pypi/legacy/");
     let publish = ["publish", "--publish-url", &url, "--trusted-publishing", "always"];
-    let at_github = pypi::Desk::new(&server, "github")
-        .with_env("SSL_CERT_FILE", &authority)
-        .with_env("GITHUB_ACTIONS", "true")
-        .with_env("ACTIONS_ID_TOKEN_REQUEST_URL", &issuer.job_url())
-        .with_env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", REQUEST_TOKEN);
+    let at_github = at_github(&server, &issuer, &authority);
 
     // Of another workflow: the client says which claim it was.
     let dir = at_github.dist(&pypi::Dist::new("widget", "1.0"));
@@ -187,16 +193,7 @@ on_backends!(cargo_publishes_with_an_exchanged_token, async |mut server: Server|
 
 on_backends!(uv_publishes_a_project_that_does_not_exist_yet, async |mut server: Server| {
     let issuer = Issuer::start().await;
-    let proxy = Proxy::start(&server.scratch("proxy"), Manner::Tls).await;
-    proxy.lead_to(&server);
-    let outside = format!("https://{}", proxy.host());
-    server
-        .restart_with(&[
-            ("oidc.issuers", issuer.url()),
-            ("oidc.audience", "packages.test"),
-            ("server.base_url", &outside),
-        ])
-        .await;
+    let (proxy, outside) = behind_tls(&mut server, &issuer).await;
     let user = server.new_user("ada").await;
     let repository = json!({ "name": "python", "slug": "python", "visibility": "public" });
     server.post("/v1/repositories", Some(&user.token), &repository).await;
@@ -207,11 +204,8 @@ on_backends!(uv_publishes_a_project_that_does_not_exist_yet, async |mut server: 
     server.post("/v1/trusted-publishers/pending", Some(&user.token), &pending).await;
     let url = format!("{outside}/pypi/legacy/");
     let publish = ["publish", "--publish-url", &url, "--trusted-publishing", "always"];
-    let desk = pypi::Desk::new(&server, "github")
-        .with_env("SSL_CERT_FILE", &proxy.authority().expect("it speaks TLS").display().to_string())
-        .with_env("GITHUB_ACTIONS", "true")
-        .with_env("ACTIONS_ID_TOKEN_REQUEST_URL", &issuer.job_url())
-        .with_env("ACTIONS_ID_TOKEN_REQUEST_TOKEN", REQUEST_TOKEN);
+    let authority = proxy.authority().expect("it speaks TLS").display().to_string();
+    let desk = at_github(&server, &issuer, &authority);
     let dir = desk.dist(&pypi::Dist::new("gizmo-tool", "1.0"));
     let mut job = github("acme/gizmo", "release.yml", TAG);
     issuer.set_job(job.clone());
