@@ -25,9 +25,10 @@ pub mod version;
 use axum::{Router, body::Body, extract::State, response::Response};
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate};
+use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Mount, RequestFacts, RouteTemplate};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
+use serde_json::Value;
 
 use crate::{
     call::{Answer, Call, MOUNT},
@@ -67,6 +68,10 @@ impl Adapter for Composer {
 
     fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
         (file.kind == ArtifactKind::ComposerZip).then(|| draft::describe(file))
+    }
+
+    fn details(&self, release: &KeptRelease<'_>) -> Value {
+        release::details(release, &format!("{}{MOUNT}", release.base_url))
     }
 }
 

@@ -15,7 +15,7 @@ pub mod strict_json;
 pub mod strict_xml;
 mod transfer;
 
-pub use adapter::{Adapter, DraftFile, Mount, RequestFacts};
+pub use adapter::{Adapter, DraftFile, KeptFile, KeptRelease, Mount, RequestFacts};
 pub use base_url::{BaseUrl, PROXY_HEADERS};
 pub use body::{byte_stream, read_body};
 pub use failure::{Failure, Reason, error_response, error_status, json_error};

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret, sigstore::TrustRoot};
 use publaryn_config::{
@@ -118,10 +117,6 @@ impl App {
             rendered_cache_bytes: RENDERED_CACHE_BYTES,
         };
         let registry = Registry::new(services, settings(&config, trust_root(&config)?));
-        // A worker serves probes and metrics only.
-        let is_serving = config.server.role != Role::Worker;
-        let adapters: Vec<Arc<dyn Adapter>> =
-            protocols::all().into_iter().filter(|_| is_serving).map(Arc::from).collect();
         let mode = if config.is_embedded() { "embedded" } else { "external" };
         let page = if config.metrics.enabled { MetricsPage::install(mode) } else { None };
         let probes = Probes::new(
@@ -132,8 +127,17 @@ impl App {
             config.metrics.token.as_ref().map(|t| t.expose().to_owned()),
         );
         let standing_tree = Arc::new(OnceLock::new());
+        // A worker serves probes and metrics only.
+        let probing = probes.router(config.metrics.listen.is_none());
+        let (adapters, routes) = if config.server.role == Role::Worker {
+            (Vec::new(), probing)
+        } else {
+            let adapters: Vec<Arc<dyn Adapter>> = protocols::all().into_iter().map(Arc::from).collect();
+            let management = v1::router(management_state(&config, &registry, &adapters, &standing_tree));
+            (adapters, with_templates(management.merge(probing)))
+        };
         let edge = Edge::new(
-            router(&config, &registry, &adapters, &probes, &standing_tree),
+            routes.fallback(async || Problem::route_not_found()),
             Surfaces::new(adapters, &registry),
             config.log.access,
             config.server.idle_timeout_seconds.duration(),
@@ -388,20 +392,15 @@ fn settings(config: &Config, attestations: Option<Arc<TrustRoot>>) -> Settings {
     }
 }
 
-/// What is not an adapter's.
-fn router(
+/// What the management API works on.
+fn management_state(
     config: &Config,
     registry: &Registry,
     adapters: &[Arc<dyn Adapter>],
-    probes: &Probes,
     tree: &Arc<OnceLock<Tree>>,
-) -> Router {
-    let has_metrics = config.metrics.listen.is_none();
-    if config.server.role == Role::Worker {
-        return probes.router(has_metrics).fallback(async || Problem::route_not_found());
-    }
+) -> ApiState {
     let names: Arc<[Arc<dyn Adapter>]> = adapters.into();
-    let state = ApiState {
+    ApiState {
         identity: registry.identity().clone(),
         registry: registry.clone(),
         adapters: adapters.into(),
@@ -420,7 +419,5 @@ fn router(
         }),
         tree: tree.clone(),
         streams: Arc::new(Semaphore::new(config.limits.sse_streams.as_usize())),
-    };
-    let router = v1::router(state).merge(probes.router(has_metrics));
-    with_templates(router).fallback(async || Problem::route_not_found())
+    }
 }

@@ -51,7 +51,7 @@ pub use downloads::Downloads;
 pub use identity::Identity;
 pub use lookup::{SearchHit, SearchResults};
 pub use open_releases::{Checksummed, Plugin};
-pub use operations::{AuditSlice, AuditStart, AuditStep, AuditedOrg, JobQuestion, Retry};
+pub use operations::{AuditSlice, AuditStart, AuditStep, AuditedLog, JobQuestion, Retry};
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
 pub use publaryn_metadata::packages::{ListedName, OwnerRow, PackageRow};
