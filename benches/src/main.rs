@@ -50,6 +50,9 @@ struct Cli {
     /// Only publish to a server that runs already, and print what that gave: for profiling it
     #[arg(long, value_names = ["BASE", "TOKEN", "PREFIX", "CLIENTS", "VERSIONS"], num_args = 5, hide = true)]
     publish_to: Option<Vec<String>>,
+    /// Only ask a server that runs already and has the world of the suite `lists` in it: for profiling it
+    #[arg(long, value_names = ["BASE", "TOKEN"], num_args = 2, hide = true)]
+    lists_of: Option<Vec<String>>,
     /// What to measure [default: everything]
     #[arg(value_enum)]
     suites: Vec<Suite>,
@@ -79,6 +82,10 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), Error> {
     if let Some(arguments) = cli.publish_to {
         return publish_to(&arguments).await;
+    }
+    if let Some([base, token]) = cli.lists_of.as_deref() {
+        let login = contender::Login::Bearer(token.clone());
+        return suite::lists::ask_all(cli.rounds, "running", base, login).await.map(drop);
     }
     let scratch = tempfile::Builder::new().prefix("publaryn-bench.").tempdir_in(&cli.scratch)?;
     // nginx gives up its rights when it was started by root.

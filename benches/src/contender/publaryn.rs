@@ -96,7 +96,7 @@ impl Publaryn {
 
     /// Makes an account that may do everything.
     pub(crate) async fn administrator(&self) -> Result<Account, Error> {
-        self.new_account(&["--admin"], "packages:write,orgs:read,audit:read,admin:write").await
+        self.new_account(&["--admin"], "packages:write,orgs:read,orgs:join,tokens:read,audit:read,admin:write").await
     }
 
     async fn new_account(&self, how: &[&str], scopes: &str) -> Result<Account, Error> {

@@ -4,7 +4,7 @@ mod downloads;
 mod images;
 mod indexes;
 mod jobs;
-mod lists;
+pub(crate) mod lists;
 mod publish;
 mod reads;
 mod start;

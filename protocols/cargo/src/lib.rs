@@ -32,9 +32,10 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, Login, Mount, RequestFacts, render};
+use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Login, Mount, RequestFacts, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
+use serde_json::{Value, json};
 
 use crate::{call::Call, error::CargoError};
 
@@ -77,6 +78,18 @@ impl Adapter for Cargo {
 
     fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
         (file.kind == ArtifactKind::Crate).then(|| draft::describe(file))
+    }
+
+    fn details(&self, release: &KeptRelease<'_>) -> Value {
+        let member = |name: &str| release.document.get(name).cloned().unwrap_or_default();
+        json!({
+            "dependencies": member("deps"),
+            "features": member("features"),
+            // Told apart in the index only, for clients that know one of the two.
+            "features2": null,
+            "links": member("links"),
+            "rust_version": member("rust_version"),
+        })
     }
 }
 

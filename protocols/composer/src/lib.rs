@@ -30,9 +30,10 @@ use axum::{
 };
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate, render};
+use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Mount, RequestFacts, RouteTemplate, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
+use serde_json::Value;
 
 use crate::{
     call::{Answer, Call, MOUNT},
@@ -72,6 +73,10 @@ impl Adapter for Composer {
 
     fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
         (file.kind == ArtifactKind::ComposerZip).then(|| draft::describe(file))
+    }
+
+    fn details(&self, release: &KeptRelease<'_>) -> Value {
+        release::details(release, &format!("{}{MOUNT}", release.base_url))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The document this adapter stores with each release, and the entry of `p2` made from it.
 
 use publaryn_core::publish::{PROVIDES, REQUIRES};
-use publaryn_protocol::replacement;
+use publaryn_protocol::{KeptRelease, replacement};
 use publaryn_registry::LiveRelease;
 use serde_json::{Map, Value, json};
 
@@ -88,6 +88,21 @@ pub(crate) fn abandoned_message(replacement: Option<&str>) -> String {
     }
 }
 
+/// The manifest as the management API shows it, for a repository at `base`.
+pub(crate) fn details(release: &KeptRelease<'_>, base: &str) -> Value {
+    let manifest = |member: &str| release.document["manifest"].get(member).cloned();
+    let links = |member: &str| manifest(member).unwrap_or_else(|| json!({}));
+    let sha1 = release.files.iter().find_map(|file| file.sha1);
+    json!({
+        "require": links("require"),
+        "require_dev": links("require-dev"),
+        "autoload": manifest("autoload"),
+        "type": manifest("type"),
+        "dist": sha1.map(|sha1| dist(base, release.name, release.version, sha1)),
+        "source": release.document.get("source").filter(|source| source.is_object()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +120,23 @@ mod tests {
         let dist = dist("http://h/composer", "acme/lib", "v1.0+a/b", "ab");
         assert_eq!(dist["url"], "http://h/composer/dist/acme/lib/v1.0%2Ba%2Fb/ab.zip");
         assert_eq!(dist_filename("acme/lib", "1.0.0.0", "ab"), "acme-lib-1.0.0.0-ab.zip");
+    }
+
+    #[test]
+    fn the_management_api_shows_links_and_where_the_zip_is() {
+        let document = json!({"manifest": {"require": {"php": ">=8"}, "type": "library"}, "source": null});
+        let file = publaryn_protocol::KeptFile { filename: "x.zip", sha1: Some("ab"), sha512: "" };
+        let release = KeptRelease {
+            name: "acme/lib",
+            version: "1.0.0",
+            is_yanked: false,
+            document: &document,
+            files: vec![file],
+            base_url: "http://h",
+        };
+        let details = details(&release, "http://h/composer");
+        assert_eq!((&details["require"], &details["require_dev"]), (&json!({"php": ">=8"}), &json!({})));
+        assert_eq!(details["dist"]["url"], "http://h/composer/dist/acme/lib/1.0.0/ab.zip");
+        assert_eq!((&details["type"], &details["source"]), (&json!("library"), &Value::Null));
     }
 }

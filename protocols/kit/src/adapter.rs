@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
 use publaryn_registry::{Inspector, Limits, Registry, control::Described};
 use publaryn_scan::{ArchiveError, Scanner};
+use serde_json::Value;
 
 /// One ecosystem: its routes, its names, its errors, its scanners.
 ///
@@ -43,6 +44,12 @@ pub trait Adapter: Send + Sync + 'static {
     /// of which no file says anything cannot be published there.
     fn describe(&self, _file: &DraftFile<'_>) -> Option<Inspector<Described>> {
         None
+    }
+
+    /// What a release says in its ecosystem's own terms, for the management API: the `details` that control-plane.md §2
+    /// (EcoMeta) has for this ecosystem, out of the release's document. It may say more.
+    fn details(&self, release: &KeptRelease<'_>) -> Value {
+        release.document.clone()
     }
 
     /// What this ecosystem has against a tag that is legal elsewhere.
@@ -84,6 +91,28 @@ impl DraftFile<'_> {
         let message = format!("the file must be called `{wanted}`, as its clients ask for it");
         Some(Box::new(move |_| Err(ArchiveError::refuse("META-FILENAME", None, message))))
     }
+}
+
+/// A release with the document that its adapter made of it, which is not empty.
+#[derive(Debug, Clone)]
+pub struct KeptRelease<'a> {
+    /// As published.
+    pub name: &'a str,
+    pub version: &'a str,
+    pub is_yanked: bool,
+    pub document: &'a Value,
+    /// Those that the caller may know of, by name.
+    pub files: Vec<KeptFile<'a>>,
+    /// The registry's own address, without trailing slash.
+    pub base_url: &'a str,
+}
+
+/// A file of a [`KeptRelease`]; digests in lower-case hex.
+#[derive(Debug, Clone, Copy)]
+pub struct KeptFile<'a> {
+    pub filename: &'a str,
+    pub sha1: Option<&'a str>,
+    pub sha512: &'a str,
 }
 
 /// Routes under one path prefix of the server.

@@ -17,7 +17,7 @@ pub mod strict_json;
 pub mod strict_xml;
 mod transfer;
 
-pub use adapter::{Adapter, DraftFile, Login, Mount, RequestFacts};
+pub use adapter::{Adapter, DraftFile, KeptFile, KeptRelease, Login, Mount, RequestFacts};
 pub use base_url::{BaseUrl, PROXY_HEADERS};
 pub use body::{byte_stream, read_body};
 pub use dialect::{Dialect, NOSNIFF, Refusal, render};

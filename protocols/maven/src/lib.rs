@@ -29,9 +29,10 @@ use axum::{
 };
 use http::{Method, Request};
 use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, RouteTemplate, render};
+use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Mount, RequestFacts, RouteTemplate, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
+use serde_json::Value;
 
 use crate::{
     call::{Answer, Call},
@@ -74,6 +75,12 @@ impl Adapter for Maven {
 
     fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
         draft::describe(file)
+    }
+
+    fn details(&self, release: &KeptRelease<'_>) -> Value {
+        let mut details = release.document.clone();
+        details["files"] = release.files.iter().map(|file| file.filename).collect();
+        details
     }
 }
 

@@ -30,10 +30,10 @@ use http::{HeaderMap, Method, Request, StatusCode, header};
 use publaryn_core::{
     ArtifactKind, Ecosystem, PackageName, Principal, RegistryError, Version, publish::ReleaseDocument,
 };
-use publaryn_protocol::{Adapter, DraftFile, Login, Mount, RequestFacts, RouteTemplate};
+use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Login, Mount, RequestFacts, RouteTemplate};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::{ArchiveError, Scanner};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     call::{Answer, Call, MOUNT, Shared, ok},
@@ -120,6 +120,10 @@ impl Adapter for Npm {
             Ok(Some(ReleaseDocument { metadata, facts }.into()))
         };
         Some(Box::new(read))
+    }
+
+    fn details(&self, release: &KeptRelease<'_>) -> Value {
+        release::details(release)
     }
 
     fn tag_problem(&self, tag: &str) -> Option<&'static str> {

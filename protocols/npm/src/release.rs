@@ -4,10 +4,11 @@
 //! together from finished pieces without parsing them.
 
 use publaryn_core::publish::{PackageFacts, REQUIRES};
+use publaryn_protocol::KeptRelease;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 
-use crate::name::is_possible;
+use crate::{name::is_possible, packument::integrity};
 
 /// What the inspection of a tarball says beyond its digests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -193,10 +194,33 @@ impl<'a> Stored<'a> {
     }
 }
 
+/// Members of a `package.json` that the management API shows.
+const SHOWN: [&str; 10] = [
+    "dependencies",
+    "devDependencies",
+    "peerDependencies",
+    "optionalDependencies",
+    "bundledDependencies",
+    "engines",
+    "bin",
+    "scripts",
+    "os",
+    "cpu",
+];
+
+/// The manifest as the management API shows it.
+pub(crate) fn details(release: &KeptRelease<'_>) -> Value {
+    let manifest = release.document.get("manifest").and_then(Value::as_object);
+    let shown = manifest.into_iter().flatten().filter(|(name, _)| SHOWN.contains(&name.as_str()));
+    let mut shown: Map<String, Value> = shown.map(|(name, value)| (name.clone(), value.clone())).collect();
+    if let Some(tarball) = release.files.iter().find(|file| file.filename.ends_with(".tgz")) {
+        shown.insert("dist".into(), json!({ "integrity": integrity(tarball.sha512) }));
+    }
+    json!({ "manifest": shown })
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn map(value: Value) -> Map<String, Value> {
@@ -254,5 +278,21 @@ mod tests {
         assert_eq!(facts.license.as_deref(), Some("MIT"));
         assert_eq!(facts.keywords, ["a", "b"]);
         assert!(facts.readme.unwrap().len() <= MAX_README_BYTES);
+    }
+
+    #[test]
+    fn the_management_api_shows_a_part_of_the_manifest_and_the_digest() {
+        let document = json!({"manifest": {"name": "x", "dependencies": {"y": "1"}, "_resolved": "z"}});
+        let file = publaryn_protocol::KeptFile { filename: "x-1.0.0.tgz", sha1: None, sha512: "00ff" };
+        let release = KeptRelease {
+            name: "x",
+            version: "1.0.0",
+            is_yanked: false,
+            document: &document,
+            files: vec![file],
+            base_url: "http://h",
+        };
+        let shown = json!({"manifest": {"dependencies": {"y": "1"}, "dist": {"integrity": "sha512-AP8="}}});
+        assert_eq!(details(&release), shown);
     }
 }

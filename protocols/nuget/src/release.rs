@@ -4,9 +4,10 @@ use publaryn_core::{
     RegistryError,
     publish::{PackageFacts, REQUIRES},
 };
+use publaryn_protocol::KeptRelease;
 use publaryn_registry::{LiveRelease, PackageDocument};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     archive::{Embedded, Package},
@@ -120,4 +121,55 @@ pub fn releases(document: &PackageDocument, semver2: bool) -> Result<Vec<Release
     }
     all.sort_by(|a, b| a.live.row.sort_key.cmp(&b.live.row.sort_key));
     Ok(all)
+}
+
+/// The nuspec as the management API shows it; null when it is of another making.
+pub(crate) fn details(release: &KeptRelease<'_>) -> Value {
+    let Ok(nuspec) = Nuspec::deserialize(&release.document["nuspec"]) else { return Value::Null };
+    let license_expression = match &nuspec.license {
+        Some(License::Expression(expression)) => Some(expression),
+        _ => None,
+    };
+    json!({
+        "authors": nuspec.authors,
+        "title": nuspec.about.title,
+        "icon_url": nuspec.about.icon_url,
+        "license_url": nuspec.about.license_url,
+        "license_expression": license_expression,
+        "project_url": nuspec.about.project_url,
+        "require_license_acceptance": nuspec.require_license_acceptance,
+        "min_client_version": nuspec.about.min_client_version,
+        "summary": nuspec.about.summary,
+        "tags": nuspec.tags(),
+        "dependency_groups": nuspec.dependency_groups,
+        "package_types": nuspec.types().iter().map(|kind| json!({ "name": kind })).collect::<Vec<_>>(),
+        "is_listed": !release.is_yanked,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_management_api_shows_the_nuspec() {
+        let document = json!({"nuspec": {
+            "id": "Acme.Lib", "version": "1.0.0", "authors": "Ada, Eve", "description": "d", "tags": "a b",
+            "license": {"expression": "MIT"},
+            "dependency_groups": [{"target_framework": "net8.0", "dependencies": [{"id": "x", "range": "[1, )"}]}],
+        }});
+        let release = KeptRelease {
+            name: "Acme.Lib",
+            version: "1.0.0",
+            is_yanked: true,
+            document: &document,
+            files: Vec::new(),
+            base_url: "http://h",
+        };
+        let shown = details(&release);
+        assert_eq!((&shown["authors"], &shown["license_expression"]), (&json!("Ada, Eve"), &json!("MIT")));
+        assert_eq!((&shown["tags"], &shown["is_listed"]), (&json!(["a", "b"]), &json!(false)));
+        assert_eq!(shown["package_types"], json!([{"name": "Dependency"}]));
+        assert_eq!(shown["dependency_groups"][0]["dependencies"][0]["id"], "x");
+    }
 }

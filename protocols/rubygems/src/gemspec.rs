@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use publaryn_core::publish::PackageFacts;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::{
     marshal::Writer,
@@ -403,6 +404,26 @@ fn platform(w: &mut Writer, text: &str) {
     w.optional(parts.version.as_deref());
 }
 
+/// The specification as the management API shows it; null when the document is of another making.
+pub(crate) fn details(document: &Value) -> Value {
+    let Ok(spec) = Gemspec::deserialize(document) else { return Value::Null };
+    let needs = |is_development: bool| -> Vec<Value> {
+        let all = spec.dependencies.iter().filter(|dependency| dependency.is_development == is_development);
+        all.map(|dependency| json!({ "name": dependency.name, "requirements": dependency.requirement.joined(", ") }))
+            .collect()
+    };
+    json!({
+        "platform": spec.platform,
+        "summary": spec.summary,
+        "authors": spec.authors,
+        "licenses": spec.licenses,
+        "required_ruby_version": spec.required_ruby_version.joined(", "),
+        "required_rubygems_version": spec.required_rubygems_version.joined(", "),
+        "runtime_dependencies": needs(false),
+        "development_dependencies": needs(true),
+    })
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -508,5 +529,14 @@ test_files: []
             let error = PackedSpec::parse(SPEC.replacen(from, to, 1).as_bytes()).unwrap_err();
             assert!(error.contains(wanted), "{to}: {error}");
         }
+    }
+
+    #[test]
+    fn the_management_api_tells_dependencies_apart() {
+        let spec = PackedSpec::parse(SPEC.as_bytes()).unwrap().spec;
+        let details = details(&serde_json::to_value(&spec).unwrap());
+        let listed = ["runtime_dependencies", "development_dependencies"].map(|list| details[list].as_array().unwrap());
+        assert_eq!(listed.iter().map(|list| list.len()).sum::<usize>(), spec.dependencies.len());
+        assert_eq!((&details["platform"], &details["authors"][0]), (&json!("ruby"), &json!("Ada")));
     }
 }

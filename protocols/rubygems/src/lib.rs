@@ -32,9 +32,10 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, Login, Mount, RequestFacts, RouteTemplate, render};
+use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Login, Mount, RequestFacts, RouteTemplate, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
+use serde_json::Value;
 
 use crate::{
     call::{Answer, Call},
@@ -92,6 +93,10 @@ impl Adapter for Rubygems {
 
     fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
         (file.kind == ArtifactKind::Gem).then(|| draft::describe(file))
+    }
+
+    fn details(&self, release: &KeptRelease<'_>) -> Value {
+        gemspec::details(release.document)
     }
 }
 

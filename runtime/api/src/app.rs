@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret, sigstore::TrustRoot};
 use publaryn_config::{
@@ -120,10 +119,6 @@ impl App {
         };
         let registry = Registry::new(services, settings(&config, trust_root(&config)?));
         registry.note_policy(policy(&config)).await.map_err(StartError::internal)?;
-        // A worker serves probes and metrics only.
-        let is_serving = config.server.role != Role::Worker;
-        let adapters: Vec<Arc<dyn Adapter>> =
-            protocols::all().into_iter().filter(|_| is_serving).map(Arc::from).collect();
         let mode = if config.is_embedded() { "embedded" } else { "external" };
         let page = if config.metrics.enabled { MetricsPage::install(mode) } else { None };
         let probes = Probes::new(
@@ -135,8 +130,18 @@ impl App {
         );
         let rate_limits = rate_limits(&config, &registry);
         let standing_tree = Arc::new(OnceLock::new());
+        // A worker serves probes and metrics only.
+        let probing = probes.router(config.metrics.listen.is_none());
+        let (adapters, routes) = if config.server.role == Role::Worker {
+            (Vec::new(), probing)
+        } else {
+            let adapters: Vec<Arc<dyn Adapter>> = protocols::all().into_iter().map(Arc::from).collect();
+            let management =
+                v1::router(management_state(&config, &registry, &adapters, rate_limits.as_ref(), &standing_tree));
+            (adapters, with_templates(management.merge(probing)))
+        };
         let edge = Edge::new(
-            router(&config, &registry, &adapters, rate_limits.as_ref(), &probes, &standing_tree),
+            routes.fallback(async || Problem::route_not_found()),
             Surfaces::new(adapters, &registry),
             rate_limits.clone(),
             config.log.access,
@@ -414,21 +419,16 @@ fn policy(config: &Config) -> serde_json::Map<String, serde_json::Value> {
     those.map(|one| (one.key.to_owned(), one.value.clone().into())).collect()
 }
 
-/// What is not an adapter's.
-fn router(
+/// What the management API works on.
+fn management_state(
     config: &Config,
     registry: &Registry,
     adapters: &[Arc<dyn Adapter>],
     limits: Option<&RateLimits>,
-    probes: &Probes,
     tree: &Arc<OnceLock<Tree>>,
-) -> Router {
-    let has_metrics = config.metrics.listen.is_none();
-    if config.server.role == Role::Worker {
-        return probes.router(has_metrics).fallback(async || Problem::route_not_found());
-    }
+) -> ApiState {
     let names: Arc<[Arc<dyn Adapter>]> = adapters.into();
-    let state = ApiState {
+    ApiState {
         identity: registry.identity().clone(),
         registry: registry.clone(),
         adapters: adapters.into(),
@@ -448,7 +448,5 @@ fn router(
         limits: limits.cloned(),
         tree: tree.clone(),
         streams: Arc::new(Semaphore::new(config.limits.sse_streams.as_usize())),
-    };
-    let router = v1::router(state).merge(probes.router(has_metrics));
-    with_templates(router).fallback(async || Problem::route_not_found())
+    }
 }

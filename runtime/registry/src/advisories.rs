@@ -1,9 +1,11 @@
 //! Security findings of live releases, for the clients' own audit commands.
 
+use std::collections::HashSet;
+
 use publaryn_core::{Ecosystem, Principal, RegistryError};
 pub use publaryn_metadata::advisories::AdvisoryRow as Advisory;
 
-use crate::Registry;
+use crate::{PackageView, Registry};
 
 impl Registry {
     /// Unresolved security findings of at least medium severity on live releases of these packages, as far as
@@ -28,7 +30,9 @@ impl Registry {
         let mut ids: Vec<_> = rows.iter().map(|row| row.package_id).collect();
         ids.sort_unstable();
         ids.dedup();
-        let readable: Vec<_> = self.views_by_id(who, &ids).await?.iter().map(|view| view.id()).collect();
+        let standings = self.0.db.standings(who).await?;
+        let readable = self.views_by_id(who, &standings, &ids).await?;
+        let readable: HashSet<_> = readable.iter().map(PackageView::id).collect();
         rows.retain(|row| readable.contains(&row.package_id));
         Ok(rows)
     }

@@ -55,7 +55,7 @@ pub use identity::Identity;
 pub use job_news::JobNews;
 pub use lookup::{SearchHit, SearchResults};
 pub use open_releases::{Checksummed, Plugin, StagedFiles, Withdrawal};
-pub use operations::{AuditSlice, AuditStart, AuditStep, AuditedOrg, JobQuestion, Retry};
+pub use operations::{AuditSlice, AuditStart, AuditStep, AuditedLog, JobQuestion, Retry};
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
 pub use publaryn_metadata::{

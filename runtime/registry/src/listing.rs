@@ -1,8 +1,8 @@
 //! What a whole ecosystem looks like to a caller: its list of names, and how misses are answered.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use publaryn_core::{Ecosystem, Principal, RegistryError, Scope, Timestamp};
+use publaryn_core::{Ecosystem, PackageId, Principal, RegistryError, Scope, Timestamp};
 use publaryn_metadata::packages::{ChangedPackage, ListedName};
 
 use crate::{AnonymousMiss, PackageView, Registry};
@@ -18,12 +18,13 @@ impl Registry {
         let Some(user) = who.user().filter(|_| who.allows(Scope::PackagesRead)) else { return Ok(names) };
         let own = self.0.db.packages_of_user(ecosystem, user.id).await?;
         let hidden = own.into_iter().filter(|head| !head.effective.is_open()).collect();
-        for view in self.visible(who, hidden).await? {
-            if self.0.db.has_live_release(view.id()).await? {
-                let normalized_name = view.head.normalized_name.to_string();
-                names.push(ListedName { name: view.name().to_owned(), normalized_name });
-            }
-        }
+        let hidden = self.visible(who, hidden).await?;
+        let ids: Vec<PackageId> = hidden.iter().map(PackageView::id).collect();
+        let live: HashSet<PackageId> = self.0.db.packages_with_releases(&ids).await?.into_iter().collect();
+        names.extend(hidden.iter().filter(|view| live.contains(&view.id())).map(|view| ListedName {
+            name: view.name().to_owned(),
+            normalized_name: view.head.normalized_name.to_string(),
+        }));
         names.sort_by(|a, b| a.normalized_name.cmp(&b.normalized_name));
         Ok(names)
     }

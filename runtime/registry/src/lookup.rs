@@ -1,8 +1,9 @@
 //! Search for native clients: the index proposes, current rights decide.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use publaryn_core::{OrgRole, PackageId, Principal, RegistryError, principal::Who};
+use publaryn_core::{OrgRole, PackageId, Principal, RegistryError, RepositoryKind, Scope, Visibility, principal::Who};
+use publaryn_metadata::standing::Standings;
 use publaryn_search::{Audience, AudienceTag, SearchQuery};
 
 use crate::{PackageDocument, PackageView, Registry};
@@ -38,47 +39,60 @@ impl Registry {
 
     /// Searches what `who` may discover.
     pub async fn search(&self, who: &Principal, query: &SearchQuery) -> Result<SearchResults, RegistryError> {
-        let audience = self.audience(who).await?;
+        let standings = self.0.db.standings(who).await?;
+        let audience = audience(who, &standings);
         let started = std::time::Instant::now();
         let page =
             self.0.search.query(query, &audience).await.map_err(|error| RegistryError::unavailable("search", error))?;
         let backend = self.0.search.backend();
         metrics::counter!("publaryn_search_queries_total", "backend" => backend).increment(1);
         metrics::histogram!("publaryn_search_duration_seconds", "backend" => backend).record(started.elapsed());
-        let ids: Vec<_> = page.hits.iter().map(|hit| hit.id).collect();
-        let mut hits = Vec::with_capacity(ids.len());
-        for view in self.views_by_id(who, &ids).await? {
-            let score = page.hits.iter().find(|hit| hit.id == view.id()).map_or(0.0, |hit| hit.score);
-            if let Some(document) = self.0.db.package_document(view.id()).await? {
-                hits.push(SearchHit { view, document, score });
-            }
-        }
+        let scores: HashMap<PackageId, f32> = page.hits.iter().map(|hit| (hit.id, hit.score)).collect();
+        let ids: Vec<PackageId> = page.hits.iter().map(|hit| hit.id).collect();
+        let views = self.views_by_id(who, &standings, &ids).await?;
+        let ids: Vec<PackageId> = views.iter().map(PackageView::id).collect();
+        let documents = self.0.db.package_documents(&ids).await?;
+        let mut documents: HashMap<PackageId, PackageDocument> =
+            documents.into_iter().map(|document| (document.package.id, document)).collect();
+        let hit = |view: PackageView| {
+            let document = documents.remove(&view.id()).filter(is_found)?;
+            Some(SearchHit { score: scores.get(&view.id()).copied().unwrap_or(0.0), view, document })
+        };
+        let hits = views.into_iter().filter_map(hit).collect();
         Ok(SearchResults { total: page.total.count() as u64, hits })
     }
+}
 
-    /// The tags under which the caller may find something; every hit is decided again.
-    pub(crate) async fn audience(&self, who: &Principal) -> Result<Audience, RegistryError> {
-        if !who.allows(publaryn_core::Scope::PackagesRead) {
-            return Ok(Audience::public());
-        }
-        let standings = match &who.who {
-            Who::User(_) | Who::Automation { .. } => self.0.db.standings(who).await?,
-            Who::Anonymous | Who::TrustedPublisher { .. } => return Ok(Audience::public()),
-        };
-        let mut tags: Vec<AudienceTag> = match &who.who {
-            Who::User(user) => vec![AudienceTag::User(user.id)],
-            Who::Automation { org, .. } => vec![AudienceTag::Org(*org), AudienceTag::OrgPrivate(*org)],
-            _ => Vec::new(),
-        };
-        for (org, rules, role) in standings.organizations() {
-            tags.push(AudienceTag::Org(org));
-            let is_shut_out = matches!(role, OrgRole::Viewer | OrgRole::BillingManager);
-            if !(rules.restrict_private_reads && is_shut_out) {
-                tags.push(AudienceTag::OrgPrivate(org));
-            }
-        }
-        tags.extend(standings.granted_packages().map(AudienceTag::Package));
-        tags.extend(standings.granted_repositories().map(AudienceTag::Repository));
-        Ok(Audience::of(tags))
+/// Whether a package that may be read is one to be found, too: the index may not know yet.
+fn is_found(document: &PackageDocument) -> bool {
+    document.package.repository_kind != RepositoryKind::Staging
+        && !matches!(document.package.effective(), Visibility::Unlisted | Visibility::Quarantined)
+}
+
+/// The tags under which the caller may find something; every hit is decided again.
+pub(crate) fn audience(who: &Principal, standings: &Standings) -> Audience {
+    if !who.allows(Scope::PackagesRead) {
+        return Audience::public();
     }
+    let mut tags: Vec<AudienceTag> = match &who.who {
+        Who::User(user) => vec![AudienceTag::User(user.id)],
+        Who::Automation { org, .. } => vec![AudienceTag::Org(*org), AudienceTag::OrgPrivate(*org)],
+        Who::Anonymous | Who::TrustedPublisher { .. } => return Audience::public(),
+    };
+    let mut shut_out = HashSet::new();
+    for (org, rules, role) in standings.organizations() {
+        tags.push(AudienceTag::Org(org));
+        if rules.restrict_private_reads && matches!(role, OrgRole::Viewer | OrgRole::BillingManager) {
+            shut_out.insert(org);
+        } else {
+            tags.push(AudienceTag::OrgPrivate(org));
+        }
+    }
+    // Grants count in the organization that made them; who finds all that is its own finds no more by them. There may
+    // be thousands, and each is a term to look for.
+    let packages = standings.granted_packages().filter(|(_, org)| shut_out.contains(org));
+    tags.extend(packages.map(|(id, _)| AudienceTag::Package(id)));
+    let repositories = standings.granted_repositories().filter(|(_, org)| shut_out.contains(org));
+    tags.extend(repositories.map(|(id, _)| AudienceTag::Repository(id)));
+    Audience::of(tags)
 }

@@ -253,7 +253,8 @@ impl Registry {
         let mut ids: Vec<_> = rows.iter().map(|row| row.package_id).collect();
         ids.sort();
         ids.dedup();
-        let views = self.views_by_id(who, &ids).await?;
+        let standings = self.0.db.standings(who).await?;
+        let views = self.views_by_id(who, &standings, &ids).await?;
         let mut plugins: Vec<Plugin> = Vec::with_capacity(rows.len());
         for row in rows {
             let Some(view) = views.iter().find(|view| view.id() == row.package_id) else { continue };

@@ -31,7 +31,7 @@ pub(crate) type LastNumbers = Arc<Mutex<Option<(Instant, Statistics)>>>;
 #[derive(Debug, Clone)]
 pub struct AuditStep {
     pub entries: Vec<AuditRow>,
-    /// `None` when there are too many to be counted, and in steps behind a cursor of exports.
+    /// `None` when there are too many to be counted, and where nothing is counted.
     pub total: Option<i64>,
     /// Where the next step begins, if there is one.
     pub next: Option<AuditPosition>,
@@ -47,14 +47,18 @@ pub struct AuditSlice {
 /// Where a step through the audit log begins.
 #[derive(Debug, Clone, Copy)]
 pub enum AuditStart {
+    /// With the newest entry; nothing is counted.
+    Newest,
     /// After this many newer entries; the total is counted.
     Offset(u64),
     Behind(AuditPosition),
 }
 
-/// Proof that the caller may read the audit log of this organization.
+/// Proof that the caller may read an audit log: the platform's, or that of one organization.
 #[derive(Debug, Clone, Copy)]
-pub struct AuditedOrg(OrgId);
+pub struct AuditedLog {
+    org: Option<OrgId>,
+}
 
 /// Which jobs an operator looks for.
 #[derive(Debug, Clone, Default)]
@@ -75,51 +79,32 @@ pub enum Retry {
 }
 
 impl Registry {
-    /// A step through the platform's audit log, newest first.
-    pub async fn audit_log(
-        &self,
-        who: &Principal,
-        filter: &AuditFilter,
-        slice: AuditSlice,
-    ) -> Result<AuditStep, RegistryError> {
+    /// The platform's audit log, for whoever may read it.
+    pub fn audited_platform(&self, who: &Principal) -> Result<AuditedLog, RegistryError> {
         self.decide_platform(who, Operation::PlatformRead)?;
-        self.audit_step(filter, slice).await
+        Ok(AuditedLog { org: None })
     }
 
-    /// The organization of that name, for whoever may read its audit log.
+    /// The log of the organization of that name, for whoever may read it: what was done to it, and to packages while
+    /// they were its own.
     ///
     /// # Errors
     /// `NotFound`; `Denied` for everybody but its owners, admins and auditors.
-    pub async fn audited_organization(&self, who: &Principal, slug: &str) -> Result<AuditedOrg, RegistryError> {
-        Ok(AuditedOrg(self.organization_for(who, slug, Operation::ReadOrgAudit).await?.id))
+    pub async fn audited_organization(&self, who: &Principal, slug: &str) -> Result<AuditedLog, RegistryError> {
+        let org = self.organization_for(who, slug, Operation::ReadOrgAudit).await?;
+        Ok(AuditedLog { org: Some(org.id) })
     }
 
-    /// A step through the audit log of an organization: what was done to it, and to packages while they were its own.
-    pub async fn org_audit_log(
+    /// A step through an audit log, newest first.
+    pub async fn audit_log(
         &self,
-        org: AuditedOrg,
+        log: AuditedLog,
         filter: &AuditFilter,
         slice: AuditSlice,
     ) -> Result<AuditStep, RegistryError> {
-        self.audit_step(&AuditFilter { target_org: Some(org.0), ..filter.clone() }, slice).await
-    }
-
-    /// Notes that somebody takes a copy of what an organization's audit log holds; `log` says which view of it.
-    pub async fn note_audit_export(
-        &self,
-        who: &Principal,
-        org: AuditedOrg,
-        log: &'static str,
-        origin: &ClientOrigin,
-    ) -> Result<(), RegistryError> {
-        let entry =
-            AuditEntry::by(who, AuditAction::OrgAuditExport).org(Some(org.0)).with("log", log).from_client(origin);
-        let tx = self.0.db.begin().await?;
-        Ok(tx.commit_audited(&entry, Timestamp::now()).await?)
-    }
-
-    async fn audit_step(&self, filter: &AuditFilter, slice: AuditSlice) -> Result<AuditStep, RegistryError> {
+        let filter = &AuditFilter { target_org: log.org.or(filter.target_org), ..filter.clone() };
         let (behind, offset) = match slice.from {
+            AuditStart::Newest => (None, 0),
             AuditStart::Offset(offset) => (None, i64::try_from(offset).unwrap_or(i64::MAX)),
             AuditStart::Behind(position) => (Some(position), 0),
         };
@@ -130,9 +115,22 @@ impl Registry {
         let next = if has_next { entries.last().map(AuditRow::position) } else { None };
         let total = match slice.from {
             AuditStart::Offset(_) => self.0.db.audit_total(filter).await?,
-            AuditStart::Behind(_) => None,
+            AuditStart::Newest | AuditStart::Behind(_) => None,
         };
         Ok(AuditStep { entries, total, next })
+    }
+
+    /// Notes that somebody takes a copy of what an organization's audit log holds; `view` says which one of it.
+    pub async fn note_audit_export(
+        &self,
+        who: &Principal,
+        log: AuditedLog,
+        view: &'static str,
+        origin: &ClientOrigin,
+    ) -> Result<(), RegistryError> {
+        let entry = AuditEntry::by(who, AuditAction::OrgAuditExport).org(log.org).with("log", view).from_client(origin);
+        let tx = self.0.db.begin().await?;
+        Ok(tx.commit_audited(&entry, Timestamp::now()).await?)
     }
 
     /// A page of jobs, and the whole queue in numbers.

@@ -14,6 +14,7 @@ use publaryn_metadata::{
     DbResult,
     documents::{ArtifactLocation, PackageDocument},
     packages::PackageHead,
+    standing::Standings,
 };
 use smol_str::SmolStr;
 
@@ -309,30 +310,60 @@ impl Registry {
         self.visible(who, heads).await
     }
 
+    /// Those of these packages that `who` may read natively.
     pub(crate) async fn visible(
         &self,
         who: &Principal,
         heads: Vec<PackageHead>,
     ) -> Result<Vec<PackageView>, RegistryError> {
-        let mut views = Vec::with_capacity(heads.len());
-        for head in heads {
-            let relation = self.relation(who, &head).await?;
-            if decide(who, Operation::NativeRead, Resource::Package(&head.access(relation))) == Decision::Allow {
-                views.push(PackageView { head: Arc::new(head) });
+        let standings = if heads.iter().all(|head| head.effective.is_open()) {
+            Standings::default()
+        } else {
+            self.0.db.standings(who).await?
+        };
+        self.visible_to(who, &standings, heads).await
+    }
+
+    /// The same, where it is known what the caller has anywhere. The number of questions does not grow with the list.
+    async fn visible_to(
+        &self,
+        who: &Principal,
+        standings: &Standings,
+        heads: Vec<PackageHead>,
+    ) -> Result<Vec<PackageView>, RegistryError> {
+        // Without a query where the answer cannot matter.
+        let closed: Vec<PackageId> = match &who.who {
+            Who::User(_) | Who::Automation { .. } => {
+                heads.iter().filter(|head| !head.effective.is_open()).map(|head| head.id).collect()
+            }
+            Who::Anonymous | Who::TrustedPublisher { .. } => Vec::new(),
+        };
+        let mut relations: HashMap<PackageId, Relation> = HashMap::new();
+        if !closed.is_empty() {
+            for row in self.0.db.packages_facts(&closed).await? {
+                let owners = (row.owner(), row.repository_owner());
+                relations.insert(row.id, standings.to_package(row.id, owners.0, row.repository_id, owners.1));
             }
         }
-        Ok(views)
+        let is_visible = |head: &PackageHead| {
+            let access = head.access(relations.remove(&head.id).unwrap_or_default());
+            decide(who, Operation::NativeRead, Resource::Package(&access)) == Decision::Allow
+        };
+        Ok(heads.into_iter().filter(is_visible).map(|head| PackageView { head: Arc::new(head) }).collect())
     }
 
     /// A page of search hits: the index proposes, current rights and rows decide.
     pub(crate) async fn views_by_id(
         &self,
         who: &Principal,
+        standings: &Standings,
         ids: &[PackageId],
     ) -> Result<Vec<PackageView>, RegistryError> {
-        let heads = self.0.db.package_heads_by_id(ids).await?;
-        let mut views = self.visible(who, heads.into_iter().filter(|h| !h.is_deleted).collect()).await?;
-        views.sort_by_key(|v| ids.iter().position(|id| *id == v.id()));
+        let mut heads = self.0.db.package_heads_by_id(ids).await?;
+        heads.retain(|head| !head.is_deleted);
+        let places: HashMap<PackageId, usize> = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
+        let mut views = self.visible_to(who, standings, heads).await?;
+        views.sort_by_key(|view| places.get(&view.id()));
         Ok(views)
     }
 }

@@ -26,12 +26,10 @@ macro_rules! advisories {
             "SELECT p.id AS package_id, p.normalized_name AS package, r.version, f.rule_id, f.severity, f.title, f.location, ",
             "f.detected_at ",
             "FROM packages p JOIN releases r ON r.package_id = p.id JOIN findings f ON f.release_id = r.id ",
-            "WHERE ",
-            $of,
-            " AND p.deleted_at IS NULL AND r.status IN ('published', 'deprecated', 'yanked') ",
+            "WHERE p.deleted_at IS NULL AND r.status IN ('published', 'deprecated', 'yanked') ",
             "AND f.resolved_at IS NULL AND f.severity IN ('medium', 'high', 'critical') AND f.kind IN ('vulnerability', ",
-            "'malware', 'secrets_exposed', 'suspicious_install_hook', 'dependency_confusion') ",
-            "ORDER BY p.normalized_name, r.sequence, f.id"
+            "'malware', 'secrets_exposed', 'suspicious_install_hook', 'dependency_confusion') AND ",
+            $of
         )
     };
 }
@@ -40,9 +38,13 @@ impl Db {
     /// Unresolved security findings, medium and worse, of live releases of these packages.
     pub async fn advisories(&self, ecosystem: Ecosystem, normalized: &[&str]) -> DbResult<Vec<AdvisoryRow>> {
         let sql = self.sql(Sql {
-            sqlite: advisories!("p.ecosystem = $1 AND p.normalized_name IN (SELECT value FROM json_each($2))"),
+            sqlite: advisories!(
+                "p.ecosystem = $1 AND p.normalized_name IN (SELECT value FROM json_each($2)) \
+                 ORDER BY p.normalized_name, r.sequence, f.id"
+            ),
             postgres: advisories!(
-                "p.ecosystem = $1 AND p.normalized_name = ANY(ARRAY(SELECT json_array_elements_text($2::json)))"
+                "p.ecosystem = $1 AND p.normalized_name = ANY(ARRAY(SELECT json_array_elements_text($2::json))) \
+                 ORDER BY p.normalized_name, r.sequence, f.id"
             ),
         });
         let names = serde_json::Value::from(normalized.to_vec()).to_string();
@@ -51,13 +53,14 @@ impl Db {
 
     /// The same of every package of an ecosystem.
     pub async fn all_advisories(&self, ecosystem: Ecosystem) -> DbResult<Vec<AdvisoryRow>> {
-        const SQL: &str = advisories!("p.ecosystem = $1");
+        const SQL: &str = advisories!("p.ecosystem = $1 ORDER BY p.normalized_name, r.sequence, f.id");
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).fetch_all(c).await)?)
     }
 
-    /// The same of one package.
-    pub(crate) async fn advisories_of(&self, package: PackageId) -> DbResult<Vec<AdvisoryRow>> {
-        const SQL: &str = advisories!("p.id = $1");
-        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).fetch_all(c).await)?)
+    /// The same of packages by id, as [`id_list`](crate::rows::id_list) writes them.
+    pub(crate) async fn advisories_of(&self, list: &str) -> DbResult<Vec<AdvisoryRow>> {
+        const SQL: Sql = for_packages!(advisories!("p.id"), " ORDER BY r.sequence, f.id");
+        let sql = self.sql(SQL);
+        Ok(on_db!(self, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?)
     }
 }

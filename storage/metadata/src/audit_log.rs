@@ -107,14 +107,14 @@ impl AuditRow {
 /// Entries are counted up to here; beyond it a total is not told (control-plane.md §1.4).
 pub const COUNTED: i64 = 10_000;
 
-const COLUMNS: &str = "SELECT a.id, a.action, a.actor_user_id, u.username AS actor_username, \
+/// The entries of a page, whose places are found first: in an index alone, however many come before it. SQLite keeps
+/// to the order of a `CROSS JOIN`.
+const PAGE: &str = "SELECT a.id, a.action, a.actor_user_id, u.username AS actor_username, \
      u.display_name AS actor_display_name, a.actor_token_id, a.target_user_id, t.username AS target_username, \
      t.display_name AS target_display_name, a.target_org_id, a.target_package_id, a.target_release_id, a.ip_address, \
-     a.user_agent, a.metadata, a.occurred_at FROM (SELECT a.id, a.action, a.actor_user_id, a.actor_token_id, \
-     a.target_user_id, a.target_org_id, a.target_package_id, a.target_release_id, a.ip_address, a.user_agent, \
-     a.metadata, a.occurred_at FROM audit_log a";
-const NAMES: &str = ") AS a LEFT JOIN users u ON u.id = a.actor_user_id LEFT JOIN users t ON t.id = a.target_user_id \
-     ORDER BY a.occurred_at DESC, a.id DESC";
+     a.user_agent, a.metadata, a.occurred_at FROM (SELECT a.id, a.occurred_at FROM audit_log a";
+const NAMES: &str = ") AS page CROSS JOIN audit_log a LEFT JOIN users u ON u.id = a.actor_user_id \
+     LEFT JOIN users t ON t.id = a.target_user_id WHERE a.id = page.id ORDER BY page.occurred_at DESC, page.id DESC";
 
 /// The actions of [`AccessScope`], as the partial index of migration 0008 has them.
 const ACCESS_ACTIONS: &str =
@@ -237,7 +237,7 @@ impl Db {
         let limit = conditions.arg(Arg::Int(limit));
         let offset = conditions.arg(Arg::Int(if behind.is_some() { 0 } else { offset }));
         let sql = format!(
-            "{COLUMNS}{} ORDER BY a.occurred_at DESC, a.id DESC LIMIT ${limit} OFFSET ${offset}{NAMES}",
+            "{PAGE}{} ORDER BY a.occurred_at DESC, a.id DESC LIMIT ${limit} OFFSET ${offset}{NAMES}",
             conditions.text
         );
         let args = conditions.args;

@@ -24,6 +24,17 @@ impl Db {
     }
 }
 
+/// A question about several packages at once: between the texts stands that an id is among those of `$1`
+/// ([`crate::rows::id_list`]).
+macro_rules! for_packages {
+    ($head:expr, $tail:expr) => {
+        $crate::Sql {
+            sqlite: concat!($head, " IN (SELECT unhex(value) FROM json_each($1))", $tail),
+            postgres: concat!($head, " = ANY(ARRAY(SELECT CAST(json_array_elements_text($1::json) AS uuid)))", $tail),
+        }
+    };
+}
+
 /// Evaluates `$body` with `$c` bound to the reading pool of the engine.
 macro_rules! on_db {
     ($db:expr, |$c:ident| $body:expr) => {{

@@ -6,11 +6,12 @@ use publaryn_core::{ArtifactId, ArtifactKind, Digest, PackageId, ReleaseId, Rele
 use sqlx::FromRow;
 
 use crate::{
-    Db, DbResult,
+    Db, DbResult, Sql,
     advisories::AdvisoryRow,
     artifacts::servable,
     packages::{OwnerRow, PackageRow},
     releases::OpenPeriod,
+    rows::id_list,
 };
 
 /// A package with its live releases, tags and owners, read at one revision.
@@ -99,43 +100,102 @@ pub struct ArtifactLocation {
     pub location: String,
 }
 
+/// A row about a package, where several are asked for at once.
+#[derive(Debug, Clone, FromRow)]
+pub(crate) struct Of<T> {
+    pub package_id: PackageId,
+    #[sqlx(flatten)]
+    pub row: T,
+}
+
+/// Rows by their package, in their order.
+fn by_package<T>(rows: Vec<(PackageId, T)>) -> HashMap<PackageId, Vec<T>> {
+    let mut all: HashMap<PackageId, Vec<T>> = HashMap::new();
+    for (package, row) in rows {
+        all.entry(package).or_default().push(row);
+    }
+    all
+}
+
 impl Db {
     /// Reads a package's document; `None` when the package is gone.
     pub async fn package_document(&self, id: PackageId) -> DbResult<Option<PackageDocument>> {
-        const RELEASES: &str = "SELECT r.id, r.version, r.version_key, r.sort_key, r.status, r.is_prerelease, r.is_yanked, \
+        Ok(self.package_documents(&[id]).await?.pop())
+    }
+
+    /// The documents of several packages, in any order; those that are gone are left out. The number of questions
+    /// does not grow with them.
+    pub async fn package_documents(&self, ids: &[PackageId]) -> DbResult<Vec<PackageDocument>> {
+        const RELEASES: Sql = for_packages!(
+            "SELECT r.package_id, r.id, r.version, r.version_key, r.sort_key, r.status, r.is_prerelease, r.is_yanked, \
              r.yank_reason, r.deprecation_message, r.metadata, r.sequence, r.published_by, u.username AS publisher, \
              u.email AS publisher_email, r.published_at, r.created_at, r.updated_at, \
              r.open_until, r.sealed_at \
              FROM releases r LEFT JOIN users u ON u.id = r.published_by \
-             WHERE r.package_id = $1 AND r.status IN ('published', 'deprecated', 'yanked') ORDER BY r.sequence";
-        const ARTIFACTS: &str = servable!(
-            "a.id, a.release_id, a.kind, a.filename, a.content_type, a.size_bytes, a.sha256, a.sha512, a.sha1, a.md5, \
-             a.metadata, a.uploaded_at",
-            "",
-            "r.package_id = $1 ORDER BY a.uploaded_at, a.id"
+             WHERE r.status IN ('published', 'deprecated', 'yanked') AND r.package_id",
+            " ORDER BY r.package_id, r.sequence"
         );
-        const TAGS: &str = "SELECT t.tag, r.version FROM tags t JOIN releases r ON r.id = t.release_id \
-             WHERE t.package_id = $1 AND r.status IN ('published', 'deprecated', 'yanked')";
-        let Some(package) = self.package_row(id).await? else { return Ok(None) };
-        let releases: Vec<ReleaseRow> = on_db!(self, |c| sqlx::query_as(RELEASES).bind(id).fetch_all(c).await)?;
-        let artifacts: Vec<ArtifactRow> = on_db!(self, |c| sqlx::query_as(ARTIFACTS).bind(id).fetch_all(c).await)?;
-        let mut tags: Vec<(String, String)> = on_db!(self, |c| sqlx::query_as(TAGS).bind(id).fetch_all(c).await)?;
-        tags.sort();
+        const ARTIFACTS: Sql = for_packages!(
+            servable!(
+                "a.id, a.release_id, a.kind, a.filename, a.content_type, a.size_bytes, a.sha256, a.sha512, a.sha1, \
+                 a.md5, a.metadata, a.uploaded_at",
+                "",
+                "r.package_id"
+            ),
+            " ORDER BY a.uploaded_at, a.id"
+        );
+        const TAGS: Sql = for_packages!(
+            "SELECT t.package_id, t.tag, r.version FROM tags t JOIN releases r ON r.id = t.release_id \
+             WHERE r.status IN ('published', 'deprecated', 'yanked') AND t.package_id",
+            ""
+        );
+        const STARGAZERS: Sql = for_packages!(
+            "SELECT s.package_id, u.username FROM package_stars s JOIN users u ON u.id = s.user_id WHERE s.package_id",
+            " ORDER BY s.created_at"
+        );
+        let packages = self.package_rows(ids).await?;
+        if packages.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = id_list(&packages.iter().map(|package| package.id).collect::<Vec<_>>());
+        let list = list.as_str();
+        let sql = self.sql(RELEASES);
+        let releases: Vec<Of<ReleaseRow>> = on_db!(self, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?;
+        let sql = self.sql(ARTIFACTS);
+        let artifacts: Vec<ArtifactRow> = on_db!(self, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?;
+        let sql = self.sql(TAGS);
+        let tags: Vec<(PackageId, String, String)> =
+            on_db!(self, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?;
+        let sql = self.sql(STARGAZERS);
+        let stargazers = on_db!(self, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?;
+        let owners = self.packages_owners(ids).await?;
+        let advisories = self.advisories_of(list).await?;
+
         let mut by_release: HashMap<ReleaseId, Vec<ArtifactRow>> = HashMap::new();
         for artifact in artifacts {
             by_release.entry(artifact.release_id).or_default().push(artifact);
         }
-        let releases = releases
-            .into_iter()
-            .map(|row| LiveRelease { artifacts: by_release.remove(&row.id).unwrap_or_default(), row })
-            .collect();
-        Ok(Some(PackageDocument {
-            package,
-            releases,
-            tags,
-            owners: self.package_owners(id).await?,
-            stargazers: self.stargazers(id).await?,
-            advisories: self.advisories_of(id).await?,
-        }))
+        let live = |of: Of<ReleaseRow>| {
+            let artifacts = by_release.remove(&of.row.id).unwrap_or_default();
+            (of.package_id, LiveRelease { row: of.row, artifacts })
+        };
+        let mut releases = by_package(releases.into_iter().map(live).collect());
+        let mut tags = by_package(tags.into_iter().map(|(package, tag, version)| (package, (tag, version))).collect());
+        let mut owners = by_package(owners.into_iter().map(|of| (of.package_id, of.row)).collect());
+        let mut stargazers = by_package::<String>(stargazers);
+        let mut advisories = by_package(advisories.into_iter().map(|row| (row.package_id, row)).collect());
+        let document = |package: PackageRow| {
+            let mut tags = tags.remove(&package.id).unwrap_or_default();
+            tags.sort();
+            PackageDocument {
+                releases: releases.remove(&package.id).unwrap_or_default(),
+                tags,
+                owners: owners.remove(&package.id).unwrap_or_default(),
+                stargazers: stargazers.remove(&package.id).unwrap_or_default(),
+                advisories: advisories.remove(&package.id).unwrap_or_default(),
+                package,
+            }
+        };
+        Ok(packages.into_iter().map(document).collect())
     }
 }

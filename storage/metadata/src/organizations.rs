@@ -100,6 +100,12 @@ impl Slice {
     }
     /// Everything, as far as one answer goes.
     pub const ALL: Self = Self { limit: 10_000, offset: 0 };
+
+    /// How long the whole list is, where a page of so many rows says so.
+    pub(crate) fn total(&self, rows: usize) -> Option<i64> {
+        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+        (rows < self.limit && (rows > 0 || self.offset == 0)).then(|| self.offset + rows)
+    }
 }
 
 macro_rules! org_columns {

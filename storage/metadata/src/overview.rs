@@ -3,7 +3,7 @@
 use publaryn_core::{Ecosystem, OrgId, PackageId, ReleaseState, TeamId, Timestamp, finding::Severity};
 use sqlx::FromRow;
 
-use crate::{Db, DbResult, Sql, package_views::PackageFactsRow, standing::parse_permissions};
+use crate::{Db, DbResult, Sql, package_views::PackageFactsRow, rows::id_list, standing::parse_permissions};
 
 /// Open findings of one severity in one package, those of staged releases apart from the others.
 #[derive(Debug, Clone, FromRow)]
@@ -54,21 +54,6 @@ pub struct LatestReleaseRow {
     pub published_at: Option<Timestamp>,
 }
 
-/// Ids as a JSON list for `json_each` and `json_array_elements_text`.
-pub(crate) fn id_list(ids: &[PackageId]) -> String {
-    serde_json::json!(ids.iter().map(|id| id.0.simple().to_string()).collect::<Vec<_>>()).to_string()
-}
-
-/// `$1` of a query as a set of ids, on both engines.
-macro_rules! for_packages {
-    ($head:literal, $tail:literal) => {
-        Sql {
-            sqlite: concat!($head, " IN (SELECT unhex(value) FROM json_each($1))", $tail),
-            postgres: concat!($head, " = ANY(ARRAY(SELECT CAST(json_array_elements_text($1::json) AS uuid)))", $tail),
-        }
-    };
-}
-
 impl Db {
     /// Open findings of an organization's packages, by package, severity and whether their release is staged.
     pub async fn open_findings_of_org(
@@ -85,7 +70,7 @@ impl Db {
                     "p.description, c.severity, c.is_staged, c.open_findings, c.latest_detected_at ",
                     "FROM (SELECT x.package_id, f.severity, x.status IN ('quarantine', 'scanning') AS is_staged, ",
                     "CAST(COUNT(*) AS BIGINT) AS open_findings, MAX(f.detected_at) AS latest_detected_at ",
-                    "FROM packages y JOIN releases x ON x.package_id = y.id JOIN findings f ON f.release_id = x.id ",
+                    "FROM packages y JOIN findings f ON f.package_id = y.id JOIN releases x ON x.id = f.release_id ",
                     "WHERE y.owner_org_id = $1 AND y.deleted_at IS NULL AND x.status <> 'deleted' ",
                     "AND f.resolved_at IS NULL AND (y.ecosystem = $2 OR $2 = '') AND ($3 = '[]' OR f.severity ",
                     $severities,
@@ -123,13 +108,26 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(sql).bind(id_list(packages)).fetch_all(c).await)?)
     }
 
-    /// The severities of unresolved findings of live releases of these packages.
-    pub async fn open_findings(&self, packages: &[PackageId]) -> DbResult<Vec<(PackageId, Severity)>> {
-        const SQL: Sql = for_packages!(
-            "SELECT r.package_id, f.severity FROM findings f JOIN releases r ON r.id = f.release_id \
-             WHERE f.resolved_at IS NULL AND r.status IN ('published', 'deprecated', 'yanked') AND r.package_id",
-            ""
-        );
+    /// How many unresolved findings of each severity the live releases of these packages have.
+    pub async fn open_findings(&self, packages: &[PackageId]) -> DbResult<Vec<(PackageId, Severity, i64)>> {
+        // The releases that are left out are few; a package may have thousands of others, each with its findings.
+        macro_rules! counted {
+            ($packages:literal) => {
+                concat!(
+                    "SELECT f.package_id, f.severity, CAST(COUNT(*) AS BIGINT) FROM findings f ",
+                    "WHERE f.resolved_at IS NULL AND f.release_id NOT IN (SELECT x.id FROM releases x ",
+                    "WHERE x.status IN ('quarantine', 'scanning', 'deleted') AND x.package_id ",
+                    $packages,
+                    ") AND f.package_id ",
+                    $packages,
+                    " GROUP BY f.package_id, f.severity"
+                )
+            };
+        }
+        const SQL: Sql = Sql {
+            sqlite: counted!("IN (SELECT unhex(value) FROM json_each($1))"),
+            postgres: counted!("= ANY(ARRAY(SELECT CAST(json_array_elements_text($1::json) AS uuid)))"),
+        };
         let sql = self.sql(SQL);
         Ok(on_db!(self, |c| sqlx::query_as(sql).bind(id_list(packages)).fetch_all(c).await)?)
     }

@@ -6,7 +6,12 @@ use publaryn_core::{
 };
 use sqlx::FromRow;
 
-use crate::{Db, DbError, DbResult, Sql, Tx, organizations::Slice, overview::id_list, reach::Reach, rows::owner_of};
+use crate::{
+    Db, DbError, DbResult, Sql, Tx,
+    organizations::Slice,
+    reach::Reach,
+    rows::{id_list, owner_of},
+};
 
 /// What deciding about a package takes.
 #[derive(Debug, Clone, FromRow)]
@@ -73,6 +78,7 @@ pub struct PackageDetails {
     pub is_archived: bool,
     pub repository_id: RepositoryId,
     pub repository_slug: String,
+    pub repository_name: String,
     pub repository_kind: RepositoryKind,
     pub owner_user_id: Option<UserId>,
     pub owner_org_id: Option<OrgId>,
@@ -126,23 +132,31 @@ pub struct PackageTexts {
     pub is_archived: bool,
 }
 
+macro_rules! facts {
+    ($rest:expr) => {
+        concat!(
+            "SELECT p.id, p.repository_id, p.owner_user_id, p.owner_org_id, ",
+            "r.owner_user_id AS repository_owner_user_id, r.owner_org_id AS repository_owner_org_id, p.visibility, ",
+            "r.visibility AS repository_visibility, p.is_quarantined ",
+            "FROM packages p JOIN repositories r ON r.id = p.repository_id ",
+            $rest
+        )
+    };
+}
+
 /// A page of packages that the caller may be told of, out of those of `$whose`, and how many there are.
 macro_rules! discoverable {
     ($whose:literal, $order:literal) => {
         (
-            concat!(
-                "SELECT p.id, p.repository_id, p.owner_user_id, p.owner_org_id, ",
-                "r.owner_user_id AS repository_owner_user_id, r.owner_org_id AS repository_owner_org_id, p.visibility, ",
-                "r.visibility AS repository_visibility, p.is_quarantined ",
-                "FROM packages p JOIN repositories r ON r.id = p.repository_id WHERE p.deleted_at IS NULL ",
-                "AND (p.ecosystem = $7 OR $7 = '') AND ",
+            facts!(concat!(
+                "WHERE p.deleted_at IS NULL AND (p.ecosystem = $7 OR $7 = '') AND ",
                 $whose,
                 " AND ",
                 discoverable_package!(),
                 " ORDER BY p.download_count DESC, ",
                 $order,
                 ", p.id LIMIT $8 OFFSET $9"
-            ),
+            )),
             concat!(
                 "SELECT CAST(COUNT(*) AS BIGINT) FROM packages p JOIN repositories r ON r.id = p.repository_id ",
                 "WHERE p.deleted_at IS NULL AND (p.ecosystem = $7 OR $7 = '') AND ",
@@ -161,7 +175,7 @@ macro_rules! details_columns {
             $readme,
             " AS readme, p.homepage, p.repository_url, p.license, p.keywords, p.deprecation_message, p.visibility, ",
             "r.visibility AS repository_visibility, p.is_quarantined, p.is_archived, p.repository_id, ",
-            "r.slug AS repository_slug, r.kind AS repository_kind, p.owner_user_id, p.owner_org_id, ",
+            "r.slug AS repository_slug, r.name AS repository_name, r.kind AS repository_kind, p.owner_user_id, p.owner_org_id, ",
             "r.owner_user_id AS repository_owner_user_id, r.owner_org_id AS repository_owner_org_id, ",
             "u.username AS owner_username, o.slug AS owner_org_slug, COALESCE(",
             "(SELECT x.version FROM tags t JOIN releases x ON x.id = t.release_id WHERE t.package_id = p.id ",
@@ -203,19 +217,29 @@ impl Db {
             ),
         };
         let ecosystem = ecosystem.map_or("", Ecosystem::as_str);
-        let rows = on_db!(self, |c| bind_reach!(sqlx::query_as(rows), reach)
+        let rows: Vec<PackageFactsRow> = on_db!(self, |c| bind_reach!(sqlx::query_as(rows), reach)
             .bind(id)
             .bind(ecosystem)
             .bind(slice.limit)
             .bind(slice.offset)
             .fetch_all(c)
             .await)?;
+        if let Some(total) = slice.total(rows.len()) {
+            return Ok((rows, total));
+        }
         let total = on_db!(self, |c| bind_reach!(sqlx::query_scalar(count), reach)
             .bind(id)
             .bind(ecosystem)
             .fetch_one(c)
             .await)?;
         Ok((rows, total))
+    }
+
+    /// What deciding about these packages takes, in any order.
+    pub async fn packages_facts(&self, ids: &[PackageId]) -> DbResult<Vec<PackageFactsRow>> {
+        const SQL: Sql = for_packages!(facts!("WHERE p.deleted_at IS NULL AND p.id"), "");
+        let sql = self.sql(SQL);
+        Ok(on_db!(self, |c| sqlx::query_as(sql).bind(id_list(ids)).fetch_all(c).await)?)
     }
 
     pub async fn package_details(&self, id: PackageId) -> DbResult<Option<PackageDetails>> {
@@ -225,18 +249,10 @@ impl Db {
 
     /// The same for a page of a list, in any order and without the readmes.
     pub async fn packages_details(&self, ids: &[PackageId]) -> DbResult<Vec<PackageDetails>> {
-        let sql = self.sql(Sql {
-            sqlite: details_columns!(
-                "CAST(NULL AS TEXT)",
-                "WHERE p.deleted_at IS NULL AND p.id IN (SELECT unhex(value) FROM json_each($1))"
-            ),
-            postgres: details_columns!(
-                "CAST(NULL AS TEXT)",
-                "WHERE p.deleted_at IS NULL AND p.id = ANY(ARRAY(SELECT CAST(json_array_elements_text($1::json) AS uuid)))"
-            ),
-        });
-        let list = id_list(ids);
-        Ok(on_db!(self, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?)
+        const SQL: Sql =
+            for_packages!(details_columns!("CAST(NULL AS TEXT)", "WHERE p.deleted_at IS NULL AND p.id"), "");
+        let sql = self.sql(SQL);
+        Ok(on_db!(self, |c| sqlx::query_as(sql).bind(id_list(ids)).fetch_all(c).await)?)
     }
 }
 
@@ -285,7 +301,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Puts a package in quarantine.
+    /// Puts a package in quarantine. One that an administrator put there stays theirs to lift, with their reason.
     pub async fn quarantine_package(
         &mut self,
         id: PackageId,
@@ -294,7 +310,7 @@ impl Tx {
         now: Timestamp,
     ) -> DbResult<()> {
         const SQL: &str = "UPDATE packages SET is_quarantined = TRUE, quarantined_at = $2, quarantine_reason = $3, \
-             quarantined_by_admin = $4 WHERE id = $1";
+             quarantined_by_admin = $4 WHERE id = $1 AND ($4 OR NOT (is_quarantined AND quarantined_by_admin))";
         on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(now).bind(reason).bind(by_admin).execute(c).await.map(drop))?;
         Ok(())
     }

@@ -8,7 +8,11 @@ use publaryn_core::{
 use smol_str::SmolStr;
 use sqlx::FromRow;
 
-use crate::{Db, DbError, DbResult, PackageTouched, Sql, Tx, rows::owner_of};
+use crate::{
+    Db, DbError, DbResult, PackageTouched, Sql, Tx,
+    documents::Of,
+    rows::{id_list, owner_of},
+};
 
 /// The little of a package that a read needs before it can be decided and answered from a cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,20 +222,40 @@ impl Db {
     }
 
     pub async fn package_row(&self, id: PackageId) -> DbResult<Option<PackageRow>> {
-        const SQL: &str = "SELECT p.id, p.ecosystem, p.name, p.normalized_name, p.repository_id, r.slug AS repository_slug, \
+        Ok(self.package_rows(&[id]).await?.pop())
+    }
+
+    /// These packages, in any order.
+    pub async fn package_rows(&self, ids: &[PackageId]) -> DbResult<Vec<PackageRow>> {
+        const SQL: Sql = for_packages!(
+            "SELECT p.id, p.ecosystem, p.name, p.normalized_name, p.repository_id, r.slug AS repository_slug, \
              r.kind AS repository_kind, p.owner_user_id, p.owner_org_id, p.visibility, r.visibility AS repository_visibility, \
              p.is_quarantined, p.is_archived, p.revision, p.description, p.readme, p.homepage, p.repository_url, p.license, \
              p.keywords, p.deprecation_message, p.download_count, p.created_at, p.updated_at \
-             FROM packages p JOIN repositories r ON r.id = p.repository_id WHERE p.id = $1 AND p.deleted_at IS NULL";
-        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
+             FROM packages p JOIN repositories r ON r.id = p.repository_id WHERE p.deleted_at IS NULL AND p.id",
+            ""
+        );
+        let sql = self.sql(SQL);
+        Ok(on_db!(self, |c| sqlx::query_as(sql).bind(id_list(ids)).fetch_all(c).await)?)
     }
 
     /// The owning user first, then co-owners by name.
     pub async fn package_owners(&self, package: PackageId) -> DbResult<Vec<OwnerRow>> {
-        const SQL: &str = "SELECT u.id, u.number, u.username, u.display_name, u.email FROM packages p \
-             JOIN users u ON u.id = p.owner_user_id OR u.id IN (SELECT o.user_id FROM package_owners o WHERE o.package_id = p.id) \
-             WHERE p.id = $1 ORDER BY CASE WHEN u.id = p.owner_user_id THEN 0 ELSE 1 END, u.username_key";
-        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).fetch_all(c).await)?)
+        Ok(self.packages_owners(&[package]).await?.into_iter().map(|of| of.row).collect())
+    }
+
+    /// The same of several packages, one after the other.
+    pub(crate) async fn packages_owners(&self, packages: &[PackageId]) -> DbResult<Vec<Of<OwnerRow>>> {
+        const SQL: Sql = for_packages!(
+            "SELECT w.package_id, u.id, u.number, u.username, u.display_name, u.email \
+             FROM (SELECT p.id AS package_id, p.owner_user_id AS user_id, 0 AS place FROM packages p \
+             UNION ALL SELECT o.package_id, o.user_id, 1 FROM package_owners o JOIN packages p ON p.id = o.package_id \
+             WHERE p.owner_user_id IS NULL OR p.owner_user_id <> o.user_id) AS w JOIN users u ON u.id = w.user_id \
+             WHERE w.package_id",
+            " ORDER BY w.package_id, w.place, u.username_key"
+        );
+        let sql = self.sql(SQL);
+        Ok(on_db!(self, |c| sqlx::query_as(sql).bind(id_list(packages)).fetch_all(c).await)?)
     }
 
     /// Packages of one ecosystem that a user owns or co-owns.
@@ -254,20 +278,12 @@ impl Db {
         Ok(rows.into_iter().map(HeadRow::into_head).collect())
     }
 
-    /// Names of users who starred a package.
-    pub async fn stargazers(&self, package: PackageId) -> DbResult<Vec<String>> {
-        const SQL: &str = "SELECT u.username FROM package_stars s JOIN users u ON u.id = s.user_id \
-             WHERE s.package_id = $1 ORDER BY s.created_at";
-        Ok(on_db!(self, |c| sqlx::query_scalar(SQL).bind(package).fetch_all(c).await)?)
-    }
-
     /// Heads for a page of search hits, in any order.
     pub async fn package_heads_by_id(&self, ids: &[PackageId]) -> DbResult<Vec<PackageHead>> {
-        let mut heads = Vec::with_capacity(ids.len());
-        for id in ids {
-            heads.extend(self.package_head_by_id(*id).await?);
-        }
-        Ok(heads)
+        const SQL: Sql = for_packages!(head_columns!("WHERE p.id"), "");
+        let sql = self.sql(SQL);
+        let rows: Vec<HeadRow> = on_db!(self, |c| sqlx::query_as(sql).bind(id_list(ids)).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(HeadRow::into_head).collect())
     }
 }
 
@@ -522,11 +538,15 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).bind(since).bind(limit).fetch_all(c).await)?)
     }
 
-    pub async fn has_live_release(&self, package: PackageId) -> DbResult<bool> {
-        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM releases WHERE package_id = $1 \
-             AND status IN ('published', 'deprecated', 'yanked') LIMIT 1) live";
-        let count: i64 = on_db!(self, |c| sqlx::query_scalar(SQL).bind(package).fetch_one(c).await)?;
-        Ok(count > 0)
+    /// Those of these packages of which something is live.
+    pub async fn packages_with_releases(&self, packages: &[PackageId]) -> DbResult<Vec<PackageId>> {
+        const SQL: Sql = for_packages!(
+            "SELECT p.id FROM packages p WHERE EXISTS (SELECT 1 FROM releases x WHERE x.package_id = p.id \
+             AND x.status IN ('published', 'deprecated', 'yanked')) AND p.id",
+            ""
+        );
+        let sql = self.sql(SQL);
+        Ok(on_db!(self, |c| sqlx::query_scalar(sql).bind(id_list(packages)).fetch_all(c).await)?)
     }
 
     /// Whether the ecosystem has a package that not everybody may read.

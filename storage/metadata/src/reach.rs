@@ -62,15 +62,17 @@ macro_rules! bind_reach {
 macro_rules! member_of {
     ($owner:literal, $private:literal) => {
         concat!(
-            "EXISTS (SELECT 1 FROM organizations o LEFT JOIN memberships m ON m.org_id = o.id AND m.user_id = $1 ",
-            "WHERE o.id = ",
+            "(",
+            $owner,
+            " IS NOT NULL AND EXISTS (SELECT 1 FROM organizations o ",
+            "LEFT JOIN memberships m ON m.org_id = o.id AND m.user_id = $1 WHERE o.id = ",
             $owner,
             " AND ((m.role IS NOT NULL AND NOT (",
             $private,
             " AND o.restrict_private_reads AND m.role IN ('viewer', 'billing_manager'))) ",
             "OR (o.id = $2 AND NOT (",
             $private,
-            " AND o.restrict_private_reads AND $3))))"
+            " AND o.restrict_private_reads AND $3)))))"
         )
     };
 }

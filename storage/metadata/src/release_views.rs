@@ -56,6 +56,7 @@ pub struct ArtifactViewRow {
     pub size_bytes: i64,
     pub sha256: Digest,
     pub sha512: String,
+    pub sha1: Option<String>,
     pub is_signed: bool,
     pub signature_key_id: Option<String>,
     pub uploaded_at: Timestamp,
@@ -119,7 +120,7 @@ pub struct PipelineJob {
 }
 
 macro_rules! summary_columns {
-    ($more:literal, $rest:literal) => {
+    ($more:literal, $rest:expr) => {
         concat!(
             "SELECT r.id, r.version, r.status, r.is_yanked, r.deprecation_message IS NOT NULL AS is_deprecated, ",
             "r.is_prerelease, r.published_at, r.created_at, r.updated_at, ",
@@ -127,7 +128,7 @@ macro_rules! summary_columns {
             "(SELECT CAST(COALESCE(SUM(a.size_bytes), 0) AS BIGINT) FROM artifacts a WHERE a.release_id = r.id) ",
             "AS total_size_bytes",
             $more,
-            " FROM releases r ",
+            " FROM ",
             $rest
         )
     };
@@ -138,7 +139,7 @@ macro_rules! details {
         summary_columns!(
             ", r.package_id, r.description, r.changelog, r.source_ref, r.provenance, r.yank_reason, \
              r.deprecation_message, u.username AS publisher, r.metadata, r.scans_total, r.scans_done, r.blocked_by",
-            $rest
+            concat!("releases r ", $rest)
         )
     };
 }
@@ -155,32 +156,35 @@ macro_rules! artifact_columns {
     ($rest:literal) => {
         concat!(
             "SELECT a.id, a.release_id, a.kind, a.filename, a.content_type, a.size_bytes, a.sha256, a.sha512, ",
-            "a.is_signed, a.signature_key_id, a.uploaded_at, a.state FROM artifacts a ",
+            "a.sha1, a.is_signed, a.signature_key_id, a.uploaded_at, a.state FROM artifacts a ",
             $rest
         )
     };
 }
 
 macro_rules! finding_columns {
-    ($rest:expr) => {
+    ($findings:expr, $rest:literal) => {
         concat!(
             "SELECT f.id, f.kind, f.severity, f.title, f.description, f.resolved_at, f.resolved_by, ",
             "u.username AS resolved_by_username, f.note, f.detected_at, r.version AS release_version, ",
-            "r.status AS release_status, a.filename AS artifact_filename, f.rule_id FROM findings f ",
-            "JOIN releases r ON r.id = f.release_id LEFT JOIN users u ON u.id = f.resolved_by ",
+            "r.status AS release_status, a.filename AS artifact_filename, f.rule_id FROM ",
+            $findings,
+            " f JOIN releases r ON r.id = f.release_id LEFT JOIN users u ON u.id = f.resolved_by ",
             "LEFT JOIN artifacts a ON a.id = f.artifact_id ",
             $rest
         )
     };
 }
 
+/// Findings `f` of package `$1` that a list shows. Releases and files that are left out are few, the others many.
 macro_rules! finding_filter {
     () => {
-        "WHERE r.package_id = $1 AND (r.status IN ('published', 'deprecated', 'yanked') \
-         OR ($2 AND r.status IN ('quarantine', 'scanning'))) AND ($3 OR f.resolved_at IS NULL) \
-         AND (f.severity = $4 OR $4 = '') AND (r.version_key = $5 OR $5 = '') \
-         AND ($2 OR f.artifact_id IS NULL OR f.artifact_id NOT IN \
-         (SELECT q.id FROM artifacts q WHERE q.id = f.artifact_id AND q.state IN ('scanning', 'held')))"
+        "WHERE f.package_id = $1 AND ($3 OR f.resolved_at IS NULL) AND (f.severity = $4 OR $4 = '') \
+         AND ($5 = '' OR f.release_id = (SELECT x.id FROM releases x WHERE x.package_id = $1 AND x.version_key = $5)) \
+         AND f.release_id NOT IN (SELECT x.id FROM releases x WHERE x.package_id = $1 \
+         AND (x.status = 'deleted' OR (x.status IN ('quarantine', 'scanning') AND NOT $2))) \
+         AND ($2 OR NOT EXISTS (SELECT 1 FROM artifacts q WHERE q.id = f.artifact_id \
+         AND q.state IN ('scanning', 'held')))"
     };
 }
 
@@ -192,22 +196,29 @@ impl Db {
         filter: ReleaseFilter,
         slice: Slice,
     ) -> DbResult<(Vec<ReleaseSummaryRow>, i64)> {
-        const BY_TIME: &str = summary_columns!(
-            "",
-            "WHERE r.package_id = $1 AND (r.status IN ('published', 'deprecated', 'yanked') \
-             OR ($2 AND r.status IN ('quarantine', 'scanning')) OR ($3 AND r.status = 'deleted')) \
-             AND (r.status = $4 OR $4 = '') ORDER BY r.sequence DESC, r.id DESC LIMIT $5 OFFSET $6"
-        );
-        const BY_VERSION: &str = summary_columns!(
-            "",
-            "WHERE r.package_id = $1 AND (r.status IN ('published', 'deprecated', 'yanked') \
-             OR ($2 AND r.status IN ('quarantine', 'scanning')) OR ($3 AND r.status = 'deleted')) \
-             AND (r.status = $4 OR $4 = '') ORDER BY r.sort_key DESC, r.sequence DESC LIMIT $5 OFFSET $6"
-        );
+        // The files are counted of the page only.
+        macro_rules! page {
+            ($order:literal) => {
+                summary_columns!(
+                    "",
+                    concat!(
+                        "(SELECT r.id, r.version, r.status, r.is_yanked, r.deprecation_message, r.is_prerelease, ",
+                        "r.published_at, r.created_at, r.updated_at, r.sequence, r.sort_key FROM releases r WHERE ",
+                        release_filter!(),
+                        " ORDER BY ",
+                        $order,
+                        " LIMIT $5 OFFSET $6) AS r ORDER BY ",
+                        $order
+                    )
+                )
+            };
+        }
+        const BY_TIME: &str = page!("r.sequence DESC, r.id DESC");
+        const BY_VERSION: &str = page!("r.sort_key DESC, r.sequence DESC");
         const COUNT: &str = concat!("SELECT CAST(COUNT(*) AS BIGINT) FROM releases r WHERE ", release_filter!());
         let sql = if filter.by_version { BY_VERSION } else { BY_TIME };
         let status = filter.status.map_or("", ReleaseState::as_str);
-        let rows = on_db!(self, |c| sqlx::query_as(sql)
+        let rows: Vec<ReleaseSummaryRow> = on_db!(self, |c| sqlx::query_as(sql)
             .bind(package)
             .bind(filter.staged)
             .bind(filter.deleted)
@@ -216,6 +227,9 @@ impl Db {
             .bind(slice.offset)
             .fetch_all(c)
             .await)?;
+        if let Some(total) = slice.total(rows.len()) {
+            return Ok((rows, total));
+        }
         let total = on_db!(self, |c| sqlx::query_scalar(COUNT)
             .bind(package)
             .bind(filter.staged)
@@ -261,15 +275,19 @@ impl Db {
         filter: &FindingFilter,
         slice: Slice,
     ) -> DbResult<(Vec<FindingViewRow>, i64)> {
-        const SQL: &str =
-            finding_columns!(concat!(finding_filter!(), " ORDER BY f.detected_at DESC, f.id DESC LIMIT $6 OFFSET $7"));
-        const COUNT: &str = concat!(
-            "SELECT CAST(COUNT(*) AS BIGINT) FROM findings f JOIN releases r ON r.id = f.release_id ",
-            finding_filter!()
+        const SQL: &str = finding_columns!(
+            concat!(
+                "(SELECT f.id, f.kind, f.severity, f.title, f.description, f.resolved_at, f.resolved_by, f.note, ",
+                "f.detected_at, f.release_id, f.artifact_id, f.rule_id FROM findings f ",
+                finding_filter!(),
+                " ORDER BY f.detected_at DESC, f.id DESC LIMIT $6 OFFSET $7)"
+            ),
+            "ORDER BY f.detected_at DESC, f.id DESC"
         );
+        const COUNT: &str = concat!("SELECT CAST(COUNT(*) AS BIGINT) FROM findings f ", finding_filter!());
         let severity = filter.severity.map_or("", Severity::as_str);
         let release = filter.release.as_deref().unwrap_or("");
-        let rows = on_db!(self, |c| sqlx::query_as(SQL)
+        let rows: Vec<FindingViewRow> = on_db!(self, |c| sqlx::query_as(SQL)
             .bind(package)
             .bind(filter.staged)
             .bind(filter.resolved)
@@ -279,6 +297,9 @@ impl Db {
             .bind(slice.offset)
             .fetch_all(c)
             .await)?;
+        if let Some(total) = slice.total(rows.len()) {
+            return Ok((rows, total));
+        }
         let total = on_db!(self, |c| sqlx::query_scalar(COUNT)
             .bind(package)
             .bind(filter.staged)
@@ -433,7 +454,8 @@ impl Tx {
     }
 
     pub async fn finding_of(&mut self, package: PackageId, id: FindingId) -> DbResult<Option<FindingViewRow>> {
-        const SQL: &str = finding_columns!("WHERE r.package_id = $1 AND f.id = $2 AND r.status <> 'deleted'");
+        const SQL: &str =
+            finding_columns!("findings", "WHERE r.package_id = $1 AND f.id = $2 AND r.status <> 'deleted'");
         Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(package).bind(id).fetch_optional(c).await)?)
     }
 

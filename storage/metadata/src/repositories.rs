@@ -54,7 +54,7 @@ pub struct RepositoryFilter {
 }
 
 macro_rules! details_columns {
-    ($rest:expr) => {
+    ($repositories:expr, $rest:literal) => {
         concat!(
             "SELECT r.id, r.slug, r.name, r.description, r.kind, r.visibility, r.owner_user_id, r.owner_org_id, ",
             "r.created_at, r.updated_at, u.username AS owner_username, o.slug AS owner_org_slug, ",
@@ -64,7 +64,9 @@ macro_rules! details_columns {
             "(SELECT CAST(COUNT(*) AS BIGINT) FROM packages p WHERE p.repository_id = r.id AND p.deleted_at IS NULL ",
             "AND ((p.visibility = 'public' AND r.visibility = 'public' AND NOT p.is_quarantined) ",
             "OR p.owner_user_id = r.owner_user_id OR p.owner_org_id = r.owner_org_id)) AS all_packages ",
-            "FROM repositories r LEFT JOIN users u ON u.id = r.owner_user_id ",
+            "FROM ",
+            $repositories,
+            " AS r LEFT JOIN users u ON u.id = r.owner_user_id ",
             "LEFT JOIN organizations o ON o.id = r.owner_org_id ",
             $rest
         )
@@ -88,7 +90,7 @@ impl Db {
     }
 
     pub async fn repository_details(&self, id: RepositoryId) -> DbResult<Option<RepositoryDetails>> {
-        const SQL: &str = details_columns!("WHERE r.id = $1");
+        const SQL: &str = details_columns!("repositories", "WHERE r.id = $1");
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
     }
 
@@ -108,7 +110,16 @@ impl Db {
                 )
             };
         }
-        const SQL: &str = details_columns!(concat!(matching!(), " ORDER BY r.slug LIMIT $11 OFFSET $12"));
+        // Packages are counted of the page only.
+        const SQL: &str = details_columns!(
+            concat!(
+                "(SELECT r.id, r.slug, r.name, r.description, r.kind, r.visibility, r.owner_user_id, r.owner_org_id, ",
+                "r.created_at, r.updated_at FROM repositories r ",
+                matching!(),
+                " ORDER BY r.slug LIMIT $11 OFFSET $12)"
+            ),
+            "ORDER BY r.slug"
+        );
         const COUNT: &str = concat!("SELECT CAST(COUNT(*) AS BIGINT) FROM repositories r ", matching!());
         macro_rules! bound {
             ($query:expr) => {
@@ -120,8 +131,11 @@ impl Db {
                     .bind(filter.kind.map_or("", RepositoryKind::as_str))
             };
         }
-        let rows =
+        let rows: Vec<RepositoryDetails> =
             on_db!(self, |c| bound!(sqlx::query_as(SQL)).bind(slice.limit).bind(slice.offset).fetch_all(c).await)?;
+        if let Some(total) = slice.total(rows.len()) {
+            return Ok((rows, total));
+        }
         Ok((rows, on_db!(self, |c| bound!(sqlx::query_scalar(COUNT)).fetch_one(c).await)?))
     }
 

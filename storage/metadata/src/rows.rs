@@ -1,6 +1,6 @@
 //! Turning columns into domain values.
 
-use publaryn_core::{OrgId, UserId, access::Owner};
+use publaryn_core::{OrgId, PackageId, UserId, access::Owner};
 
 /// The owner of a row; the schema's CHECK keeps exactly one of the two set.
 pub(crate) fn owner_of(user: Option<UserId>, org: Option<OrgId>) -> Owner {
@@ -9,4 +9,9 @@ pub(crate) fn owner_of(user: Option<UserId>, org: Option<OrgId>) -> Owner {
         (None, Some(org)) => Owner::Org(org),
         (None, None) => unreachable!("the schema's CHECK keeps one owner set"),
     }
+}
+
+/// Ids as a JSON list: the `$1` of [`for_packages!`].
+pub(crate) fn id_list(ids: &[PackageId]) -> String {
+    serde_json::json!(ids.iter().map(|id| id.0.simple().to_string()).collect::<Vec<_>>()).to_string()
 }

@@ -215,11 +215,13 @@ impl Standings {
     pub fn organizations(&self) -> impl Iterator<Item = (OrgId, &OrgRules, OrgRole)> {
         self.orgs.iter().filter_map(|(id, (rules, role))| Some((*id, rules, (*role)?)))
     }
-    pub fn granted_packages(&self) -> impl Iterator<Item = PackageId> + '_ {
-        self.packages.keys().copied()
+    /// The packages with grants, and by which organizations.
+    pub fn granted_packages(&self) -> impl Iterator<Item = (PackageId, OrgId)> + '_ {
+        granted(&self.packages)
     }
-    pub fn granted_repositories(&self) -> impl Iterator<Item = RepositoryId> + '_ {
-        self.repositories.keys().copied()
+    /// The same of repositories.
+    pub fn granted_repositories(&self) -> impl Iterator<Item = (RepositoryId, OrgId)> + '_ {
+        granted(&self.repositories)
     }
 
     fn to_owned_by(&self, owner: Owner, grants: Option<&Vec<(OrgId, TeamPermission)>>) -> Relation {
@@ -228,6 +230,10 @@ impl Standings {
         let grants = counting(owner, grants).collect();
         Relation { org: rules.clone(), role: *role, grants, is_co_owner: false }
     }
+}
+
+fn granted<T: Copy>(all: &HashMap<T, Vec<(OrgId, TeamPermission)>>) -> impl Iterator<Item = (T, OrgId)> + '_ {
+    all.iter().flat_map(|(id, grants)| grants.iter().map(|(org, _)| (*id, *org)))
 }
 
 /// The grants that the owner's own teams hold.

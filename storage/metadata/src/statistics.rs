@@ -65,8 +65,8 @@ impl Db {
     /// What jobs about a package, release or artifact name in their payload: it, and what lies in it.
     pub async fn job_targets(&self, id: Uuid) -> DbResult<Vec<Uuid>> {
         const SQL: &str = "SELECT id FROM releases WHERE package_id = $1 \
-             UNION ALL SELECT a.id FROM artifacts a JOIN releases r ON r.id = a.release_id \
-             WHERE r.package_id = $1 OR a.release_id = $1 LIMIT 10000";
+             UNION ALL SELECT a.id FROM artifacts a JOIN releases r ON r.id = a.release_id WHERE r.package_id = $1 \
+             UNION ALL SELECT id FROM artifacts WHERE release_id = $1 LIMIT 10000";
         let mut all: Vec<Uuid> = on_db!(self, |c| sqlx::query_scalar(SQL).bind(id).fetch_all(c).await)?;
         all.push(id);
         Ok(all)

@@ -188,6 +188,14 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_scalar(SQL).bind(table).fetch_all(c).await)?)
     }
 
+    /// How SQLite would go about a statement, a line per step.
+    pub async fn plan_of(&self, statement: &str) -> crate::DbResult<Vec<String>> {
+        let sql = format!("EXPLAIN QUERY PLAN {statement}");
+        let crate::db::Backend::Sqlite { reader, .. } = self.backend() else { return Ok(Vec::new()) };
+        let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(reader).await?;
+        Ok(steps.into_iter().map(|(.., step)| step).collect())
+    }
+
     /// Every (table, column, is nullable) of the schema, sorted.
     pub async fn schema_columns(&self) -> crate::DbResult<Vec<(String, String, bool)>> {
         let sql = self.sql(crate::Sql {

@@ -4,7 +4,7 @@
 use axum::{extract::State, response::Response};
 use publaryn_core::{AuditId, Scope, Timestamp, audit::AuditAction};
 use publaryn_metadata::audit_log::{AuditFilter, AuditPosition, AuditRow};
-use publaryn_registry::{AuditSlice, AuditStart};
+use publaryn_registry::{AuditSlice, AuditStart, AuditedLog, Registry};
 use serde_json::{Value, json};
 
 use super::{
@@ -34,7 +34,7 @@ pub const COLUMNS: [&str; 14] = [
 ];
 const PLATFORM_COLUMNS: [&str; 2] = ["ip_address", "user_agent"];
 /// Entries that an export reads at once.
-pub const EXPORT_STEP: u32 = 1_000;
+const EXPORT_STEP: u32 = 1_000;
 
 const FILTERS: &str = "action s?, actor_user_id u?, target_org_id u?, target_package_id u?, target_user_id u?, \
      occurred_from s?, occurred_until s?";
@@ -61,28 +61,41 @@ pub fn routes() -> Routes {
 }
 
 async fn list(State(state): State<ApiState>, caller: Caller, query: Query) -> Result<Response, Problem> {
+    let log = state.registry.audited_platform(&caller.0)?;
     let filter = filter(&query)?;
     let page = query.page(50)?;
-    let step = state.registry.audit_log(&caller.0, &filter, slice(&query, page)?).await?;
+    let step = state.registry.audit_log(log, &filter, slice(&query, page)?).await?;
     let list = step.entries.iter().map(platform_entry).collect();
     Ok(page.walk_answer(&query, "logs", list, step.total, step.next.map(cursor)))
 }
 
 async fn export(State(state): State<ApiState>, caller: Caller, query: Query) -> Result<Response, Problem> {
-    let filter = filter(&query)?;
+    let log = state.registry.audited_platform(&caller.0)?;
     let columns: Vec<&str> = COLUMNS.into_iter().chain(PLATFORM_COLUMNS).collect();
-    let (registry, who) = (state.registry.clone(), caller.0.clone());
-    csv::answer("audit.csv", &columns, move |position| {
-        let (registry, who, filter) = (registry.clone(), who.clone(), filter.clone());
+    let cells = |row: &AuditRow| {
+        let mut cells = cells(row);
+        cells.extend([text(row.ip_address.as_ref()), text(row.user_agent.as_ref())]);
+        cells
+    };
+    sheet(&state.registry, log, filter(&query)?, "audit.csv", &columns, cells).await
+}
+
+/// An audit log as a CSV file, step by step.
+pub async fn sheet(
+    registry: &Registry,
+    log: AuditedLog,
+    filter: AuditFilter,
+    filename: &str,
+    columns: &[&str],
+    cells: fn(&AuditRow) -> csv::Row,
+) -> Result<Response, Problem> {
+    let registry = registry.clone();
+    csv::answer(filename, columns, move |position| {
+        let (registry, filter) = (registry.clone(), filter.clone());
         async move {
-            let from = position.map_or(AuditStart::Offset(0), AuditStart::Behind);
-            let step = registry.audit_log(&who, &filter, AuditSlice { limit: EXPORT_STEP, from }).await?;
-            let rows = step.entries.iter().map(|row| {
-                let mut cells = cells(row);
-                cells.extend([text(row.ip_address.as_ref()), text(row.user_agent.as_ref())]);
-                cells
-            });
-            Ok((rows.collect(), step.next))
+            let from = position.map_or(AuditStart::Newest, AuditStart::Behind);
+            let step = registry.audit_log(log, &filter, AuditSlice { limit: EXPORT_STEP, from }).await?;
+            Ok((step.entries.iter().map(cells).collect(), step.next))
         }
     })
     .await

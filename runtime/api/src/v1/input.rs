@@ -136,27 +136,9 @@ pub fn path_ecosystem(word: &str) -> Result<Ecosystem, Problem> {
     ecosystem(word).ok_or_else(Problem::not_found)
 }
 
-/// A word of an enumeration in the query.
-///
-/// # Errors
-/// 422 for an unknown one.
-pub fn query_word<T: std::str::FromStr>(query: &Query, name: &'static str) -> Result<Option<T>, Problem> {
-    let Some(text) = query.text(name) else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| unprocessable_parameter(name, "is not one of the known words"))
-}
-
 pub fn query_ecosystem(query: &Query) -> Result<Option<Ecosystem>, Problem> {
     let Some(text) = query.text("ecosystem") else { return Ok(None) };
     ecosystem(text).map(Some).ok_or_else(|| unprocessable_parameter("ecosystem", "is not one of the known ecosystems"))
-}
-
-/// An id in the query.
-///
-/// # Errors
-/// 400 when it is none.
-pub fn query_id<T: std::str::FromStr>(query: &Query, name: &'static str) -> Result<Option<T>, Problem> {
-    let Some(text) = query.text(name) else { return Ok(None) };
-    text.parse().map(Some).map_err(|_| Problem::bad_parameter(name, "must be a UUID"))
 }
 
 /// An id in the path.

@@ -15,7 +15,7 @@ use super::{
     ApiState,
     auth::{message, refused},
     extract::{Body, Caller, Origin, Path},
-    input::{self, path_id, query_id, unprocessable_parameter},
+    input::{self, path_id, unprocessable_parameter},
     orgs::objects::new_owner,
     page::Query,
     problem::Problem,
@@ -90,8 +90,8 @@ async fn list(State(state): State<ApiState>, caller: Caller, query: Query) -> Re
     let page = query.page(20)?;
     let filter = ClaimFilter {
         ecosystem: input::query_ecosystem(&query)?,
-        owner_user: query_id(&query, "owner_user_id")?,
-        owner_org: query_id(&query, "owner_org_id")?,
+        owner_user: query.id("owner_user_id")?,
+        owner_org: query.id("owner_org_id")?,
         verified: query.optional_flag("verified")?,
     };
     let slice = Slice::new(page.per_page, page.offset());

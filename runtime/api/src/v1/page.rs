@@ -148,6 +148,16 @@ impl Query {
         self.text(name).map(|text| super::extract::id(name, text)).transpose()
     }
 
+    /// One of these words; as everywhere, case does not matter.
+    ///
+    /// # Errors
+    /// 422 for any other word.
+    pub fn one_of(&self, name: &'static str, words: &[&'static str]) -> Result<Option<&'static str>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let known = words.iter().copied().find(|word| word.eq_ignore_ascii_case(text));
+        known.map(Some).ok_or_else(|| unknown_word(name))
+    }
+
     /// A word of an enumeration.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use super::{
     ApiState,
     auth::{message, refused},
     extract::{Body, Caller, Fields, Origin, Path},
-    input::{self, DESCRIPTION, query_word},
+    input::{self, DESCRIPTION},
     orgs::objects::{new_owner, with_message},
     page::Query,
     problem::Problem,
@@ -101,7 +101,7 @@ fn revision(row: &RepositoryRow) -> Revision {
 
 async fn list(State(state): State<ApiState>, caller: Caller, query: Query) -> Result<Response, Problem> {
     let page = query.page(20)?;
-    let mut filter = RepositoryFilter { kind: query_word(&query, "kind")?, ..RepositoryFilter::default() };
+    let mut filter = RepositoryFilter { kind: query.word("kind")?, ..RepositoryFilter::default() };
     let mut nobody = false;
     match query.text("owner") {
         None => {}

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     ApiState,
     extract::Caller,
-    input::{self, is_slug, query_word, unprocessable_parameter},
+    input::{self, is_slug, unprocessable_parameter},
     packages::objects,
     page::Query,
     problem::Problem,
@@ -58,7 +58,7 @@ async fn search(State(state): State<ApiState>, caller: Caller, query: Query) -> 
             license: query.text("license").map(str::to_owned),
             keyword: query.text("keyword").map(str::to_owned),
             deprecated,
-            sort: query_word::<Sort>(&query, "sort")?.unwrap_or_default(),
+            sort: query.word::<Sort>("sort")?.unwrap_or_default(),
             offset: usize::try_from(page.offset()).unwrap_or(usize::MAX),
             limit: page.per_page as usize,
             ..SearchQuery::of(text)

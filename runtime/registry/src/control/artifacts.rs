@@ -60,10 +60,7 @@ impl Registry {
         package: &PackageAccessed,
         version_key: &str,
     ) -> Result<Vec<ArtifactViewRow>, RegistryError> {
-        let release = self.release(who, package, version_key).await?;
-        let mut files = self.0.db.artifacts_of(release.details.summary.id).await?;
-        files.retain(|file| release.shows_staged || file.is_cleared());
-        Ok(files)
+        Ok(self.release(who, package, version_key).await?.files)
     }
 
     /// A file to download: of a live release for readers, of a staged one for those who may see it.

@@ -13,6 +13,7 @@ use publaryn_metadata::{
     organizations::Slice,
     package_views::{PackageDetails, PackageTexts, PackagesOf},
     reach::Reach,
+    standing::Standings,
     teams::TeamAccessRow,
 };
 use publaryn_publish::{Creation, Wish, check_visibility, create_package};
@@ -110,8 +111,20 @@ impl Registry {
         ecosystem: Option<Ecosystem>,
         slice: Slice,
     ) -> Result<(Vec<SummaryView>, i64), RegistryError> {
-        let (rows, total) = self.0.db.discoverable_packages(&Reach::of(who), of, ecosystem, slice).await?;
         let standings = self.0.db.standings(who).await?;
+        self.packages_to(who, &standings, of, ecosystem, slice).await
+    }
+
+    /// The same, where it is known what the caller has anywhere.
+    pub(crate) async fn packages_to(
+        &self,
+        who: &Principal,
+        standings: &Standings,
+        of: PackagesOf,
+        ecosystem: Option<Ecosystem>,
+        slice: Slice,
+    ) -> Result<(Vec<SummaryView>, i64), RegistryError> {
+        let (rows, total) = self.0.db.discoverable_packages(&Reach::of(who), of, ecosystem, slice).await?;
         let page: Vec<PackageAccess> = rows
             .iter()
             .map(|row| row.access(standings.to_package(row.id, row.owner(), row.repository_id, row.repository_owner())))
@@ -338,9 +351,11 @@ impl Registry {
         ecosystem: Ecosystem,
         normalized: &str,
         reason: &str,
+        precondition: impl Fn(&PackageDetails) -> Result<(), RegistryError>,
         origin: &ClientOrigin,
     ) -> Result<PackageView, RegistryError> {
         let mut change = self.change_package(who, ecosystem, normalized, Operation::Quarantine, origin).await?;
+        precondition(&change.tx.package_details(change.head.id).await?.ok_or(RegistryError::NotFound)?)?;
         let by_admin = !holds(&change.access, who);
         let id = change.head.id;
         change.tx.quarantine_package(id, reason, by_admin, change.now).await?;
@@ -358,10 +373,12 @@ impl Registry {
         who: &Principal,
         ecosystem: Ecosystem,
         normalized: &str,
+        precondition: impl Fn(&PackageDetails) -> Result<(), RegistryError>,
         origin: &ClientOrigin,
     ) -> Result<PackageView, RegistryError> {
         let mut change = self.change_package(who, ecosystem, normalized, Operation::Quarantine, origin).await?;
         let id = change.head.id;
+        precondition(&change.tx.package_details(id).await?.ok_or(RegistryError::NotFound)?)?;
         let (is_quarantined, by_admin) = change.tx.quarantine_of(id).await?;
         if !is_quarantined {
             return Err(RegistryError::NotFound);

@@ -16,7 +16,7 @@ use publaryn_metadata::{
     artifacts::FileProgress,
     organizations::Slice,
     package_views::PackageDetails,
-    release_views::{PipelineJob, ReleaseDetails, ReleaseFilter, ReleaseSummaryRow, ReleaseTexts},
+    release_views::{ArtifactViewRow, PipelineJob, ReleaseDetails, ReleaseFilter, ReleaseSummaryRow, ReleaseTexts},
 };
 use publaryn_publish::{
     ScanArtifact, Subject, TokenUse, finalize, note_similar_name, reconsider_files, settle_tags, use_token,
@@ -39,9 +39,26 @@ pub struct NewDraft {
 pub struct ReleaseView {
     pub details: ReleaseDetails,
     pub ecosystem: Ecosystem,
+    /// As published.
+    pub package_name: String,
     pub can_manage: bool,
     /// Scans and what blocks are for those who may see staged releases.
     pub shows_staged: bool,
+    /// For them, oldest first.
+    pub scans: Vec<PipelineJob>,
+    /// Those that the caller may know of, by name.
+    pub files: Vec<ArtifactViewRow>,
+}
+
+impl ReleaseView {
+    pub fn scans_began_at(&self) -> Option<Timestamp> {
+        self.scans.iter().filter_map(|job| job.started_at).min()
+    }
+    /// When the last scan ended, once none is awaited any more.
+    pub fn scans_ended_at(&self) -> Option<Timestamp> {
+        let is_done = self.details.scans_done >= self.details.scans_total;
+        self.scans.iter().filter_map(|job| job.finished_at).max().filter(|_| is_done)
+    }
 }
 
 /// What to do to a live release.
@@ -214,8 +231,14 @@ impl Registry {
         if !(status.is_live() || status.is_staged() && shows_staged) {
             return Err(RegistryError::NotFound);
         }
+        let mut files = self.0.db.artifacts_of(details.summary.id).await?;
+        files.retain(|file| shows_staged || file.is_cleared());
+        let scans = if shows_staged { self.0.db.scan_jobs_of(details.summary.id).await? } else { Vec::new() };
         Ok(ReleaseView {
+            scans,
+            files,
             ecosystem: package.details.ecosystem,
+            package_name: package.details.name.clone(),
             can_manage: package.permits(who, Operation::ManageReleases),
             shows_staged,
             details,
@@ -385,6 +408,7 @@ impl Registry {
 
     /// Yanks, deprecates, or takes either back. Saying what is so already changes nothing; taking back what
     /// is not so is a conflict.
+    #[allow(clippy::too_many_arguments, reason = "who, where, what, from where: each is one thing")]
     pub async fn change_release(
         &self,
         who: &Principal,
@@ -392,10 +416,12 @@ impl Registry {
         normalized: &str,
         version_key: &str,
         what: ReleaseChange,
+        precondition: impl Fn(&ReleaseSummaryRow) -> Result<(), RegistryError>,
         origin: &ClientOrigin,
     ) -> Result<ReleaseView, RegistryError> {
         let mut change = self.change_package(who, ecosystem, normalized, Operation::ManageReleases, origin).await?;
         let found = change.tx.release_details(change.head.id, version_key).await?.ok_or(RegistryError::NotFound)?;
+        precondition(&found.summary)?;
         let (id, status, package) = (found.summary.id, found.summary.status, change.head.id);
         if !status.is_live() {
             return Err(wrong_state(status, &LIVE));
@@ -518,8 +544,7 @@ impl Registry {
         if !view.shows_staged {
             return Err(RegistryError::NotFound);
         }
-        let details = view.details;
-        let jobs = self.0.db.scan_jobs_of(details.summary.id).await?;
+        let (details, jobs) = (view.details, view.scans);
         let blocked_by: Vec<FindingId> = serde_json::from_str(&details.blocked_by).unwrap_or_default();
         let is_indexed = package.details.indexed_revision >= package.details.revision;
         Ok(Pipeline {

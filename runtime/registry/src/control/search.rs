@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use publaryn_core::{
     Operation, PackageId, Principal, RegistryError, ReleaseState, RepositoryKind, Timestamp, Visibility,
     access::{PackageAccess, Resource, permits},
-    finding::Severity,
 };
 use publaryn_metadata::package_views::PackageDetails;
 use publaryn_search::{SearchQuery, Total};
 
-use crate::Registry;
+use crate::{Registry, governance::SeverityCounts, lookup::audience};
 
 /// What to search for, with filters by name; unknown names find nothing.
 #[derive(Debug, Clone)]
@@ -25,8 +24,8 @@ pub struct SearchRequest {
 #[derive(Debug, Clone)]
 pub struct ControlHit {
     pub details: PackageDetails,
-    /// Unresolved findings of live releases.
-    pub findings: Vec<Severity>,
+    /// Unresolved findings of live releases, by severity.
+    pub findings: SeverityCounts,
     pub trusted_publishers: i64,
     pub latest: Option<(ReleaseState, Option<Timestamp>)>,
 }
@@ -51,11 +50,11 @@ impl Registry {
         request: SearchRequest,
     ) -> Result<ControlSearch, RegistryError> {
         let Some(query) = self.resolve_filters(who, request).await? else { return Ok(ControlSearch::NOTHING) };
-        let audience = self.audience(who).await?;
+        let standings = self.0.db.standings(who).await?;
+        let audience = audience(who, &standings);
         let page = self.0.search.query(&query, &audience).await;
         let page = page.map_err(|error| RegistryError::unavailable("search", error))?;
         let ids: Vec<PackageId> = page.hits.iter().map(|hit| hit.id).collect();
-        let standings = self.0.db.standings(who).await?;
         let mut rows = self.0.db.packages_details(&ids).await?;
         rows.sort_by_key(|row| ids.iter().position(|id| *id == row.id));
         rows.retain(|details| {
@@ -109,9 +108,9 @@ impl Registry {
     async fn hits(&self, rows: Vec<PackageDetails>) -> Result<Vec<ControlHit>, RegistryError> {
         let db = &self.0.db;
         let ids: Vec<PackageId> = rows.iter().map(|details| details.id).collect();
-        let mut findings: HashMap<PackageId, Vec<Severity>> = HashMap::new();
-        for (package, severity) in db.open_findings(&ids).await? {
-            findings.entry(package).or_default().push(severity);
+        let mut findings: HashMap<PackageId, SeverityCounts> = HashMap::new();
+        for (package, severity, count) in db.open_findings(&ids).await? {
+            findings.entry(package).or_default().insert(severity, count);
         }
         let publishers: HashMap<_, _> = db.counts_of_trusted_publishers(&ids).await?.into_iter().collect();
         let versions: Vec<(PackageId, &str)> =

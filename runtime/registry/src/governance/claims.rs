@@ -48,9 +48,20 @@ impl Registry {
         filter: &ClaimFilter,
         slice: Slice,
     ) -> Result<(Vec<ClaimView>, i64), RegistryError> {
-        let (rows, total) = self.0.db.claims(filter, slice).await?;
         let standings = self.0.db.standings(who).await?;
-        Ok((rows.into_iter().map(|row| ClaimView::of(who, row, &standings)).collect(), total))
+        self.claims_to(who, &standings, filter, slice).await
+    }
+
+    /// The same, where it is known what the caller has anywhere.
+    pub(super) async fn claims_to(
+        &self,
+        who: &Principal,
+        standings: &Standings,
+        filter: &ClaimFilter,
+        slice: Slice,
+    ) -> Result<(Vec<ClaimView>, i64), RegistryError> {
+        let (rows, total) = self.0.db.claims(filter, slice).await?;
+        Ok((rows.into_iter().map(|row| ClaimView::of(who, row, standings)).collect(), total))
     }
 
     /// The claim that governs a namespace: itself or the narrowest around it.

@@ -1,7 +1,10 @@
 //! An organization at a glance: open findings of its packages, what lies in its repositories, and everything
 //! that a page about it shows (control-plane.md §5.3). Each is made of a fixed number of questions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use publaryn_core::{
     Ecosystem, Operation, PackageId, Principal, RegistryError, Timestamp, Visibility,
@@ -14,6 +17,7 @@ use publaryn_metadata::{
     overview::{OpenFindingsFilter, ReviewerRow},
     package_views::PackagesOf,
     repositories::RepositoryFilter,
+    standing::Standings,
     teams::{Grant, GrantedClaim, GrantedPackage, GrantedRepository, TeamMemberRow, TeamRow},
 };
 
@@ -52,7 +56,7 @@ impl PackageRisk {
 #[derive(Debug, Clone)]
 pub struct Coverage {
     pub repository_slug: String,
-    pub packages: Vec<SummaryView>,
+    pub packages: Vec<Arc<SummaryView>>,
 }
 
 /// Everything a page about an organization shows; what the caller may not see is empty.
@@ -63,7 +67,7 @@ pub struct Workspace {
     pub repositories: Vec<RepositoryView>,
     pub coverage: Vec<Coverage>,
     /// Those that the organization owns.
-    pub packages: Vec<SummaryView>,
+    pub packages: Vec<Arc<SummaryView>>,
     pub claims: Vec<ClaimView>,
     pub invitations: Vec<InvitationRow>,
     pub team_management: Option<TeamManagement>,
@@ -90,17 +94,18 @@ impl Registry {
     ) -> Result<Vec<PackageRisk>, RegistryError> {
         let org = self.organization(slug).await?;
         let access = self.org_access(org.id, who).await?;
-        self.risks(who, &access, filter).await
+        let standings = self.0.db.standings(who).await?;
+        self.risks(who, &standings, &access, filter).await
     }
 
     async fn risks(
         &self,
         who: &Principal,
+        standings: &Standings,
         org: &OrganizationAccess,
         filter: &OpenFindingsFilter,
     ) -> Result<Vec<PackageRisk>, RegistryError> {
         let rows = self.0.db.open_findings_of_org(org.id, filter).await?;
-        let standings = self.0.db.standings(who).await?;
         let mut risks: HashMap<PackageId, PackageRisk> = HashMap::new();
         for row in rows {
             let facts = &row.package;
@@ -154,8 +159,10 @@ impl Registry {
     pub async fn repository_coverage(&self, who: &Principal, slug: &str) -> Result<Vec<Coverage>, RegistryError> {
         let org = self.organization(slug).await?;
         let filter = RepositoryFilter { owner_org: Some(org.id), ..RepositoryFilter::default() };
-        let (repositories, _) = self.repositories(who, &filter, Slice::ALL).await?;
-        let (packages, _) = self.packages(who, PackagesOf::Around(org.id), None, Slice::ALL).await?;
+        let standings = self.0.db.standings(who).await?;
+        let (repositories, _) = self.repositories_to(who, &standings, &filter, Slice::ALL).await?;
+        let (packages, _) = self.packages_to(who, &standings, PackagesOf::Around(org.id), None, Slice::ALL).await?;
+        let packages: Vec<Arc<SummaryView>> = packages.into_iter().map(Arc::new).collect();
         Ok(coverage(&repositories, &packages))
     }
 
@@ -189,20 +196,22 @@ impl Registry {
             None
         };
         let filter_repositories = RepositoryFilter { owner_org: Some(id), ..RepositoryFilter::default() };
-        let (repositories, _) = self.repositories(who, &filter_repositories, Slice::ALL).await?;
-        let (mut packages, _) = self.packages(who, PackagesOf::Around(id), None, Slice::ALL).await?;
+        let standings = db.standings(who).await?;
+        let (repositories, _) = self.repositories_to(who, &standings, &filter_repositories, Slice::ALL).await?;
+        let (packages, _) = self.packages_to(who, &standings, PackagesOf::Around(id), None, Slice::ALL).await?;
+        let mut packages: Vec<Arc<SummaryView>> = packages.into_iter().map(Arc::new).collect();
         let coverage = coverage(&repositories, &packages);
         packages.retain(|package| package.details.owner_org_id == Some(id));
         let claims = ClaimFilter { owner_org: Some(id), ..ClaimFilter::default() };
-        let (claims, _) = self.claims(who, &claims, Slice::ALL).await?;
-        let security = self.risks(who, &access, filter).await?;
+        let (claims, _) = self.claims_to(who, &standings, &claims, Slice::ALL).await?;
+        let security = self.risks(who, &standings, &access, filter).await?;
         Ok(Workspace { org, teams, repositories, coverage, packages, claims, invitations, team_management, security })
     }
 }
 
 /// Packages by repository, by slug; repositories without any are there, too.
-fn coverage(repositories: &[RepositoryView], packages: &[SummaryView]) -> Vec<Coverage> {
-    let mut all: BTreeMap<&str, Vec<SummaryView>> =
+fn coverage(repositories: &[RepositoryView], packages: &[Arc<SummaryView>]) -> Vec<Coverage> {
+    let mut all: BTreeMap<&str, Vec<Arc<SummaryView>>> =
         repositories.iter().map(|view| (view.details.row.slug.as_str(), Vec::new())).collect();
     for package in packages {
         all.entry(package.details.repository_slug.as_str()).or_default().push(package.clone());

@@ -11,6 +11,7 @@ use publaryn_metadata::{
     organizations::{OrgRow, Slice},
     reach::Reach,
     repositories::{RepositoryDetails, RepositoryFilter, RepositoryRow},
+    standing::Standings,
     teams::GrantTarget,
 };
 use publaryn_publish::index_job;
@@ -74,8 +75,19 @@ impl Registry {
         filter: &RepositoryFilter,
         slice: Slice,
     ) -> Result<(Vec<RepositoryView>, i64), RegistryError> {
-        let (rows, total) = self.0.db.discoverable_repositories(&Reach::of(who), filter, slice).await?;
         let standings = self.0.db.standings(who).await?;
+        self.repositories_to(who, &standings, filter, slice).await
+    }
+
+    /// The same, where it is known what the caller has anywhere.
+    pub(super) async fn repositories_to(
+        &self,
+        who: &Principal,
+        standings: &Standings,
+        filter: &RepositoryFilter,
+        slice: Slice,
+    ) -> Result<(Vec<RepositoryView>, i64), RegistryError> {
+        let (rows, total) = self.0.db.discoverable_repositories(&Reach::of(who), filter, slice).await?;
         let view = |details: RepositoryDetails| {
             let row = &details.row;
             let access = row.access(standings.to_repository(row.id, row.owner()));

@@ -183,10 +183,12 @@ macro_rules! is_stale {
 macro_rules! job_columns {
     ($engine:ident) => {
         concat!(
-            "SELECT id, kind, payload, state, attempts, max_attempts, priority, partition, last_error, dead_reason, ",
-            "scheduled_at, locked_until, locked_by, started_at, completed_at, created_at, heartbeat_at, progress_done, ",
-            "progress_total, progress_note, attempts_log, unique_key, enqueued_by, request_id, ",
-            is_stale!($engine), " AS is_stale FROM jobs "
+            "SELECT jobs.id, kind, payload, state, attempts, max_attempts, priority, partition, last_error, ",
+            "dead_reason, jobs.scheduled_at, locked_until, locked_by, started_at, jobs.completed_at, jobs.created_at, ",
+            "heartbeat_at, progress_done, progress_total, progress_note, attempts_log, unique_key, enqueued_by, ",
+            "request_id, ",
+            is_stale!($engine),
+            " AS is_stale FROM "
         )
     };
 }
@@ -211,8 +213,13 @@ impl Conditions {
     fn new(filter: &JobFilter, is_stale: &str) -> Self {
         let mut all = Self { text: "WHERE TRUE".into(), args: Vec::new() };
         if let Some(state) = filter.state {
-            // A literal, so that partial indexes apply.
+            // Literals, and in the words of the partial indexes, so that these apply.
             all.text.push_str(&format!(" AND state = '{state}'"));
+            all.text.push_str(match state {
+                JobState::Completed | JobState::Dead => " AND state IN ('completed', 'dead')",
+                JobState::Pending | JobState::Failed => " AND state IN ('pending', 'failed')",
+                JobState::Running => "",
+            });
         }
         if let Some(kind) = filter.kind {
             let n = all.arg(Arg::Text(kind.as_str()));
@@ -271,19 +278,28 @@ impl Db {
             let [a, b, id] =
                 [Arg::Int(cursor.main), Arg::Int(cursor.created), Arg::Id(cursor.id)].map(|arg| conditions.arg(arg));
             conditions.text.push_str(&match is_terminal {
-                true => format!(" AND (completed_at < ${a} OR (completed_at = ${a} AND id < ${id} AND ${b} = ${b}))"),
+                true => format!(" AND (completed_at, id) < (${a}, ${id}) AND ${b} = ${b}"),
                 false => format!(
                     " AND scheduled_at >= ${a} AND (scheduled_at > ${a} OR created_at < ${b} OR (created_at = ${b} AND id < ${id}))"
                 ),
             });
         }
-        let order = match is_terminal {
-            true => "completed_at DESC, id DESC",
-            false => "scheduled_at, created_at DESC, id DESC",
+        // The places of a page are found in an index alone, however many come before it.
+        let (places, order) = match filter.state {
+            Some(JobState::Completed | JobState::Dead) => ("completed_at", "completed_at DESC, id DESC"),
+            // They are few: SQLite is to sort them, not to look for them among all jobs in their order.
+            Some(JobState::Running) => ("scheduled_at, created_at", "scheduled_at + 0, created_at DESC, id DESC"),
+            _ => ("scheduled_at, created_at", "scheduled_at, created_at DESC, id DESC"),
         };
         let limit = conditions.arg(Arg::Int(i64::from(page.per_page) + 1));
         let offset = conditions.arg(Arg::Int(offset));
-        let sql = format!("{}{} ORDER BY {order} LIMIT ${limit} OFFSET ${offset}", self.sql(COLUMNS), conditions.text);
+        let sql = format!(
+            "{}(SELECT id, {places} FROM jobs {} ORDER BY {order} LIMIT ${limit} OFFSET ${offset}) AS page \
+             CROSS JOIN jobs WHERE jobs.id = page.id ORDER BY {}",
+            self.sql(COLUMNS),
+            conditions.text,
+            order.split(", ").map(|term| format!("page.{term}")).collect::<Vec<_>>().join(", "),
+        );
         let args = conditions.args;
         let mut jobs: Vec<JobView> =
             on_db!(self, |c| bind_all!(sqlx::query_as(sqlx::AssertSqlSafe(sql)), timeout, args).fetch_all(c).await)?;
@@ -302,15 +318,15 @@ impl Db {
     /// One job with its attempts.
     pub async fn job(&self, id: JobId, node_timeout: Duration) -> DbResult<Option<JobView>> {
         const SQL: Sql = Sql {
-            sqlite: concat!(job_columns!(sqlite), "WHERE id = $2"),
-            postgres: concat!(job_columns!(postgres), "WHERE id = $2"),
+            sqlite: concat!(job_columns!(sqlite), "jobs WHERE id = $2"),
+            postgres: concat!(job_columns!(postgres), "jobs WHERE id = $2"),
         };
         let timeout = i64::try_from(node_timeout.as_micros()).unwrap_or(i64::MAX / 4);
         let sql = self.sql(SQL);
         Ok(on_db!(self, |c| sqlx::query_as(sql).bind(timeout).bind(id).fetch_optional(c).await)?)
     }
 
-    /// The whole queue in numbers.
+    /// The whole queue in numbers. Conditions repeat the words of partial indexes, so that SQLite uses these.
     pub async fn job_summary(&self, node_timeout: Duration) -> DbResult<JobSummary> {
         macro_rules! facts {
             ($engine:ident) => {
@@ -318,8 +334,10 @@ impl Db {
                     "SELECT (SELECT COUNT(*) FROM jobs WHERE state = 'running' AND ", is_stale!($engine), "), ",
                     "(SELECT COUNT(*) FROM nodes WHERE stopped_at IS NULL AND heartbeat_at > ", dual!(@$engine NOW), " - $1), ",
                     "(SELECT ", dual!(@$engine NOW), " - MIN(oldest) FROM (",
-                    "SELECT MIN(scheduled_at) AS oldest FROM jobs WHERE state = 'pending' AND scheduled_at <= ", dual!(@$engine NOW),
-                    " UNION ALL SELECT MIN(scheduled_at) FROM jobs WHERE state = 'failed' AND scheduled_at <= ", dual!(@$engine NOW),
+                    "SELECT MIN(scheduled_at) AS oldest FROM jobs WHERE state = 'pending' AND ",
+                    "state IN ('pending', 'failed') AND scheduled_at <= ", dual!(@$engine NOW),
+                    " UNION ALL SELECT MIN(scheduled_at) FROM jobs WHERE state = 'failed' AND ",
+                    "state IN ('pending', 'failed') AND scheduled_at <= ", dual!(@$engine NOW),
                     ") AS waiting)"
                 )
             };

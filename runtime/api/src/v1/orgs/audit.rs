@@ -3,13 +3,10 @@
 use axum::{extract::State, response::Response};
 use http::Method;
 use publaryn_core::{Scope, audit::AuditAction};
-use publaryn_metadata::audit_log::{AuditFilter, AuditRow};
-use publaryn_registry::{AuditSlice, AuditStart, AuditedOrg, Registry};
 
 use crate::v1::{
     ApiState,
-    audit::{COLUMNS, EXPORT_STEP, cells, common_filter, cursor, entry, slice},
-    csv,
+    audit::{COLUMNS, cells, common_filter, cursor, entry, sheet, slice},
     extract::{Caller, Origin, Path},
     page::Query,
     problem::Problem,
@@ -51,10 +48,10 @@ async fn list(
     Path(slug): Path<String>,
     query: Query,
 ) -> Result<Response, Problem> {
-    let org = state.registry.audited_organization(&caller.0, &slug).await?;
+    let log = state.registry.audited_organization(&caller.0, &slug).await?;
     let filter = common_filter(&query)?;
     let page = query.page(50)?;
-    let step = state.registry.org_audit_log(org, &filter, slice(&query, page)?).await?;
+    let step = state.registry.audit_log(log, &filter, slice(&query, page)?).await?;
     Ok(page.walk_answer(&query, "logs", step.entries.iter().map(entry).collect(), step.total, step.next.map(cursor)))
 }
 
@@ -66,33 +63,12 @@ async fn export(
     Path(slug): Path<String>,
     query: Query,
 ) -> Result<Response, Problem> {
-    let org = state.registry.audited_organization(&caller.0, &slug).await?;
+    let log = state.registry.audited_organization(&caller.0, &slug).await?;
     let filter = common_filter(&query)?;
     // A HEAD takes nothing away.
     if method == Method::GET {
-        state.registry.note_audit_export(&caller.0, org, "audit", &origin).await?;
+        state.registry.note_audit_export(&caller.0, log, "audit", &origin).await?;
     }
     // A slug holds nothing that a header or a file name would mind.
-    sheet(&state.registry, org, filter, &format!("org-audit-{slug}.csv"), &COLUMNS, cells).await
-}
-
-/// An organization's log as a CSV file, step by step.
-pub(super) async fn sheet(
-    registry: &Registry,
-    org: AuditedOrg,
-    filter: AuditFilter,
-    filename: &str,
-    columns: &[&str],
-    cells: fn(&AuditRow) -> csv::Row,
-) -> Result<Response, Problem> {
-    let registry = registry.clone();
-    csv::answer(filename, columns, move |position| {
-        let (registry, filter) = (registry.clone(), filter.clone());
-        async move {
-            let from = position.map_or(AuditStart::Offset(0), AuditStart::Behind);
-            let step = registry.org_audit_log(org, &filter, AuditSlice { limit: EXPORT_STEP, from }).await?;
-            Ok((step.entries.iter().map(cells).collect(), step.next))
-        }
-    })
-    .await
+    sheet(&state.registry, log, filter, &format!("org-audit-{slug}.csv"), &COLUMNS, cells).await
 }

@@ -7,13 +7,11 @@ use publaryn_core::{Scope, audit::AuditAction};
 use publaryn_metadata::audit_log::{AccessFilter, AccessScope, AuditFilter, AuditRow};
 use serde_json::{Map, Value, json};
 
-use super::audit::sheet;
 use crate::v1::{
     ApiState,
-    audit::{cursor, slice, text},
+    audit::{cursor, sheet, slice, text},
     csv,
     extract::{Caller, Origin, Path},
-    input::unprocessable_parameter,
     page::Query,
     problem::Problem,
     route::{Routes, scoped},
@@ -72,10 +70,10 @@ async fn list(
     Path(slug): Path<String>,
     query: Query,
 ) -> Result<Response, Problem> {
-    let org = state.registry.audited_organization(&caller.0, &slug).await?;
+    let log = state.registry.audited_organization(&caller.0, &slug).await?;
     let filter = filter(&query)?;
     let page = query.page(50)?;
-    let step = state.registry.org_audit_log(org, &filter, slice(&query, page)?).await?;
+    let step = state.registry.audit_log(log, &filter, slice(&query, page)?).await?;
     let list = step.entries.iter().map(|row| Change::of(row).object(row)).collect();
     Ok(page.walk_answer(&query, "entries", list, step.total, step.next.map(cursor)))
 }
@@ -88,25 +86,20 @@ async fn export(
     Path(slug): Path<String>,
     query: Query,
 ) -> Result<Response, Problem> {
-    let org = state.registry.audited_organization(&caller.0, &slug).await?;
+    let log = state.registry.audited_organization(&caller.0, &slug).await?;
     let filter = filter(&query)?;
     // A HEAD takes nothing away.
     if method == Method::GET {
-        state.registry.note_audit_export(&caller.0, org, "access_history", &origin).await?;
+        state.registry.note_audit_export(&caller.0, log, "access_history", &origin).await?;
     }
     let cells = |row: &AuditRow| Change::of(row).cells(row);
-    sheet(&state.registry, org, filter, &format!("org-access-history-{slug}.csv"), &COLUMNS, cells).await
+    sheet(&state.registry, log, filter, &format!("org-access-history-{slug}.csv"), &COLUMNS, cells).await
 }
 
 fn filter(query: &Query) -> Result<AuditFilter, Problem> {
     let (from, until) = query.range("occurred_from", "occurred_until")?;
-    let scope = match query.text("scope").map(str::to_ascii_lowercase).as_deref() {
-        None | Some("all") => None,
-        Some(word) => {
-            let known = AccessScope::ALL.into_iter().find(|scope| scope.as_str() == word);
-            Some(known.ok_or_else(|| unprocessable_parameter("scope", "is not one of the known words"))?)
-        }
-    };
+    let scope = query.one_of("scope", &["all", "package", "repository", "namespace"])?;
+    let scope = AccessScope::ALL.into_iter().find(|known| scope == Some(known.as_str()));
     let access = AccessFilter {
         scope,
         team_slug: query.text("team_slug").map(str::to_owned),

@@ -15,7 +15,6 @@ use super::{
         ApiState,
         auth::message,
         extract::{Body, Caller, Fields, Origin, Path},
-        input::query_word,
         page::Query,
         problem::Problem,
         route::{Routes, scoped},
@@ -88,7 +87,7 @@ pub async fn list(
     let who = caller.require_scope(Scope::OrgsRead)?;
     let page = query.page(100)?;
     state.registry.organization_for(who, &slug, Operation::ReadDirectory).await?;
-    let role: Option<OrgRole> = query_word(&query, "role")?;
+    let role: Option<OrgRole> = query.word("role")?;
     let slice = Slice::new(page.per_page, page.offset());
     let (rows, total, shows_mfa) = state.registry.members(who, &slug, role, None, slice).await?;
     Ok(page.answer(&query, "members", rows.iter().map(|row| objects::member(row, shows_mfa)).collect(), total))

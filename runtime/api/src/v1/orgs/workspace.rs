@@ -1,7 +1,7 @@
 //! `/v1/orgs/{slug}/workspace` and `…/repository-package-coverage`: an organization at a glance
 //! (control-plane.md §5.3).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
@@ -10,7 +10,11 @@ use axum::{
 };
 use publaryn_core::Timestamp;
 use publaryn_metadata::teams::Grant;
-use publaryn_registry::governance::{Coverage, TeamManagement};
+use publaryn_registry::{
+    control::SummaryView,
+    governance::{Coverage, TeamManagement},
+};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{grants::Shown, objects, security};
@@ -18,7 +22,7 @@ use crate::v1::{
     ApiState,
     extract::{Caller, Path},
     namespaces,
-    packages::objects::summary,
+    packages::objects::PackageSummary,
     page::Query,
     problem::Problem,
     repositories,
@@ -53,13 +57,34 @@ pub fn routes() -> Routes {
         )
 }
 
+/// **Coverage**.
+#[derive(Serialize)]
+struct CoverageObject<'a> {
+    repository_slug: &'a str,
+    packages: Vec<PackageSummary<'a>>,
+}
+
+/// The answer of `workspace`; lists that may be long are written as they are.
+#[derive(Serialize)]
+struct WorkspaceObject<'a> {
+    org: Value,
+    teams: Vec<Value>,
+    repositories: Vec<Value>,
+    repository_package_coverage: Vec<CoverageObject<'a>>,
+    packages: Vec<PackageSummary<'a>>,
+    namespaces: Vec<Value>,
+    invitations: Vec<Value>,
+    team_management: Option<Value>,
+    security: Value,
+}
+
 async fn show_coverage(
     State(state): State<ApiState>,
     caller: Caller,
     Path(slug): Path<String>,
 ) -> Result<Response, Problem> {
     let all = state.registry.repository_coverage(&caller.0, &slug).await?;
-    Ok(Json(json!({"repositories": all.iter().map(coverage).collect::<Vec<_>>()})).into_response())
+    Ok(Json(BTreeMap::from([("repositories", coverage(&all))])).into_response())
 }
 
 async fn show(
@@ -70,26 +95,28 @@ async fn show(
 ) -> Result<Response, Problem> {
     let all = state.registry.workspace(&caller.0, &slug, &security::filter(&query)?).await?;
     let now = Timestamp::now();
-    let answer = json!({
-        "org": objects::org(&all.org),
-        "teams": all.teams.iter().map(objects::team).collect::<Vec<_>>(),
-        "repositories": all.repositories.iter().map(repositories::object).collect::<Vec<_>>(),
-        "repository_package_coverage": all.coverage.iter().map(coverage).collect::<Vec<_>>(),
-        "packages": all.packages.iter().map(summary).collect::<Vec<_>>(),
-        "namespaces": all.claims.iter().map(namespaces::object).collect::<Vec<_>>(),
-        "invitations": all.invitations.iter().map(|row| objects::invitation(row, now)).collect::<Vec<_>>(),
-        "team_management": all.team_management.as_ref().map(team_management),
-        "security": security::overview(&all.security),
-    });
+    let answer = WorkspaceObject {
+        org: objects::org(&all.org),
+        teams: all.teams.iter().map(objects::team).collect(),
+        repositories: all.repositories.iter().map(repositories::object).collect(),
+        repository_package_coverage: coverage(&all.coverage),
+        packages: summaries(&all.packages),
+        namespaces: all.claims.iter().map(namespaces::object).collect(),
+        invitations: all.invitations.iter().map(|row| objects::invitation(row, now)).collect(),
+        team_management: all.team_management.as_ref().map(team_management),
+        security: security::overview(&all.security),
+    };
     Ok(Json(answer).into_response())
 }
 
-/// **Coverage**.
-fn coverage(one: &Coverage) -> Value {
-    json!({
-        "repository_slug": one.repository_slug,
-        "packages": one.packages.iter().map(summary).collect::<Vec<_>>(),
-    })
+fn coverage(all: &[Coverage]) -> Vec<CoverageObject<'_>> {
+    all.iter()
+        .map(|one| CoverageObject { repository_slug: &one.repository_slug, packages: summaries(&one.packages) })
+        .collect()
+}
+
+fn summaries(views: &[Arc<SummaryView>]) -> Vec<PackageSummary<'_>> {
+    views.iter().map(|view| PackageSummary::of(view)).collect()
 }
 
 /// **TeamManagement**.

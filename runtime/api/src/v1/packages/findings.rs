@@ -13,7 +13,7 @@ use super::{
         ApiState,
         auth::refused,
         extract::{Body, Caller, Origin, Path},
-        input::{path_id, query_word},
+        input::path_id,
         page::Query,
         problem::Problem,
         route::{Routes, public, scoped},
@@ -55,7 +55,7 @@ async fn list(
     let (page, resolved) = (query.page(20)?, query.flag("include_resolved")?);
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
     let package = state.registry.package_for(&caller.0, ecosystem, name.canonical(), Operation::Read).await?;
-    let severity = query_word(&query, "severity")?;
+    let severity = query.word("severity")?;
     let release = match query.text("release").map(|text| version_in(&state, ecosystem, text)) {
         None => None,
         Some(Ok(key)) => Some(key),

@@ -1,6 +1,6 @@
 //! The object types of control-plane.md §2 that belong to packages. Every documented member is always there.
 
-use publaryn_core::{Ecosystem, Timestamp, finding::Severity};
+use publaryn_core::{Ecosystem, PackageId, Timestamp, Visibility, finding::Severity};
 use publaryn_metadata::{
     package_views::PackageDetails,
     pending_publishers::PendingPublisherRow,
@@ -8,34 +8,65 @@ use publaryn_metadata::{
     teams::TeamAccessRow,
     trusted_publishers::TrustedPublisherRow,
 };
+use publaryn_protocol::{KeptFile, KeptRelease};
 use publaryn_registry::control::{ControlHit, PackagePage, Pipeline, ReleaseView, SummaryView};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-fn summary_of(details: &PackageDetails, can_transfer: bool) -> Value {
-    json!({
-        "id": details.id,
-        "ecosystem": details.ecosystem,
-        "name": details.name,
-        "normalized_name": details.normalized_name,
-        "description": details.description,
-        "visibility": details.visibility,
-        "effective_visibility": details.effective(),
-        "repository_slug": details.repository_slug,
-        "owner_username": details.owner_username,
-        "owner_org_slug": details.owner_org_slug,
-        "latest_version": details.latest_version,
-        "is_deprecated": details.is_deprecated(),
-        "is_archived": details.is_archived,
-        "download_count": details.download_count,
-        "created_at": details.created_at,
-        "updated_at": details.updated_at,
-        "can_transfer": can_transfer,
-    })
+use super::super::ApiState;
+
+/// **PackageSummary**. Written without a tree of values in between: some answers hold thousands.
+#[derive(Debug, Serialize)]
+pub struct PackageSummary<'a> {
+    id: PackageId,
+    ecosystem: Ecosystem,
+    name: &'a str,
+    normalized_name: &'a str,
+    description: Option<&'a str>,
+    visibility: Visibility,
+    effective_visibility: Visibility,
+    repository_slug: &'a str,
+    owner_username: Option<&'a str>,
+    owner_org_slug: Option<&'a str>,
+    latest_version: Option<&'a str>,
+    is_deprecated: bool,
+    is_archived: bool,
+    download_count: i64,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+    can_transfer: bool,
 }
 
-/// **PackageSummary**.
+impl<'a> PackageSummary<'a> {
+    fn new(details: &'a PackageDetails, can_transfer: bool) -> Self {
+        Self {
+            id: details.id,
+            ecosystem: details.ecosystem,
+            name: &details.name,
+            normalized_name: &details.normalized_name,
+            description: details.description.as_deref(),
+            visibility: details.visibility,
+            effective_visibility: details.effective(),
+            repository_slug: &details.repository_slug,
+            owner_username: details.owner_username.as_deref(),
+            owner_org_slug: details.owner_org_slug.as_deref(),
+            latest_version: details.latest_version.as_deref(),
+            is_deprecated: details.is_deprecated(),
+            is_archived: details.is_archived,
+            download_count: details.download_count,
+            created_at: details.created_at,
+            updated_at: details.updated_at,
+            can_transfer,
+        }
+    }
+
+    pub fn of(view: &'a SummaryView) -> Self {
+        Self::new(&view.details, view.can_transfer)
+    }
+}
+
 pub fn summary(view: &SummaryView) -> Value {
-    summary_of(&view.details, view.can_transfer)
+    json!(PackageSummary::of(view))
 }
 
 /// **Package**.
@@ -63,7 +94,7 @@ pub fn package(page: &PackagePage) -> Value {
         // Nothing computes it yet.
         "bundle_analysis": null,
     });
-    joined(summary_of(details, page.can_transfer), more)
+    joined(json!(PackageSummary::new(details, page.can_transfer)), more)
 }
 
 fn joined(mut object: Value, more: Value) -> Value {
@@ -119,7 +150,7 @@ pub fn release_summary(row: &ReleaseSummaryRow) -> Value {
 }
 
 /// **Release**; how its scans stand is for those who may see staged releases.
-pub fn release(view: &ReleaseView) -> Value {
+pub fn release(state: &ApiState, view: &ReleaseView) -> Value {
     let details = &view.details;
     let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or(Value::Null);
     let more = json!({
@@ -133,7 +164,7 @@ pub fn release(view: &ReleaseView) -> Value {
         "deprecation_message": details.deprecation_message,
         "published_by": details.publisher.as_ref().map(|username| json!({"username": username})),
         "can_manage_releases": view.can_manage,
-        "ecosystem_metadata": eco_meta(view.ecosystem, &parsed(&details.metadata)),
+        "ecosystem_metadata": eco_meta(state, view, &parsed(&details.metadata)),
         "bundle_analysis": null,
     });
     let mut object = joined(release_summary(&details.summary), more);
@@ -145,51 +176,33 @@ pub fn release(view: &ReleaseView) -> Value {
             "artifacts_done": details.scans_done,
             "blocked": blocked.as_array().is_some_and(|list| !list.is_empty()),
             "blocking_finding_ids": blocked,
-            "started_at": null,
-            "finished_at": details.summary.published_at,
+            "started_at": view.scans_began_at(),
+            // The jobs of a release that went live are forgotten after a while.
+            "finished_at": view.scans_ended_at().or(details.summary.published_at),
         });
     }
     object
 }
 
-/// Members of a `package.json` that the release half of **EcoMeta** shows for npm.
-const NPM_MEMBERS: [&str; 10] = [
-    "dependencies",
-    "devDependencies",
-    "peerDependencies",
-    "optionalDependencies",
-    "bundledDependencies",
-    "engines",
-    "bin",
-    "scripts",
-    "os",
-    "cpu",
-];
-
-/// The release half of **EcoMeta**, out of the document its adapter keeps; null when there is none.
-fn eco_meta(ecosystem: Ecosystem, document: &Value) -> Value {
-    let Some(object) = document.as_object().filter(|object| !object.is_empty()) else { return Value::Null };
-    let details = match ecosystem {
-        Ecosystem::Npm => {
-            let manifest = object.get("manifest").and_then(Value::as_object);
-            let kept: Map<String, Value> = manifest
-                .into_iter()
-                .flatten()
-                .filter(|(name, _)| NPM_MEMBERS.contains(&name.as_str()))
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect();
-            json!({ "manifest": kept })
-        }
-        Ecosystem::Cargo => json!({
-            "dependencies": object.get("deps").cloned().unwrap_or_else(|| json!([])),
-            "features": object.get("features").cloned().unwrap_or_else(|| json!({})),
-            "features2": null,
-            "links": object.get("links"),
-            "rust_version": object.get("rust_version"),
-        }),
-        _ => document.clone(),
+/// The release half of **EcoMeta**, as its adapter tells it; null when it never wrote a document.
+fn eco_meta(state: &ApiState, view: &ReleaseView, document: &Value) -> Value {
+    let is_empty = document.as_object().is_none_or(Map::is_empty);
+    let adapter = state.adapters.iter().find(|adapter| adapter.ecosystem() == view.ecosystem);
+    let Some(adapter) = adapter.filter(|_| !is_empty) else { return Value::Null };
+    let files = view.files.iter().map(|file| KeptFile {
+        filename: &file.filename,
+        sha1: file.sha1.as_deref(),
+        sha512: &file.sha512,
+    });
+    let release = KeptRelease {
+        name: &view.package_name,
+        version: &view.details.summary.version,
+        is_yanked: view.details.summary.is_yanked,
+        document,
+        files: files.collect(),
+        base_url: state.registry.settings().base_url.as_str(),
     };
-    json!({"kind": ecosystem, "details": details})
+    json!({"kind": view.ecosystem, "details": adapter.details(&release)})
 }
 
 /// **Artifact**.
@@ -298,7 +311,7 @@ pub fn pipeline(pipeline: &Pipeline) -> Value {
 /// **Hit**.
 pub fn hit(hit: &ControlHit) -> Value {
     let details = &hit.details;
-    let worst = hit.findings.iter().max().copied();
+    let worst = hit.findings.keys().max().copied();
     let mut signals = Vec::new();
     if hit.trusted_publishers > 0 {
         signals.push("trusted_publisher");
@@ -326,12 +339,12 @@ pub fn hit(hit: &ControlHit) -> Value {
         "is_archived": details.is_archived,
         "visibility": details.effective(),
         "owner_name": details.owner_org_slug.as_ref().or(details.owner_username.as_ref()),
-        "repository_name": details.repository_slug,
+        "repository_name": details.repository_name,
         "repository_slug": details.repository_slug,
         "updated_at": details.updated_at,
         "discovery": {
             "risk_level": worst.map(risk_level),
-            "unresolved_security_finding_count": hit.findings.len(),
+            "unresolved_security_finding_count": hit.findings.values().sum::<i64>(),
             "worst_unresolved_security_severity": worst,
             "has_trusted_publisher": hit.trusted_publishers > 0,
             "trusted_publisher_count": hit.trusted_publishers,

@@ -19,7 +19,7 @@ use super::{
         ApiState,
         auth::{message, refused},
         extract::{Body, Caller, Fields, Origin, Path},
-        input::{self, DESCRIPTION, LINE, WEB_ADDRESS, unprocessable_parameter},
+        input::{self, DESCRIPTION, LINE, WEB_ADDRESS},
         orgs::objects::{new_owner, with_message},
         page::Query,
         problem::{FieldProblem, Problem},
@@ -121,6 +121,7 @@ pub fn routes() -> Routes {
             quarantine,
             scoped(Scope::SecurityWrite, "Puts a package in quarantine: native clients do not see it any more")
                 .any_scope(&[Scope::SecurityWrite, Scope::AdminWrite])
+                .if_match()
                 .body("reason s")
                 .answer(200, "Package")
                 .problem(403, "insufficient_permission")
@@ -131,6 +132,7 @@ pub fn routes() -> Routes {
             lift,
             scoped(Scope::SecurityWrite, "Lifts the quarantine of a package")
                 .any_scope(&[Scope::SecurityWrite, Scope::AdminWrite])
+                .if_match()
                 .answer(200, "Package")
                 .problem(403, "insufficient_permission")
                 .problem(403, "platform_admin_required")
@@ -329,17 +331,12 @@ async fn remove(
     let name = name.canonical();
     state.registry.package_for(who, ecosystem, name, Operation::Administer).await?;
     let check = |details: &PackageDetails| if_match.check(&revision(details));
-    match query.text("mode") {
-        None | Some("archive") => {
-            state.registry.archive_package(who, ecosystem, name, check, &origin).await?;
-            Ok(message("package archived"))
-        }
-        Some("delete") => {
-            state.registry.delete_package(who, ecosystem, name, check, &origin).await?;
-            Ok(message("package deleted"))
-        }
-        Some(_) => Err(unprocessable_parameter("mode", "must be archive or delete")),
+    if query.one_of("mode", &["archive", "delete"])? == Some("delete") {
+        state.registry.delete_package(who, ecosystem, name, check, &origin).await?;
+        return Ok(message("package deleted"));
     }
+    state.registry.archive_package(who, ecosystem, name, check, &origin).await?;
+    Ok(message("package archived"))
 }
 
 async fn transfer(
@@ -380,6 +377,7 @@ async fn quarantine(
     caller: Caller,
     Origin(origin): Origin,
     Path((ecosystem, name)): Path<(String, String)>,
+    if_match: IfMatch,
     body: Body,
 ) -> Result<Response, Problem> {
     let who = caller.require_any()?;
@@ -392,7 +390,8 @@ async fn quarantine(
     }
     let Some(reason) = reason else { return Err(refused(fields.finish())) };
     fields.finish()?;
-    let page = state.registry.quarantine_package(who, ecosystem, name.canonical(), &reason, &origin).await?;
+    let check = |details: &PackageDetails| if_match.check(&revision(details));
+    let page = state.registry.quarantine_package(who, ecosystem, name.canonical(), &reason, check, &origin).await?;
     Ok(shown(&page))
 }
 
@@ -401,9 +400,11 @@ async fn lift(
     caller: Caller,
     Origin(origin): Origin,
     Path((ecosystem, name)): Path<(String, String)>,
+    if_match: IfMatch,
 ) -> Result<Response, Problem> {
     let who = caller.require_any()?;
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
     state.registry.package_for(who, ecosystem, name.canonical(), Operation::Quarantine).await?;
-    Ok(shown(&state.registry.lift_quarantine(who, ecosystem, name.canonical(), &origin).await?))
+    let check = |details: &PackageDetails| if_match.check(&revision(details));
+    Ok(shown(&state.registry.lift_quarantine(who, ecosystem, name.canonical(), check, &origin).await?))
 }

@@ -21,7 +21,7 @@ use super::{
         ApiState,
         auth::{message, refused},
         extract::{Body, Caller, Fields, Origin, Path},
-        input::{self, DESCRIPTION, LINE, query_word, unprocessable_parameter},
+        input::{self, DESCRIPTION, LINE, unprocessable_parameter},
         orgs::objects::with_message,
         page::Query,
         problem::{FieldProblem, Problem},
@@ -42,6 +42,7 @@ const TEXTS: &str = "description s?, changelog s?, source_ref s?, provenance o?"
 
 fn state_change(summary: &'static str, action: AuditAction) -> Spec {
     scoped(Scope::PackagesWrite, summary)
+        .if_match()
         .problem(403, "insufficient_permission")
         .problem(409, "state_conflict")
         .audit(action)
@@ -167,12 +168,8 @@ async fn list(
     let include_deleted = query.flag("include_deleted")?;
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
     let package = state.registry.package_for(&caller.0, ecosystem, name.canonical(), Operation::Read).await?;
-    let status: Option<ReleaseState> = query_word(&query, "status")?;
-    let by_version = match query.text("sort") {
-        None | Some("published") => false,
-        Some("version") => true,
-        Some(_) => return Err(unprocessable_parameter("sort", "must be published or version")),
-    };
+    let status: Option<ReleaseState> = query.word("status")?;
+    let by_version = query.one_of("sort", &["published", "version"])? == Some("version");
     let slice = Slice::new(page.per_page, page.offset());
     let (rows, total) =
         state.registry.releases(&caller.0, &package, status, by_version, include_deleted, slice).await?;
@@ -208,7 +205,7 @@ async fn create(
     fields.finish()?;
     let new = NewDraft { version, is_prerelease, texts };
     let view = state.registry.create_draft(who, ecosystem, name.canonical(), new, &origin).await?;
-    Ok(revision(&view.details.summary).on((StatusCode::CREATED, Json(objects::release(&view)))))
+    Ok(revision(&view.details.summary).on((StatusCode::CREATED, Json(objects::release(&state, &view)))))
 }
 
 /// The descriptive members of a release, to be written over what is there.
@@ -247,7 +244,7 @@ async fn show(
     let package = state.registry.package_for(&caller.0, ecosystem, name.canonical(), Operation::Read).await?;
     let version = version_in(&state, ecosystem, &version)?;
     let view = state.registry.release(&caller.0, &package, &version).await?;
-    Ok(revision(&view.details.summary).on(Json(objects::release(&view))))
+    Ok(revision(&view.details.summary).on(Json(objects::release(&state, &view))))
 }
 
 async fn update(
@@ -268,7 +265,7 @@ async fn update(
     fields.finish()?;
     let check = |row: &ReleaseSummaryRow| if_match.check(&revision(row));
     let view = state.registry.update_draft(who, ecosystem, name, &version, texts, check, &origin).await?;
-    Ok(revision(&view.details.summary).on(Json(objects::release(&view))))
+    Ok(revision(&view.details.summary).on(Json(objects::release(&state, &view))))
 }
 
 async fn remove(
@@ -326,7 +323,7 @@ async fn publish(
         "status": summary.status,
         "artifact_count": summary.artifact_count,
         "scan_jobs_enqueued": answer.scans_started,
-        "release": objects::release(&answer.view),
+        "release": objects::release(&state, &answer.view),
     });
     Ok((if is_final { StatusCode::OK } else { StatusCode::ACCEPTED }, Json(object)).into_response())
 }
@@ -335,14 +332,15 @@ async fn publish(
 async fn changed(
     state: &ApiState,
     caller: &Caller,
-    origin: &Origin,
+    (Origin(origin), if_match): (Origin, IfMatch),
     (ecosystem, name, version): OfRelease,
     what: ReleaseChange,
 ) -> Result<ReleaseView, Problem> {
     let (ecosystem, name) = package_in(state, &ecosystem, &name)?;
     let version = version_in(state, ecosystem, &version)?;
-    let change = state.registry.change_release(&caller.0, ecosystem, name.canonical(), &version, what, &origin.0);
-    Ok(change.await?)
+    let check = |row: &ReleaseSummaryRow| if_match.check(&revision(row));
+    let name = name.canonical();
+    Ok(state.registry.change_release(&caller.0, ecosystem, name, &version, what, check, &origin).await?)
 }
 
 /// The optional text of a change, read after permission was given.
@@ -362,13 +360,13 @@ async fn read_text(
     Ok(text)
 }
 
-fn taken_back(view: &ReleaseView, text: &str) -> Response {
+fn taken_back(state: &ApiState, view: &ReleaseView, text: &str) -> Response {
     let summary = &view.details.summary;
     let object = json!({
         "message": text,
         "version": summary.version,
         "status": summary.status,
-        "release": objects::release(view),
+        "release": objects::release(state, view),
     });
     Json(object).into_response()
 }
@@ -376,45 +374,45 @@ fn taken_back(view: &ReleaseView, text: &str) -> Response {
 async fn yank(
     State(state): State<ApiState>,
     caller: Caller,
-    origin: Origin,
+    how: (Origin, IfMatch),
     Path(path): Path<OfRelease>,
     body: Body,
 ) -> Result<Response, Problem> {
     let reason = read_text(&state, &caller, &path, body, "reason").await?;
-    let view = changed(&state, &caller, &origin, path, ReleaseChange::Yank { reason }).await?;
-    Ok(Json(with_message(objects::release(&view), "release yanked")).into_response())
+    let view = changed(&state, &caller, how, path, ReleaseChange::Yank { reason }).await?;
+    Ok(Json(with_message(objects::release(&state, &view), "release yanked")).into_response())
 }
 
 async fn unyank(
     State(state): State<ApiState>,
     caller: Caller,
-    origin: Origin,
+    how: (Origin, IfMatch),
     Path(path): Path<OfRelease>,
 ) -> Result<Response, Problem> {
-    let view = changed(&state, &caller, &origin, path, ReleaseChange::Unyank).await?;
-    Ok(taken_back(&view, "the yank was taken back"))
+    let view = changed(&state, &caller, how, path, ReleaseChange::Unyank).await?;
+    Ok(taken_back(&state, &view, "the yank was taken back"))
 }
 
 async fn deprecate(
     State(state): State<ApiState>,
     caller: Caller,
-    origin: Origin,
+    how: (Origin, IfMatch),
     Path(path): Path<OfRelease>,
     body: Body,
 ) -> Result<Response, Problem> {
     let text = read_text(&state, &caller, &path, body, "message").await?;
-    let view = changed(&state, &caller, &origin, path, ReleaseChange::Deprecate { message: text }).await?;
-    Ok(Json(with_message(objects::release(&view), "release deprecated")).into_response())
+    let view = changed(&state, &caller, how, path, ReleaseChange::Deprecate { message: text }).await?;
+    Ok(Json(with_message(objects::release(&state, &view), "release deprecated")).into_response())
 }
 
 async fn undeprecate(
     State(state): State<ApiState>,
     caller: Caller,
-    origin: Origin,
+    how: (Origin, IfMatch),
     Path(path): Path<OfRelease>,
 ) -> Result<Response, Problem> {
-    let view = changed(&state, &caller, &origin, path, ReleaseChange::Undeprecate).await?;
-    Ok(taken_back(&view, "the deprecation was taken back"))
+    let view = changed(&state, &caller, how, path, ReleaseChange::Undeprecate).await?;
+    Ok(taken_back(&state, &view, "the deprecation was taken back"))
 }
 
 async fn pipeline(

@@ -18,6 +18,8 @@ async fn live_releases_are_yanked_deprecated_and_deleted() {
         put("yank", json!({})).bearer(&eve.token).problem(403, "insufficient_permission").await;
         let publisher = server.api_token(&ada, &["packages:publish"]).await;
         put("yank", json!({})).bearer(&publisher).problem(403, "insufficient_scope").await;
+        let stale = || put("unyank", json!({})).header("if-match", "\"another-state\"");
+        stale().bearer(&ada.token).problem(412, "precondition_failed").await;
         let both = put("deprecate", json!({"message": "use 1.2"})).bearer(&ada.token).expect(200).await.body;
         assert_eq!((&both["status"], &both["is_deprecated"]), (&json!("yanked"), &json!(true)));
         let back = put("unyank", json!({})).bearer(&ada.token).expect(200).await.body;
@@ -34,9 +36,16 @@ async fn live_releases_are_yanked_deprecated_and_deleted() {
             column(&server.get(format!("{PATH}/releases{query}")).expect(200).await.body["releases"], "version")
         };
         assert_eq!(versions("").await, ["1.1.0", "1.2.0", "1.0.0"]);
-        assert_eq!(versions("?sort=version").await, ["1.2.0", "1.1.0", "1.0.0"]);
+        assert_eq!(versions("?sort=Version").await, ["1.2.0", "1.1.0", "1.0.0"]);
+        server.get(format!("{PATH}/releases?sort=odd")).problem(422, "validation_failed").await;
         assert_eq!(versions("?status=yanked").await, Vec::<String>::new());
         server.get(format!("{PATH}/releases?status=odd")).problem(422, "validation_failed").await;
+
+        // What a release says in npm's terms, and how it came to be, for those who look after it.
+        let shown = server.get(format!("{PATH}/releases/1.0.0")).bearer(&ada.token).expect(200).await.body;
+        let details = &shown["ecosystem_metadata"]["details"];
+        assert!(details["manifest"]["dist"]["integrity"].as_str().unwrap().starts_with("sha512-"), "{shown}");
+        assert!(shown["scan"]["started_at"].is_string() && shown["scan"]["finished_at"].is_string(), "{shown}");
 
         // Deleting is final.
         let release = format!("{PATH}/releases/1.1.0");

@@ -91,6 +91,8 @@ async fn a_quarantined_package_is_gone_for_native_clients() {
         let lift = || server.delete(format!("{PATH}/quarantine"));
         put().bearer(&eve.token).problem(403, "insufficient_permission").await;
         lift().bearer(&ada.token).problem(404, "not_found").await;
+        let stale = put().header("if-match", "\"another-state\"");
+        stale.bearer(&ada.token).problem(412, "precondition_failed").await;
         let held = put().bearer(&ada.token).expect(200).await.body;
         assert_eq!((&held["is_quarantined"], &held["effective_visibility"]), (&json!(true), &json!("quarantined")));
         assert_eq!(server.npm_read(Some(&ada.token), "risky-tool").await, 404);
@@ -108,11 +110,12 @@ async fn a_quarantined_package_is_gone_for_native_clients() {
         server.get(&file).bearer(&eve.token).problem(404, "not_found").await;
         lift().bearer(&ada.token).expect(200).await;
         assert_eq!(server.npm_read(None, "risky-tool").await, 200);
-        // What a platform administrator did, its owner does not undo.
+        // What a platform administrator did, its owner does not undo, nor by doing it again.
         put().bearer(&root.token).expect(200).await;
+        put().bearer(&ada.token).expect(200).await;
         lift().bearer(&ada.token).problem(403, "platform_admin_required").await;
         lift().bearer(&root.token).expect(200).await;
-        assert_eq!((server.audited("package_quarantine").await, server.audited("package_unquarantine").await), (2, 2));
+        assert_eq!((server.audited("package_quarantine").await, server.audited("package_unquarantine").await), (3, 2));
     })
     .await;
 }
