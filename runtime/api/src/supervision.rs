@@ -162,15 +162,9 @@ fn node_id(config: &Config) -> String {
 fn search(registry: &Registry) -> SupervisorSpec {
     let (owner, watching) = (registry.search_index().clone(), registry.clone());
     SupervisorSpec::new("search", Strategy::RestForOne)
-        .child(ChildSpec::service("index", move |context| {
+        .child(until_stopped("index", move || {
             let index = owner.clone();
-            async move {
-                tokio::select! {
-                    () = index.run() => {}
-                    () = context.stopping() => {}
-                }
-                Ok(())
-            }
+            async move { index.run().await }
         }))
         .child(every("rebuild", FLUSH_EVERY, move || {
             let registry = watching.clone();
@@ -224,15 +218,9 @@ fn auth(registry: &Registry, limits: Option<&RateLimits>) -> SupervisorSpec {
     if registry.cluster().is_alone() {
         return auth;
     }
-    auth.child(ChildSpec::service("login_attempts", move |context| {
+    auth.child(until_stopped("login_attempts", move || {
         let registry = sharing.clone();
-        async move {
-            tokio::select! {
-                () = registry.share_login_attempts() => {}
-                () = context.stopping() => {}
-            }
-            Ok(())
-        }
+        async move { registry.share_login_attempts().await }
     }))
 }
 
@@ -288,15 +276,9 @@ fn events(registry: &Registry) -> SupervisorSpec {
     let seen = Arc::new(std::sync::atomic::AtomicI64::new(-1));
     let telling = (!cluster.is_alone()).then(|| registry.clone());
     let events = SupervisorSpec::new("events", Strategy::OneForOne)
-        .child(ChildSpec::service("cluster", move |context| {
+        .child(until_stopped("cluster", move || {
             let cluster = cluster.clone();
-            async move {
-                tokio::select! {
-                    () = cluster.run() => {}
-                    () = context.stopping() => {}
-                }
-                Ok(())
-            }
+            async move { cluster.run().await }
         }))
         .child(every("strangers", LOOK_FOR_STRANGERS, move || {
             let (registry, seen) = (watching.clone(), seen.clone());
@@ -309,18 +291,30 @@ fn events(registry: &Registry) -> SupervisorSpec {
             }
         }));
     match telling {
-        Some(registry) => events.child(ChildSpec::service("job_news", move |context| {
+        Some(registry) => events.child(until_stopped("job_news", move || {
             let registry = registry.clone();
-            async move {
-                tokio::select! {
-                    () = registry.tell_job_news() => {}
-                    () = context.stopping() => {}
-                }
-                Ok(())
-            }
+            async move { registry.tell_job_news().await }
         })),
         None => events,
     }
+}
+
+/// A service that goes on for as long as the server.
+fn until_stopped<F, Fut>(name: &'static str, work: F) -> ChildSpec
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    ChildSpec::service(name, move |context| {
+        let work = work();
+        async move {
+            tokio::select! {
+                () = work => {}
+                () = context.stopping() => {}
+            }
+            Ok(())
+        }
+    })
 }
 
 /// A service that does something every so often; a failure is logged and tried again next time.

@@ -66,15 +66,14 @@ async fn replicas_hear_what_others_let_through() {
     for _ in 0..40 {
         ask(&one).expect(200).await;
     }
-    // On its own, the other one would count its own few requests only.
+    // On its own, the other one would count its own few requests only. The debt of forty requests takes 40 s to go.
     let asked = AtomicU64::new(0);
     eventually("heard of", || async {
+        tokio::time::sleep(Duration::from_millis(450)).await;
         let asked = 1 + asked.fetch_add(1, Ordering::Relaxed);
-        let answer = ask(&two).send().await;
-        answer.status == 429 || 60 - told(&answer).unwrap().1 >= asked + 10
+        60 - told(&ask(&two).send().await).unwrap().1 >= asked + 10
     })
     .await;
-    assert!(asked.into_inner() < 40, "it heard, and did not merely run out itself");
     one.stop().await;
     two.stop().await;
 }

@@ -23,7 +23,7 @@ pub struct App {
     pub identity: Identity,
     pub state: ApiState,
     _scratch: TestDb,
-    _files: tempfile::TempDir,
+    _ground: registry::Ground,
 }
 
 /// One answer, body decoded.
@@ -60,7 +60,7 @@ async fn each_of(identity_settings: IdentitySettings, api_settings: ApiSettings)
             IdentityKeys { issuer: "http://127.0.0.1:3000".into(), current: SigningSecret::generate(), previous: None };
         let identity =
             Identity::new(scratch.db.clone(), Arc::new(SystemClock), identity_settings.clone(), &keys).unwrap();
-        let (registry, files) = registry::over(&scratch.db, identity.clone()).await;
+        let (registry, ground) = registry::over(&scratch.db, identity.clone()).await;
         let state = ApiState {
             identity: identity.clone(),
             registry,
@@ -76,7 +76,7 @@ async fn each_of(identity_settings: IdentitySettings, api_settings: ApiSettings)
             tree: Arc::default(),
             streams: Arc::new(tokio::sync::Semaphore::new(2)),
         };
-        all.push(App { router: v1::router(state.clone()), identity, state, _scratch: scratch, _files: files });
+        all.push(App { router: v1::router(state.clone()), identity, state, _scratch: scratch, _ground: ground });
     }
     all
 }

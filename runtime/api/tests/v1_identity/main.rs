@@ -9,5 +9,6 @@ mod conventions;
 mod idempotency;
 mod mfa;
 mod registry;
+mod same_path;
 mod tokens;
 mod users;

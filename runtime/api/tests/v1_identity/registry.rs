@@ -1,7 +1,9 @@
-//! A whole registry over a scratch database: blobs and index in a scratch directory, no actors.
+//! A whole registry over a scratch database: blobs and index in a scratch directory, and of the actors only the one that
+//! orders the writers of a package.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
+use publaryn_actors::{SupervisorSpec, Tree, TreeOptions};
 use publaryn_blobs::{DiskConfig, StoreConfig};
 use publaryn_cluster::InProcess;
 use publaryn_core::{ArtifactKind, Visibility};
@@ -12,11 +14,17 @@ use publaryn_registry::{
 };
 use publaryn_search::EmbeddedIndex;
 
-pub async fn over(db: &Db, identity: Identity) -> (Registry, tempfile::TempDir) {
+/// What a registry stands on; to be kept as long as it.
+pub struct Ground {
+    _dir: tempfile::TempDir,
+    _tree: Tree,
+}
+
+pub async fn over(db: &Db, identity: Identity) -> (Registry, Ground) {
     let dir = tempfile::tempdir().unwrap();
     let blobs = StoreConfig::Disk(DiskConfig { path: dir.path().join("blobs") });
-    // Nobody publishes here, so nobody waits for a turn.
-    let (_, turns) = package_turns(db.engine());
+    let (child, turns) = package_turns(db.engine());
+    let tree = Tree::start(SupervisorSpec::root(&[]).child(child), TreeOptions::default()).await;
     let services = Services {
         db: db.clone(),
         blobs: publaryn_blobs::open(blobs, 0).await.unwrap(),
@@ -26,7 +34,7 @@ pub async fn over(db: &Db, identity: Identity) -> (Registry, tempfile::TempDir) 
         turns,
         rendered_cache_bytes: 1 << 20,
     };
-    (Registry::new(services, settings()), dir)
+    (Registry::new(services, settings()), Ground { _dir: dir, _tree: tree })
 }
 
 fn settings() -> Settings {
