@@ -144,9 +144,10 @@ fn name(n: u32) -> String {
     format!("{}-{}-{n}", FIRST[n as usize % 10], SECOND[n as usize / 10 % 10])
 }
 
-/// The same in a path, with its ecosystem.
+/// One of the large organization's in a path, with its ecosystem.
 fn package(n: u32) -> String {
-    let ecosystem = match n % 100_000 % 7 {
+    let n = n % 10_000;
+    let ecosystem = match n % 7 {
         5 => "cargo",
         6 => "pypi",
         _ => "npm",

@@ -101,42 +101,52 @@ impl Db {
         filter: &RepositoryFilter,
         slice: Slice,
     ) -> DbResult<(Vec<RepositoryDetails>, i64)> {
-        macro_rules! matching {
-            () => {
-                concat!(
-                    "WHERE (r.owner_user_id = $6 OR $7) AND (r.owner_org_id = $8 OR $9) AND (r.kind = $10 OR $10 = '') ",
-                    "AND ",
-                    discoverable_repository!()
+        // The page, and how many there are, of those that `$whose` says, with the owner as `$6`.
+        macro_rules! discoverable {
+            ($whose:literal) => {
+                (
+                    // Packages are counted of the page only.
+                    details_columns!(
+                        concat!(
+                            "(SELECT r.id, r.slug, r.name, r.description, r.kind, r.visibility, r.owner_user_id, ",
+                            "r.owner_org_id, r.created_at, r.updated_at FROM repositories r WHERE ",
+                            $whose,
+                            " AND (r.kind = $7 OR $7 = '') AND ",
+                            discoverable_repository!(),
+                            " ORDER BY r.slug LIMIT $8 OFFSET $9)"
+                        ),
+                        "ORDER BY r.slug"
+                    ),
+                    concat!(
+                        "SELECT CAST(COUNT(*) AS BIGINT) FROM repositories r WHERE ",
+                        $whose,
+                        " AND (r.kind = $7 OR $7 = '') AND ",
+                        discoverable_repository!()
+                    ),
                 )
             };
         }
-        // Packages are counted of the page only.
-        const SQL: &str = details_columns!(
-            concat!(
-                "(SELECT r.id, r.slug, r.name, r.description, r.kind, r.visibility, r.owner_user_id, r.owner_org_id, ",
-                "r.created_at, r.updated_at FROM repositories r ",
-                matching!(),
-                " ORDER BY r.slug LIMIT $11 OFFSET $12)"
-            ),
-            "ORDER BY r.slug"
-        );
-        const COUNT: &str = concat!("SELECT CAST(COUNT(*) AS BIGINT) FROM repositories r ", matching!());
-        macro_rules! bound {
-            ($query:expr) => {
-                bind_reach!($query, reach)
-                    .bind(filter.owner_user)
-                    .bind(filter.owner_user.is_none())
-                    .bind(filter.owner_org)
-                    .bind(filter.owner_org.is_none())
-                    .bind(filter.kind.map_or("", RepositoryKind::as_str))
-            };
-        }
-        let rows: Vec<RepositoryDetails> =
-            on_db!(self, |c| bound!(sqlx::query_as(SQL)).bind(slice.limit).bind(slice.offset).fetch_all(c).await)?;
+        let ((rows, count), owner) = match (filter.owner_user, filter.owner_org) {
+            // Nothing has two owners.
+            (Some(_), Some(_)) => return Ok((Vec::new(), 0)),
+            (Some(user), None) => (discoverable!("r.owner_user_id = $6"), Some(user.0)),
+            (None, Some(org)) => (discoverable!("r.owner_org_id = $6"), Some(org.0)),
+            (None, None) => (discoverable!("$6 IS NULL"), None),
+        };
+        let kind = filter.kind.map_or("", RepositoryKind::as_str);
+        let rows: Vec<RepositoryDetails> = on_db!(self, |c| bind_reach!(sqlx::query_as(rows), reach)
+            .bind(owner)
+            .bind(kind)
+            .bind(slice.limit)
+            .bind(slice.offset)
+            .fetch_all(c)
+            .await)?;
         if let Some(total) = slice.total(rows.len()) {
             return Ok((rows, total));
         }
-        Ok((rows, on_db!(self, |c| bound!(sqlx::query_scalar(COUNT)).fetch_one(c).await)?))
+        let total =
+            on_db!(self, |c| bind_reach!(sqlx::query_scalar(count), reach).bind(owner).bind(kind).fetch_one(c).await)?;
+        Ok((rows, total))
     }
 
     pub async fn repositories_of_user(&self, user: UserId) -> DbResult<Vec<RepositoryRow>> {
