@@ -190,8 +190,8 @@ async fn grant(
         return Ok(None);
     }
     let repository = registry.oci_repository(&caller.who, &name).await?;
-    let may = |standing: &Standing| matches!(standing, Standing::Allowed | Standing::Missing);
-    let (reads, writes) = (may(repository.reads()), may(repository.writes()));
+    let reads = repository.may_ask_to_read();
+    let writes = matches!(repository.writes(), Standing::Allowed | Standing::Missing);
     let actions: Vec<String> = asked
         .actions
         .into_iter()

@@ -63,6 +63,8 @@ pub struct OciRepository {
     pub(crate) head: Option<Arc<PackageHead>>,
     reads: Standing,
     writes: Standing,
+    /// How the caller would stand to the name if there were no package.
+    creation: Standing,
     /// Whom uploads belong to while there is no package.
     actor: Option<Uuid>,
 }
@@ -76,6 +78,15 @@ impl OciRepository {
     }
     pub fn writes(&self) -> &Standing {
         &self.writes
+    }
+    /// Whether a token may name it for reading. One that is hidden gets what a missing one would, or tokens would tell
+    /// them apart; rights are asked again at each use.
+    pub fn may_ask_to_read(&self) -> bool {
+        match self.reads {
+            Standing::Allowed | Standing::Missing => true,
+            Standing::Refused(Decision::Hidden) => self.creation == Standing::Missing,
+            Standing::Refused(_) => false,
+        }
     }
     pub fn exists(&self) -> bool {
         self.head.is_some()
@@ -126,11 +137,12 @@ impl Registry {
         let Some(head) = head else {
             self.0.db.relation_to_nothing(who).await?;
             let writes = creation(who);
+            let creation = writes.clone();
             let reads = match writes {
                 Standing::Refused(_) => Standing::Refused(Decision::Hidden),
                 _ => Standing::Missing,
             };
-            return Ok(OciRepository { name: name.clone(), head: None, reads, writes, actor });
+            return Ok(OciRepository { name: name.clone(), head: None, reads, writes, creation, actor });
         };
         let access = head.access(self.full_relation(who, &head).await?);
         let judge = |operation| match decide(who, operation, Resource::Package(&access)) {
@@ -146,7 +158,7 @@ impl Registry {
         } else {
             (Some(head), judge(Operation::NativeRead))
         };
-        Ok(OciRepository { name: name.clone(), head, reads, writes, actor })
+        Ok(OciRepository { name: name.clone(), head, reads, writes, creation: creation(who), actor })
     }
 
     /// Whether the repository could be made under that name, by every rule for names.

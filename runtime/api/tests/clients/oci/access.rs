@@ -172,6 +172,15 @@ on_backends!(hidden_and_missing_repositories_look_alike, async |mut server: Serv
     let blob = sha256(b"secret");
     ada.get("/v2/acme/hidden/manifests/1").await.is(200);
 
+    // Nor does what a token may name tell them apart.
+    for (wire, granted) in [(&eve, json!(["pull"])), (&Wire::anonymous(&server), json!(null))] {
+        for name in ["acme/hidden", "acme/missing"] {
+            let query = format!("/v2/token?service=publaryn&scope=repository:{name}:pull");
+            let issued = access(&token(&wire.get(&query).await.is(200)));
+            assert_eq!(issued[0]["actions"], granted, "{name}");
+        }
+    }
+
     let routes = |name: &str| {
         [
             (Method::GET, format!("/v2/{name}/manifests/1")),
