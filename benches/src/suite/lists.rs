@@ -144,15 +144,9 @@ fn name(n: u32) -> String {
     format!("{}-{}-{n}", FIRST[n as usize % 10], SECOND[n as usize / 10 % 10])
 }
 
-/// One of the large organization's in a path, with its ecosystem.
+/// One of the large organization's npm packages in a path.
 fn package(n: u32) -> String {
-    let n = n % 10_000;
-    let ecosystem = match n % 7 {
-        5 => "cargo",
-        6 => "pypi",
-        _ => "npm",
-    };
-    format!("{ecosystem}/{}", name(n))
+    format!("npm/{}", name(n % 1_000 * 7))
 }
 
 fn mistyped(word: &str) -> String {
