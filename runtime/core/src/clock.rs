@@ -48,7 +48,7 @@ impl Timestamp {
             2108.. => u32::MAX,
             year => {
                 let date = (year as u32 - 1980) << 9 | u32::from(u8::from(at.month())) << 5 | u32::from(at.day());
-                let time = u32::from(at.hour()) << 11 | u32::from(at.minute()) << 5 | u32::from(at.second()) / 2;
+                let time = u32::from(at.hour()) << 11 | u32::from(at.minute()) << 5 | (u32::from(at.second()) / 2);
                 date << 16 | time
             }
         }
