@@ -28,7 +28,8 @@ const SIMPLE_HTML: &str = "application/vnd.pypi.simple.v1+html";
 /// A document, and how fast it is to be beside nginx.
 struct Document {
     what: &'static str,
-    path: String,
+    /// On each of our servers: where a file is, is each one's own affair.
+    paths: Vec<String>,
     accept: &'static str,
     is_compressed: bool,
     file: &'static str,
@@ -38,8 +39,8 @@ struct Document {
 }
 
 impl Document {
-    fn new(what: &'static str, path: impl Into<String>, accept: &'static str, file: &'static str, wanted: f64) -> Self {
-        Self { what, path: path.into(), accept, is_compressed: true, file, wanted, is_simple: false }
+    fn new(what: &'static str, paths: Vec<String>, accept: &'static str, file: &'static str, wanted: f64) -> Self {
+        Self { what, paths, accept, is_compressed: true, file, wanted, is_simple: false }
     }
 
     fn headers(&self) -> Vec<(&'static str, &'static str)> {
@@ -48,21 +49,24 @@ impl Document {
     }
 }
 
-fn documents(wheel: &str) -> Vec<Document> {
-    let simple = "/pypi/simple/bench-project/";
-    let page = |what, accept, file| Document { is_simple: true, ..Document::new(what, simple, accept, file, 0.6) };
+/// `wheels`: where each server has the large wheel.
+fn documents(wheels: Vec<String>) -> Vec<Document> {
+    let servers = wheels.len();
+    let everywhere = |path: &str| vec![path.to_owned(); servers];
+    let simple = |what, accept, file| {
+        let paths = everywhere("/pypi/simple/bench-project/");
+        Document { is_simple: true, ..Document::new(what, paths, accept, file, 0.6) }
+    };
+    let index = |what, path, file| Document::new(what, everywhere(path), "*/*", file, 0.5);
     vec![
-        page("simple index, 200 files, JSON", SIMPLE_JSON, "simple.json"),
-        page("simple index, 200 files, HTML", SIMPLE_HTML, "simple.html"),
-        Document { is_compressed: false, ..Document::new("wheel, 1 MB", wheel, "*/*", "wheel.whl", 0.6) },
-        Document::new("gem: /info, 100 versions", "/rubygems/info/bench-gem", "*/*", "info.txt", 0.5),
-        Document::new("Composer: p2, 100 versions", "/composer/p2/bench/library.json", "*/*", "p2.json", 0.5),
-        Document::new("NuGet: registration, 100 versions", REGISTRATION, "*/*", "registration.json", 0.5),
+        simple("simple index, 200 files, JSON", SIMPLE_JSON, "simple.json"),
+        simple("simple index, 200 files, HTML", SIMPLE_HTML, "simple.html"),
+        Document { is_compressed: false, ..Document::new("wheel, 1 MB", wheels, "*/*", "wheel.whl", 0.6) },
+        index("gem: /info, 100 versions", "/rubygems/info/bench-gem", "info.txt"),
+        index("Composer: p2, 100 versions", "/composer/p2/bench/library.json", "p2.json"),
+        index("NuGet: registration, 100 versions", REGISTRATION, "registration.json"),
         // Maven's metadata has no compressed form, nor do its clients ask for one.
-        Document {
-            is_compressed: false,
-            ..Document::new("Maven: metadata, 100 versions", METADATA, "*/*", "maven-metadata.xml", 0.5)
-        },
+        Document { is_compressed: false, ..index("Maven: metadata, 100 versions", METADATA, "maven-metadata.xml") },
     ]
 }
 
@@ -87,7 +91,11 @@ pub(super) async fn measure(plan: &Plan) -> Result<Vec<Row>, Error> {
     ];
     let load = Load { threads: 2, connections: 64, turn: plan.turn };
     let mut rows = Vec::new();
-    for document in documents(&wheel_path(&servers[0].1).await?) {
+    let mut paths = Vec::with_capacity(servers.len());
+    for (_, server) in &servers {
+        paths.push(wheel_path(server).await?);
+    }
+    for document in documents(paths) {
         let requests = requests(&document, &servers, &nginx, &others).await?;
         let outcomes = take_turns(load, plan.rounds, &requests).await?;
         let rate = |outcomes: &[Outcome]| Sample::of(outcomes.iter().map(|o| o.requests_per_second).collect());
@@ -156,7 +164,7 @@ async fn requests(
 ) -> Result<Vec<Request>, Error> {
     let of = |url: String| Request { url, headers: document.headers() };
     let mut requests: Vec<_> =
-        servers.iter().map(|(_, server)| of(format!("{}{}", server.base, document.path))).collect();
+        servers.iter().zip(&document.paths).map(|((_, server), path)| of(format!("{}{path}", server.base))).collect();
     let url = &requests[0].url;
     let plain = http::fetch(url, &[("accept", document.accept)]).await?;
     let packed = if document.is_compressed { Some(http::fetch(url, &document.headers()).await?) } else { None };

@@ -26,9 +26,9 @@ SELECT o.id, u.id, CASE n % 20 WHEN 0 THEN 'admin' ELSE 'publisher' END, ({now} 
 FROM s JOIN organizations o ON o.slug = 'org-' || CASE WHEN n < 5000 THEN 0 ELSE 1 + n % 99 END
     JOIN users u ON u.username = 'person-' || s.n;
 
-INSERT INTO teams (id, org_id, slug, name, created_at, updated_at)
+INSERT INTO teams (id, number, org_id, slug, name, created_at, updated_at)
 WITH RECURSIVE s(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM s WHERE n < 49)
-SELECT {id}, o.id, 'team-' || n, 'Team ' || n, o.created_at, o.created_at
+SELECT {id}, 1000 + ROW_NUMBER() OVER (ORDER BY o.slug, n), o.id, 'team-' || n, 'Team ' || n, o.created_at, o.created_at
 FROM s JOIN organizations o ON n < 2 OR o.slug = 'org-0';
 INSERT INTO team_members (team_id, org_id, user_id, added_at)
 SELECT t.id, m.org_id, m.user_id, m.joined_at
