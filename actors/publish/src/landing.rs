@@ -123,7 +123,8 @@ pub async fn create_package(
 }
 
 /// Says with the first release of a package (`sequence` 1) that its name resembles another one: names that are not
-/// refused when a package is created, as too much alike, may still be similar (access.md §8). However the package came to be, its first release is where people look.
+/// refused when a package is created, as too much alike, may still be similar (access.md §8). However the package
+/// came to be, its first release is where people look.
 pub async fn note_similar_name(
     tx: &mut Tx,
     settings: &PublishSettings,

@@ -6,13 +6,14 @@
 //! statement that it rode with fails.
 
 use futures::{
-    StreamExt, TryStreamExt,
+    FutureExt, StreamExt, TryStreamExt,
     future::{self, BoxFuture},
     stream::{self, BoxStream},
 };
 use sqlx::{
     Arguments as _, AssertSqlSafe, Describe, Either, Encode, Execute, Executor, SqlStr, Sqlite, SqliteConnection, Type,
     error::BoxDynError,
+    query::Query,
     sqlite::{SqliteArguments, SqliteQueryResult, SqliteRow, SqliteStatement, SqliteTypeInfo},
 };
 
@@ -54,19 +55,22 @@ impl Deferred {
         std::mem::take(self)
     }
 
-    /// One text and one list of values: those of `sql` keep their numbers, the others follow.
-    fn before(self, sql: &str, mut values: SqliteArguments) -> Result<(String, SqliteArguments), BoxDynError> {
+    /// They and `query` as one: the values of `query` keep their numbers, the others follow.
+    fn before<'q>(self, mut query: impl Execute<'q, Sqlite>) -> Result<Joined, sqlx::Error> {
+        let mut values = query.take_arguments().map_err(sqlx::Error::Encode)?.unwrap_or_default();
+        let sql = query.sql();
+        let sql = sql.as_str();
         let length: usize = self.0.iter().map(|write| write.sql.len() + 16).sum();
         let mut text = String::with_capacity(length + sql.len());
         for write in self.0 {
             renumber(&mut text, write.sql, values.len());
             text.push(';');
             for value in &write.values {
-                value.bind(&mut values)?;
+                value.bind(&mut values).map_err(sqlx::Error::Encode)?;
             }
         }
         text.push_str(sql);
-        Ok((text, values))
+        Ok(sqlx::query_with(AssertSqlSafe(text), values))
     }
 }
 
@@ -99,12 +103,13 @@ impl std::fmt::Debug for Rider<'_> {
     }
 }
 
+type Joined = Query<'static, Sqlite, SqliteArguments>;
 type Step = Result<Either<SqliteQueryResult, SqliteRow>, sqlx::Error>;
 
 impl<'t> Executor<'t> for Rider<'t> {
     type Database = Sqlite;
 
-    fn fetch_many<'e, 'q: 'e, E>(self, mut query: E) -> BoxStream<'e, Step>
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Step>
     where
         't: 'e,
         E: 'q + Execute<'q, Sqlite>,
@@ -113,25 +118,19 @@ impl<'t> Executor<'t> for Rider<'t> {
         if before.is_empty() {
             return connection.fetch_many(query);
         }
+        // Each write ends with a count of rows, which is not the answer to `query`.
         let riding = before.0.len();
-        let joined =
-            query.take_arguments().and_then(|values| before.before(query.sql().as_str(), values.unwrap_or_default()));
-        match joined {
-            Ok((text, values)) => {
-                let steps = connection.fetch_many(sqlx::query_with(AssertSqlSafe(text), values));
-                // Each write ends with a count of rows, which is not the answer to `query`.
+        match before.before(query) {
+            Ok(joined) => {
                 let mut left = riding;
-                steps
-                    .try_filter(move |step| {
-                        let is_answer = left == 0;
-                        if !is_answer && matches!(step, Either::Left(_)) {
-                            left -= 1;
-                        }
-                        future::ready(is_answer)
-                    })
-                    .boxed()
+                let is_answer = move |_: &Either<SqliteQueryResult, SqliteRow>| {
+                    let is_answer = left == 0;
+                    left = left.saturating_sub(1);
+                    future::ready(is_answer)
+                };
+                connection.fetch_many(joined).try_filter(is_answer).boxed()
             }
-            Err(error) => stream::once(future::ready(Err(sqlx::Error::Encode(error)))).boxed(),
+            Err(error) => stream::once(future::ready(Err(error))).boxed(),
         }
     }
 
@@ -140,15 +139,15 @@ impl<'t> Executor<'t> for Rider<'t> {
         't: 'e,
         E: 'q + Execute<'q, Sqlite>,
     {
-        let mut steps = self.fetch_many(query);
-        Box::pin(async move {
-            while let Some(step) = steps.try_next().await? {
-                if let Either::Right(row) = step {
-                    return Ok(Some(row));
-                }
-            }
-            Ok(None)
-        })
+        let Self { connection, before } = self;
+        if before.is_empty() {
+            return connection.fetch_optional(query);
+        }
+        // The writes return no rows, so the first one is an answer to `query`.
+        match before.before(query) {
+            Ok(joined) => connection.fetch_optional(joined),
+            Err(error) => future::ready(Err(error)).boxed(),
+        }
     }
 
     fn prepare_with<'e>(
