@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use publaryn_core::{Ecosystem, RegistryError, Timestamp};
 use publaryn_protocol::{is_unchanged, respond_artifact};
 use publaryn_registry::{PackageView, ServableArtifact};
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::{
     call::{Answer, Call},
@@ -118,16 +119,18 @@ pub(crate) async fn metadata(call: &Call, at: &MetadataPath, sidecar: Option<Alg
         Some(group) => call.registry.plugins(&call.who, Ecosystem::Maven, &group).await?,
         None => Vec::new(),
     };
-    let body = match &rendered {
-        Some(made) if plugins.is_empty() => Some(made.body.clone()),
-        made => metadata::with_plugins(made.as_ref().map(|made| &*made.body), &plugins).map(Bytes::from),
+    let (body, etag) = match rendered {
+        Some(made) if plugins.is_empty() => (made.body.clone(), made.etag.clone()),
+        made => match metadata::with_plugins(made.as_ref().map(|made| &*made.body), &plugins) {
+            Some(body) => with_etag(body.into()),
+            None => return Err(call.miss().await),
+        },
     };
-    let Some(body) = body else { return Err(call.miss().await) };
     // Plugins have no date of their own.
     let changed = view.as_ref().filter(|_| plugins.is_empty()).map(PackageView::updated_at);
     let mut response = match sidecar {
         Some(algorithm) => text(call, algorithm.of(&body), changed),
-        None => conditional(call, body, metadata::CONTENT_TYPE, changed),
+        None => conditional(call, body, &etag, metadata::CONTENT_TYPE, changed),
     };
     let is_shared = view.as_ref().is_none_or(PackageView::is_open) && call.who.is_anonymous();
     insert(&mut response, header::CACHE_CONTROL, if is_shared { "no-cache" } else { "private, no-cache" });
@@ -137,17 +140,26 @@ pub(crate) async fn metadata(call: &Call, at: &MetadataPath, sidecar: Option<Alg
 
 /// A checksum: bare, so that every client reads it.
 fn text(call: &Call, digest: String, changed: Option<Timestamp>) -> Response {
-    conditional(call, Bytes::from(digest), "text/plain", changed)
+    let (body, etag) = with_etag(digest.into());
+    conditional(call, body, &etag, "text/plain", changed)
+}
+
+fn with_etag(body: Bytes) -> (Bytes, SmolStr) {
+    let etag = format_smolstr!("\"{}\"", Algorithm::Sha256.of(&body));
+    (body, etag)
 }
 
 /// A short body with its validators. Never compressed: checksums are about the bytes that arrive.
-fn conditional(call: &Call, body: Bytes, content_type: &'static str, changed: Option<Timestamp>) -> Response {
-    let etag = format!("\"{}\"", Algorithm::Sha256.of(&body));
+fn conditional(
+    call: &Call,
+    body: Bytes,
+    etag: &str,
+    content_type: &'static str,
+    changed: Option<Timestamp>,
+) -> Response {
     let is_fresh = match changed {
-        Some(changed) => is_unchanged(&call.headers, &etag, changed),
-        None => {
-            call.headers.contains_key(header::IF_NONE_MATCH) && is_unchanged(&call.headers, &etag, Timestamp::now())
-        }
+        Some(changed) => is_unchanged(&call.headers, etag, changed),
+        None => call.headers.contains_key(header::IF_NONE_MATCH) && is_unchanged(&call.headers, etag, Timestamp::now()),
     };
     let mut response = if is_fresh {
         StatusCode::NOT_MODIFIED.into_response()
@@ -158,7 +170,7 @@ fn conditional(call: &Call, body: Bytes, content_type: &'static str, changed: Op
         insert(&mut response, header::CONTENT_TYPE, content_type);
         response
     };
-    insert(&mut response, header::ETAG, &etag);
+    insert(&mut response, header::ETAG, etag);
     if let Some(changed) = changed {
         insert(&mut response, header::LAST_MODIFIED, &changed.to_http_date());
     }

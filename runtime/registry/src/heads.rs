@@ -5,18 +5,14 @@
 //! caller is answered. With PostgreSQL other replicas write too, so every read asks the database,
 //! but reads that arrive together share one query.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::Arc;
 
 use publaryn_core::{Ecosystem, RegistryError};
-use publaryn_metadata::{Db, Engine, PackageTouched, packages::PackageHead};
+use publaryn_metadata::{Db, Engine, packages::PackageHead};
 use smol_str::SmolStr;
 use tokio::sync::{mpsc, oneshot};
+
+use crate::kept::Kept;
 
 type Key = (Ecosystem, SmolStr);
 type Found = Option<Arc<PackageHead>>;
@@ -31,9 +27,11 @@ impl Heads {
     pub(crate) fn new(db: &Db) -> Self {
         match db.engine() {
             Engine::Sqlite => {
-                let memory = Arc::new(MemoryHeads::new(db.clone()));
+                let memory = Arc::new(MemoryHeads { db: db.clone(), kept: Kept::new(KEPT_HEADS) });
                 let hook = memory.clone();
-                db.on_commit(move |notice| notice.packages.iter().for_each(|p| hook.expire(p)));
+                db.on_commit(move |notice| {
+                    notice.packages.iter().for_each(|p| hook.kept.expire(p.ecosystem, &p.normalized_name));
+                });
                 Self::Memory(memory)
             }
             Engine::Postgres => Self::Shared(SharedReads::start(db.clone())),
@@ -50,7 +48,7 @@ impl Heads {
     /// Forgets everything: another process wrote, or many packages changed at once.
     pub(crate) fn expire_all(&self) {
         if let Self::Memory(memory) = self {
-            memory.expire_all();
+            memory.kept.expire_all();
         }
     }
 }
@@ -58,54 +56,16 @@ impl Heads {
 /// How many packages' heads are kept; each takes a few hundred bytes. Misses count too, because
 /// clients ask for absent names all the time.
 const KEPT_HEADS: u64 = 100_000;
-/// Expiry is tracked per slot, so a change expires its own package and 1/4096 of the others.
-const SLOTS: usize = 4096;
 
 pub(crate) struct MemoryHeads {
     db: Db,
-    kept: moka::sync::Cache<Key, (u64, Found)>,
-    /// A head is valid while its slot still has the number it had before the head was read.
-    slots: Box<[AtomicU64]>,
-    hasher: RandomState,
+    kept: Kept<Found>,
 }
 
 impl MemoryHeads {
-    fn new(db: Db) -> Self {
-        Self {
-            db,
-            kept: moka::sync::Cache::new(KEPT_HEADS),
-            slots: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
-            hasher: RandomState::new(),
-        }
-    }
-
-    fn slot(&self, ecosystem: Ecosystem, normalized: &str) -> &AtomicU64 {
-        let hash = self.hasher.hash_one((ecosystem, normalized));
-        &self.slots[hash as usize % SLOTS]
-    }
-
     async fn get(&self, ecosystem: Ecosystem, normalized: &str) -> Result<Found, RegistryError> {
-        let key = (ecosystem, SmolStr::new(normalized));
-        let slot = self.slot(ecosystem, normalized);
-        let number = slot.load(Ordering::Acquire);
-        if let Some((kept_at, head)) = self.kept.get(&key)
-            && kept_at == number
-        {
-            return Ok(head);
-        }
-        let head = self.db.package_head(ecosystem, normalized).await?.map(Arc::new);
-        self.kept.insert(key, (number, head.clone()));
-        Ok(head)
-    }
-
-    fn expire(&self, package: &PackageTouched) {
-        self.slot(package.ecosystem, &package.normalized_name).fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn expire_all(&self) {
-        for slot in &self.slots {
-            slot.fetch_add(1, Ordering::AcqRel);
-        }
+        let ask = async { Ok(self.db.package_head(ecosystem, normalized).await?.map(Arc::new)) };
+        self.kept.get(ecosystem, normalized, ask).await
     }
 }
 

@@ -32,6 +32,7 @@ mod heads;
 pub mod identity;
 mod instance;
 mod job_news;
+mod kept;
 mod listing;
 mod login_attempts;
 mod lookup;
@@ -39,6 +40,7 @@ mod meters;
 pub mod oci;
 mod open_releases;
 mod operations;
+mod plugins;
 mod publishing;
 mod queues;
 mod read;
@@ -54,8 +56,9 @@ pub use downloads::Downloads;
 pub use identity::Identity;
 pub use job_news::JobNews;
 pub use lookup::{SearchHit, SearchResults};
-pub use open_releases::{Checksummed, Plugin, StagedFiles, Withdrawal};
+pub use open_releases::{Checksummed, StagedFiles, Withdrawal};
 pub use operations::{AuditSlice, AuditStart, AuditStep, AuditedLog, JobQuestion, Retry};
+pub use plugins::Plugin;
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
 pub use publaryn_metadata::{
@@ -82,6 +85,7 @@ struct Inner {
     outcomes: Outcomes,
     turns: Turns,
     heads: heads::Heads,
+    prefixes: plugins::Prefixes,
     rendered: rendered::RenderedCache,
     artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), Arc<ArtifactLocation>>,
     /// Which package a file belongs to: the one thing about it that never changes.
@@ -193,6 +197,7 @@ impl Registry {
             outcomes: Outcomes::new(db.clone()),
             turns,
             heads: heads::Heads::new(&db),
+            prefixes: plugins::Prefixes::new(&db),
             rendered: rendered::RenderedCache::new(rendered_cache_bytes),
             artifacts: moka::sync::Cache::new(KEPT_LOCATIONS),
             packages_of_files: moka::sync::Cache::new(KEPT_LOCATIONS),
@@ -253,6 +258,7 @@ impl Registry {
     /// Another process changed the database: forget what was known of packages.
     pub fn expire_heads(&self) {
         self.0.heads.expire_all();
+        self.0.prefixes.expire_all();
     }
 
     /// Who is calling, by the `Authorization` header of a native client.

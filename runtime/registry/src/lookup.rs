@@ -40,7 +40,7 @@ impl Registry {
     /// Searches what `who` may discover.
     pub async fn search(&self, who: &Principal, query: &SearchQuery) -> Result<SearchResults, RegistryError> {
         let standings = self.0.db.standings(who).await?;
-        let audience = audience(who, &standings);
+        let audience = self.audience(who, &standings).await?;
         let started = std::time::Instant::now();
         let page =
             self.0.search.query(query, &audience).await.map_err(|error| RegistryError::unavailable("search", error))?;
@@ -61,38 +61,42 @@ impl Registry {
         let hits = views.into_iter().filter_map(hit).collect();
         Ok(SearchResults { total: page.total.count() as u64, hits })
     }
+
+    /// The tags under which the caller may find something; every hit is decided again.
+    pub(crate) async fn audience(&self, who: &Principal, standings: &Standings) -> Result<Audience, RegistryError> {
+        if !who.allows(Scope::PackagesRead) {
+            return Ok(Audience::public());
+        }
+        let (user, mut tags) = match &who.who {
+            Who::User(user) => (Some(user.id), vec![AudienceTag::User(user.id)]),
+            Who::Automation { org, .. } => (None, vec![AudienceTag::Org(*org), AudienceTag::OrgPrivate(*org)]),
+            Who::Anonymous | Who::TrustedPublisher { .. } => return Ok(Audience::public()),
+        };
+        let mut shut_out = HashSet::new();
+        for (org, rules, role) in standings.organizations() {
+            tags.push(AudienceTag::Org(org));
+            if rules.restrict_private_reads && matches!(role, OrgRole::Viewer | OrgRole::BillingManager) {
+                shut_out.insert(org);
+            } else {
+                tags.push(AudienceTag::OrgPrivate(org));
+            }
+        }
+        // Grants count in the organization that made them; who finds all that is its own finds no more by them.
+        // There may be thousands, and each is a term to look for.
+        if let Some(user) = user {
+            for org in &shut_out {
+                let packages = self.0.db.granted_packages(*org, user).await?;
+                tags.extend(packages.into_iter().map(AudienceTag::Package));
+            }
+        }
+        let repositories = standings.granted_repositories().filter(|(_, org)| shut_out.contains(org));
+        tags.extend(repositories.map(|(id, _)| AudienceTag::Repository(id)));
+        Ok(Audience::of(tags))
+    }
 }
 
 /// Whether a package that may be read is one to be found, too: the index may not know yet.
 fn is_found(document: &PackageDocument) -> bool {
     document.package.repository_kind != RepositoryKind::Staging
         && !matches!(document.package.effective(), Visibility::Unlisted | Visibility::Quarantined)
-}
-
-/// The tags under which the caller may find something; every hit is decided again.
-pub(crate) fn audience(who: &Principal, standings: &Standings) -> Audience {
-    if !who.allows(Scope::PackagesRead) {
-        return Audience::public();
-    }
-    let mut tags: Vec<AudienceTag> = match &who.who {
-        Who::User(user) => vec![AudienceTag::User(user.id)],
-        Who::Automation { org, .. } => vec![AudienceTag::Org(*org), AudienceTag::OrgPrivate(*org)],
-        Who::Anonymous | Who::TrustedPublisher { .. } => return Audience::public(),
-    };
-    let mut shut_out = HashSet::new();
-    for (org, rules, role) in standings.organizations() {
-        tags.push(AudienceTag::Org(org));
-        if rules.restrict_private_reads && matches!(role, OrgRole::Viewer | OrgRole::BillingManager) {
-            shut_out.insert(org);
-        } else {
-            tags.push(AudienceTag::OrgPrivate(org));
-        }
-    }
-    // Grants count in the organization that made them; who finds all that is its own finds no more by them. There may
-    // be thousands, and each is a term to look for.
-    let packages = standings.granted_packages().filter(|(_, org)| shut_out.contains(org));
-    tags.extend(packages.map(|(id, _)| AudienceTag::Package(id)));
-    let repositories = standings.granted_repositories().filter(|(_, org)| shut_out.contains(org));
-    tags.extend(repositories.map(|(id, _)| AudienceTag::Repository(id)));
-    Audience::of(tags)
 }

@@ -1,13 +1,11 @@
 //! Releases that take files until they are sealed, for ecosystems in which nobody says how many there are: what may
-//! still come, checksums that come apart from their files, the end of a deploy; and the prefixes of Maven's plugins.
+//! still come, checksums that come apart from their files, the end of a deploy.
 
 use std::time::Duration;
 
 use publaryn_core::{
-    Decision, Ecosystem, Operation, PackageName, Principal, RegistryError, ReleaseState, Timestamp,
-    access::Resource,
+    Ecosystem, Operation, PackageName, Principal, RegistryError, ReleaseState, Timestamp,
     audit::AuditAction,
-    decide,
     publish::{PackageFacts, ReleaseDocument, StaysOpen},
 };
 use publaryn_metadata::artifacts::FileDigests;
@@ -45,15 +43,6 @@ pub struct StagedFiles {
     pub names: Vec<String>,
     /// What the version says of itself, or will once the file that says so is cleared.
     pub document: Option<serde_json::Value>,
-}
-
-/// A plugin that can be called by a prefix.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plugin {
-    /// As published: `com.acme:gizmo-maven-plugin`.
-    pub package: String,
-    pub prefix: String,
-    pub name: Option<String>,
 }
 
 impl Registry {
@@ -212,58 +201,6 @@ impl Registry {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         Ok(())
-    }
-
-    /// Gives a plugin the prefix under which it can be called. `false` when the caller may not publish it, or there
-    /// is no such package.
-    pub async fn name_plugin(
-        &self,
-        who: &Principal,
-        ecosystem: Ecosystem,
-        package: &PackageName,
-        prefix: &str,
-        name: Option<&str>,
-    ) -> Result<bool, RegistryError> {
-        let head = self.0.heads.get(ecosystem, package.canonical()).await?;
-        let Some(head) = head.filter(|head| !head.is_deleted && head.name == package.display()) else {
-            return Ok(false);
-        };
-        let relation = self.full_relation(who, &head).await?;
-        if decide(who, Operation::Publish, Resource::Package(&head.access(relation))) != Decision::Allow {
-            return Ok(false);
-        }
-        let mut tx = self.0.db.begin().await?;
-        tx.add_plugin_prefix(head.id, prefix, name, Timestamp::now()).await?;
-        tx.commit().await?;
-        Ok(true)
-    }
-
-    /// The plugins of a group that `who` may see. Of several with one prefix, the first to have it.
-    pub async fn plugins(
-        &self,
-        who: &Principal,
-        ecosystem: Ecosystem,
-        group: &str,
-    ) -> Result<Vec<Plugin>, RegistryError> {
-        let below = format!("{}:", group.to_ascii_lowercase());
-        let rows = self.0.db.plugin_prefixes(ecosystem, &below).await?;
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut ids: Vec<_> = rows.iter().map(|row| row.package_id).collect();
-        ids.sort();
-        ids.dedup();
-        let standings = self.0.db.standings(who).await?;
-        let views = self.views_by_id(who, &standings, &ids).await?;
-        let mut plugins: Vec<Plugin> = Vec::with_capacity(rows.len());
-        for row in rows {
-            let Some(view) = views.iter().find(|view| view.id() == row.package_id) else { continue };
-            let is_of_group = view.name().split_once(':').is_some_and(|(found, _)| found == group);
-            if is_of_group && plugins.iter().all(|plugin| plugin.prefix != row.prefix) {
-                plugins.push(Plugin { package: view.name().to_owned(), prefix: row.prefix, name: row.name });
-            }
-        }
-        Ok(plugins)
     }
 }
 

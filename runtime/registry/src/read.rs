@@ -340,9 +340,10 @@ impl Registry {
         };
         let mut relations: HashMap<PackageId, Relation> = HashMap::new();
         if !closed.is_empty() {
+            let standings = self.0.db.package_standings(who, standings, &closed).await?;
             for row in self.0.db.packages_facts(&closed).await? {
                 let owners = (row.owner(), row.repository_owner());
-                relations.insert(row.id, standings.to_package(row.id, owners.0, row.repository_id, owners.1));
+                relations.insert(row.id, standings.to(row.id, owners.0, row.repository_id, owners.1));
             }
         }
         let is_visible = |head: &PackageHead| {

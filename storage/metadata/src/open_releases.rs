@@ -144,17 +144,24 @@ impl Tx {
         Ok(())
     }
 
-    /// Gives a plugin a prefix; the first name given stays.
+    /// Gives a plugin a prefix; the first name given stays. `false` when it has it.
     pub async fn add_plugin_prefix(
         &mut self,
         package: PackageId,
         prefix: &str,
         name: Option<&str>,
         now: Timestamp,
-    ) -> DbResult<()> {
+    ) -> DbResult<bool> {
         const SQL: &str = "INSERT INTO plugin_prefixes (package_id, prefix, name, added_at) VALUES ($1, $2, $3, $4) \
              ON CONFLICT DO NOTHING";
-        on_tx!(self, |c| sqlx::query(SQL).bind(package).bind(prefix).bind(name).bind(now).execute(c).await.map(drop))?;
-        Ok(())
+        let done = on_tx!(self, |c| sqlx::query(SQL)
+            .bind(package)
+            .bind(prefix)
+            .bind(name)
+            .bind(now)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(done == 1)
     }
 }

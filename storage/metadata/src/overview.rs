@@ -64,17 +64,23 @@ impl Db {
         macro_rules! counted {
             ($severities:literal) => {
                 concat!(
+                    // Most packages have live releases only: then no finding's release need be looked up.
+                    "WITH y AS MATERIALIZED (SELECT q.id, EXISTS (SELECT 1 FROM releases x WHERE x.package_id = q.id ",
+                    "AND x.status IN ('quarantine', 'scanning', 'deleted')) AS is_mixed FROM packages q ",
+                    "WHERE q.owner_org_id = $1 AND q.deleted_at IS NULL AND (q.ecosystem = $2 OR $2 = '') ",
+                    "AND EXISTS (SELECT 1 FROM findings g WHERE g.package_id = q.id AND g.resolved_at IS NULL)), ",
+                    "z AS (SELECT y.id AS package_id, f.severity, f.detected_at, CASE WHEN y.is_mixed ",
+                    "THEN (SELECT x.status FROM releases x WHERE x.id = f.release_id) ELSE 'published' END AS status ",
+                    "FROM y JOIN findings f ON f.package_id = y.id WHERE f.resolved_at IS NULL ",
+                    "AND ($3 = '[]' OR f.severity ",
+                    $severities,
+                    ")), c AS (SELECT package_id, severity, status IN ('quarantine', 'scanning') AS is_staged, ",
+                    "CAST(COUNT(*) AS BIGINT) AS open_findings, MAX(detected_at) AS latest_detected_at ",
+                    "FROM z WHERE status <> 'deleted' GROUP BY 1, 2, 3) ",
                     "SELECT p.id, p.repository_id, p.owner_user_id, p.owner_org_id, ",
                     "r.owner_user_id AS repository_owner_user_id, r.owner_org_id AS repository_owner_org_id, ",
                     "p.visibility, r.visibility AS repository_visibility, p.is_quarantined, p.ecosystem, p.name, ",
-                    "p.description, c.severity, c.is_staged, c.open_findings, c.latest_detected_at ",
-                    "FROM (SELECT x.package_id, f.severity, x.status IN ('quarantine', 'scanning') AS is_staged, ",
-                    "CAST(COUNT(*) AS BIGINT) AS open_findings, MAX(f.detected_at) AS latest_detected_at ",
-                    "FROM packages y JOIN findings f ON f.package_id = y.id JOIN releases x ON x.id = f.release_id ",
-                    "WHERE y.owner_org_id = $1 AND y.deleted_at IS NULL AND x.status <> 'deleted' ",
-                    "AND f.resolved_at IS NULL AND (y.ecosystem = $2 OR $2 = '') AND ($3 = '[]' OR f.severity ",
-                    $severities,
-                    ") GROUP BY 1, 2, 3) AS c ",
+                    "p.description, c.severity, c.is_staged, c.open_findings, c.latest_detected_at FROM c ",
                     "JOIN packages p ON p.id = c.package_id JOIN repositories r ON r.id = p.repository_id"
                 )
             };

@@ -9,7 +9,7 @@ use publaryn_core::{
 };
 use sqlx::FromRow;
 
-use crate::{Db, DbError, DbResult, Tx, packages::PackageHead};
+use crate::{Db, DbError, DbResult, Sql, Tx, packages::PackageHead, rows::id_list};
 
 #[derive(FromRow)]
 struct OrgStanding {
@@ -180,31 +180,19 @@ macro_rules! standing {
 standing!(on_db, Db, &Self);
 standing!(on_tx, Tx, &mut Self);
 
-/// Everything a caller has anywhere: for lists, which decide about many things at once.
+/// What a caller has anywhere, for lists, which decide about many things at once; what it has on single packages may
+/// be much, and is asked for the packages of a list ([`Db::package_standings`]).
 #[derive(Debug, Clone, Default)]
 pub struct Standings {
     orgs: HashMap<OrgId, (OrgRules, Option<OrgRole>)>,
-    packages: HashMap<PackageId, Vec<(OrgId, TeamPermission)>>,
-    repositories: HashMap<RepositoryId, Vec<(OrgId, TeamPermission)>>,
-    claims: HashMap<ClaimId, Vec<(OrgId, TeamPermission)>>,
-    co_owned: HashSet<PackageId>,
+    repositories: Grants<RepositoryId>,
+    claims: Grants<ClaimId>,
 }
 
+/// Permissions on things, and whose teams hold them.
+type Grants<T> = HashMap<T, Vec<(OrgId, TeamPermission)>>;
+
 impl Standings {
-    pub fn to_package(
-        &self,
-        id: PackageId,
-        owner: Owner,
-        repository: RepositoryId,
-        repository_owner: Owner,
-    ) -> Relation {
-        let mut relation = self.to_owned_by(owner, self.packages.get(&id));
-        if owner == repository_owner {
-            relation.grants.extend(counting(owner, self.repositories.get(&repository)));
-        }
-        relation.is_co_owner = self.co_owned.contains(&id);
-        relation
-    }
     pub fn to_repository(&self, id: RepositoryId, owner: Owner) -> Relation {
         self.to_owned_by(owner, self.repositories.get(&id))
     }
@@ -215,13 +203,9 @@ impl Standings {
     pub fn organizations(&self) -> impl Iterator<Item = (OrgId, &OrgRules, OrgRole)> {
         self.orgs.iter().filter_map(|(id, (rules, role))| Some((*id, rules, (*role)?)))
     }
-    /// The packages with grants, and by which organizations.
-    pub fn granted_packages(&self) -> impl Iterator<Item = (PackageId, OrgId)> + '_ {
-        granted(&self.packages)
-    }
-    /// The same of repositories.
+    /// The repositories with grants, and by which organizations.
     pub fn granted_repositories(&self) -> impl Iterator<Item = (RepositoryId, OrgId)> + '_ {
-        granted(&self.repositories)
+        self.repositories.iter().flat_map(|(id, grants)| grants.iter().map(|(org, _)| (*id, *org)))
     }
 
     fn to_owned_by(&self, owner: Owner, grants: Option<&Vec<(OrgId, TeamPermission)>>) -> Relation {
@@ -232,8 +216,24 @@ impl Standings {
     }
 }
 
-fn granted<T: Copy>(all: &HashMap<T, Vec<(OrgId, TeamPermission)>>) -> impl Iterator<Item = (T, OrgId)> + '_ {
-    all.iter().flat_map(|(id, grants)| grants.iter().map(|(org, _)| (*id, *org)))
+/// How a caller stands to the packages of a list.
+#[derive(Debug, Clone)]
+pub struct PackageStandings<'a> {
+    general: &'a Standings,
+    grants: Grants<PackageId>,
+    co_owned: HashSet<PackageId>,
+}
+
+impl PackageStandings<'_> {
+    /// The relation to one of the packages that were asked about.
+    pub fn to(&self, id: PackageId, owner: Owner, repository: RepositoryId, repository_owner: Owner) -> Relation {
+        let mut relation = self.general.to_owned_by(owner, self.grants.get(&id));
+        if owner == repository_owner {
+            relation.grants.extend(counting(owner, self.general.repositories.get(&repository)));
+        }
+        relation.is_co_owner = self.co_owned.contains(&id);
+        relation
+    }
 }
 
 /// The grants that the owner's own teams hold.
@@ -245,7 +245,7 @@ fn counting(owner: Owner, grants: Option<&Vec<(OrgId, TeamPermission)>>) -> impl
 type GrantRow<T> = (T, OrgId, String);
 
 impl Db {
-    /// Loads where `who` stands everywhere.
+    /// Loads where `who` stands everywhere but on single packages.
     pub async fn standings(&self, who: &Principal) -> DbResult<Standings> {
         match &who.who {
             Who::User(user) => self.standings_of(user.id).await,
@@ -273,11 +273,9 @@ impl Db {
                 )
             };
         }
-        const CO_OWNED: &str = "SELECT package_id FROM package_owners WHERE user_id = $1";
         let orgs: Vec<(OrgId, String, bool, bool, OrgRole)> =
             on_db!(self, |c| sqlx::query_as(ORGS).bind(user).fetch_all(c).await)?;
-        let co_owned: Vec<PackageId> = on_db!(self, |c| sqlx::query_scalar(CO_OWNED).bind(user).fetch_all(c).await)?;
-        let mut all = Standings { co_owned: co_owned.into_iter().collect(), ..Standings::default() };
+        let mut all = Standings::default();
         if orgs.is_empty() {
             return Ok(all);
         }
@@ -285,9 +283,6 @@ impl Db {
             let rules = OrgRules { slug: slug.into(), restrict_private_reads, mfa_required };
             all.orgs.insert(id, (rules, Some(role)));
         }
-        let rows: Vec<GrantRow<PackageId>> =
-            on_db!(self, |c| sqlx::query_as(grants!("team_package_grants")).bind(user).fetch_all(c).await)?;
-        collect(&mut all.packages, rows)?;
         let rows: Vec<GrantRow<RepositoryId>> =
             on_db!(self, |c| sqlx::query_as(grants!("team_repository_grants")).bind(user).fetch_all(c).await)?;
         collect(&mut all.repositories, rows)?;
@@ -296,12 +291,50 @@ impl Db {
         collect(&mut all.claims, rows)?;
         Ok(all)
     }
+
+    /// Loads where `who` stands to these packages; two questions at the most.
+    pub async fn package_standings<'a>(
+        &self,
+        who: &Principal,
+        general: &'a Standings,
+        packages: &[PackageId],
+    ) -> DbResult<PackageStandings<'a>> {
+        const CO_OWNED: Sql =
+            for_packages!("SELECT package_id FROM package_owners WHERE user_id = $2 AND package_id", "");
+        const GRANTS: Sql = for_packages!(
+            "SELECT g.resource_id, m.org_id, g.permissions FROM team_package_grants g \
+             JOIN team_members m ON m.team_id = g.team_id AND m.user_id = $2 WHERE g.resource_id",
+            ""
+        );
+        let mut all = PackageStandings { general, grants: HashMap::new(), co_owned: HashSet::new() };
+        let Who::User(user) = &who.who else { return Ok(all) };
+        if packages.is_empty() {
+            return Ok(all);
+        }
+        let (list, user) = (id_list(packages), user.id);
+        let list = list.as_str();
+        let sql = self.sql(CO_OWNED);
+        let co_owned: Vec<PackageId> =
+            on_db!(self, |c| sqlx::query_scalar(sql).bind(list).bind(user).fetch_all(c).await)?;
+        all.co_owned.extend(co_owned);
+        if !general.orgs.is_empty() {
+            let sql = self.sql(GRANTS);
+            let rows: Vec<GrantRow<PackageId>> =
+                on_db!(self, |c| sqlx::query_as(sql).bind(list).bind(user).fetch_all(c).await)?;
+            collect(&mut all.grants, rows)?;
+        }
+        Ok(all)
+    }
+
+    /// The packages on which teams of this organization that the user is in hold grants.
+    pub async fn granted_packages(&self, org: OrgId, user: UserId) -> DbResult<Vec<PackageId>> {
+        const SQL: &str = "SELECT g.resource_id FROM team_members m JOIN team_package_grants g ON g.team_id = m.team_id \
+             WHERE m.org_id = $1 AND m.user_id = $2";
+        Ok(on_db!(self, |c| sqlx::query_scalar(SQL).bind(org).bind(user).fetch_all(c).await)?)
+    }
 }
 
-fn collect<T: Eq + std::hash::Hash>(
-    into: &mut HashMap<T, Vec<(OrgId, TeamPermission)>>,
-    rows: Vec<GrantRow<T>>,
-) -> DbResult<()> {
+fn collect<T: Eq + std::hash::Hash>(into: &mut Grants<T>, rows: Vec<GrantRow<T>>) -> DbResult<()> {
     for (id, org, list) in rows {
         let granted = parse_permissions(&list)?;
         into.entry(id).or_default().extend(granted.into_iter().map(|permission| (org, permission)));

@@ -125,9 +125,11 @@ impl Registry {
         slice: Slice,
     ) -> Result<(Vec<SummaryView>, i64), RegistryError> {
         let (rows, total) = self.0.db.discoverable_packages(&Reach::of(who), of, ecosystem, slice).await?;
+        let ids: Vec<PackageId> = rows.iter().map(|row| row.id).collect();
+        let standings = self.0.db.package_standings(who, standings, &ids).await?;
         let page: Vec<PackageAccess> = rows
             .iter()
-            .map(|row| row.access(standings.to_package(row.id, row.owner(), row.repository_id, row.repository_owner())))
+            .map(|row| row.access(standings.to(row.id, row.owner(), row.repository_id, row.repository_owner())))
             .filter(|access| permits(who, Operation::Discover, Resource::Package(access)))
             .collect();
         let ids: Vec<PackageId> = page.iter().map(|access| access.id).collect();

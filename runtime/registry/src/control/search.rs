@@ -9,7 +9,7 @@ use publaryn_core::{
 use publaryn_metadata::package_views::PackageDetails;
 use publaryn_search::{SearchQuery, Total};
 
-use crate::{Registry, governance::SeverityCounts, lookup::audience};
+use crate::{Registry, governance::SeverityCounts};
 
 /// What to search for, with filters by name; unknown names find nothing.
 #[derive(Debug, Clone)]
@@ -51,15 +51,15 @@ impl Registry {
     ) -> Result<ControlSearch, RegistryError> {
         let Some(query) = self.resolve_filters(who, request).await? else { return Ok(ControlSearch::NOTHING) };
         let standings = self.0.db.standings(who).await?;
-        let audience = audience(who, &standings);
+        let audience = self.audience(who, &standings).await?;
         let page = self.0.search.query(&query, &audience).await;
         let page = page.map_err(|error| RegistryError::unavailable("search", error))?;
         let ids: Vec<PackageId> = page.hits.iter().map(|hit| hit.id).collect();
         let mut rows = self.0.db.packages_details(&ids).await?;
         rows.sort_by_key(|row| ids.iter().position(|id| *id == row.id));
+        let standings = self.0.db.package_standings(who, &standings, &ids).await?;
         rows.retain(|details| {
-            let relation =
-                standings.to_package(details.id, details.owner(), details.repository_id, details.repository_owner());
+            let relation = standings.to(details.id, details.owner(), details.repository_id, details.repository_owner());
             let access = PackageAccess {
                 id: details.id,
                 repository: details.repository_id,

@@ -106,15 +106,15 @@ impl Registry {
         filter: &OpenFindingsFilter,
     ) -> Result<Vec<PackageRisk>, RegistryError> {
         let rows = self.0.db.open_findings_of_org(org.id, filter).await?;
+        let mut ids: Vec<PackageId> = rows.iter().map(|row| row.package.id).collect();
+        ids.sort();
+        ids.dedup();
+        let standings = self.0.db.package_standings(who, standings, &ids).await?;
         let mut risks: HashMap<PackageId, PackageRisk> = HashMap::new();
         for row in rows {
             let facts = &row.package;
-            let access = facts.access(standings.to_package(
-                facts.id,
-                facts.owner(),
-                facts.repository_id,
-                facts.repository_owner(),
-            ));
+            let access =
+                facts.access(standings.to(facts.id, facts.owner(), facts.repository_id, facts.repository_owner()));
             let may = |operation| permits(who, operation, Resource::Package(&access));
             if !may(Operation::Discover) || row.is_staged && !may(Operation::ReadStaged) {
                 continue;
