@@ -2,7 +2,7 @@
 
 use axum::{extract::RawQuery, response::Response};
 use publaryn_core::{Ecosystem, RegistryError};
-use publaryn_registry::{PackageDocument, SearchHit};
+use publaryn_registry::{PackageDocument, Releases, SearchHit};
 use publaryn_search::{SearchQuery, SearchText};
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ async fn hits(call: &Call, query: &str) -> Answer {
         limit,
         ..SearchQuery::of(text)
     };
-    let mut found = call.registry.search(&call.who, &query).await?;
+    let mut found = call.registry.search(&call.who, &query, Releases::Notable).await?;
     found.hits.retain(|hit| max_version(&hit.document).is_some());
     // The index ranks by relevance; a name that is, or begins with, what was typed comes before that.
     let key = collision_key(wanted.trim());

@@ -7,7 +7,7 @@ use publaryn_core::{
     Ecosystem, Timestamp,
     publish::{PROVIDES, named_in},
 };
-use publaryn_registry::{LiveRelease, PackageDocument, SearchHit, SearchQuery, SearchText};
+use publaryn_registry::{LiveRelease, PackageDocument, Releases, SearchHit, SearchQuery, SearchText};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -44,7 +44,7 @@ pub(crate) async fn search(call: &Call) -> Answer {
     query.offset = (page - 1).saturating_mul(per_page);
     query.limit = per_page;
     let wanted_type = call.query("type").filter(|kind| !kind.is_empty());
-    let found = call.registry.search(&call.who, &query).await?;
+    let found = call.registry.search(&call.who, &query, Releases::Notable).await?;
     let portal = call.portal();
     let results: Vec<Value> =
         found.hits.iter().filter_map(|hit| result(hit, wanted_type.as_deref(), portal.as_str())).collect();

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use publaryn_core::{Ecosystem, RegistryError, access::Owner};
-use publaryn_registry::{SearchHit, SearchQuery, SearchText};
+use publaryn_registry::{Releases, SearchHit, SearchQuery, SearchText};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -36,7 +36,7 @@ pub(crate) async fn search(call: &Call) -> Answer {
             Err(error) => return Err(error.into()),
         };
     }
-    let results = call.registry.search(&call.who, &query).await?;
+    let results = call.registry.search(&call.who, &query, Releases::Notable).await?;
     found(&results.hits, results.total, call)
 }
 

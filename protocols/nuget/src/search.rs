@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use publaryn_core::{Ecosystem, PackageId, RegistryError, ReleaseId, RepositoryKind, Visibility, access::Owner};
-use publaryn_registry::{PackageDocument, PackageView, SearchQuery, SearchText};
+use publaryn_registry::{PackageDocument, PackageView, Releases, SearchQuery, SearchText};
 use publaryn_search::Sort;
 use serde_json::{Value, json};
 
@@ -163,7 +163,7 @@ pub(crate) async fn find(
     let mut matching = first.len();
     let mut found: Vec<Found> = if skip == 0 { first.into_iter().take(take).collect() } else { Vec::new() };
     loop {
-        let results = call.registry.search(&call.who, &query).await?;
+        let results = call.registry.search(&call.who, &query, Releases::All).await?;
         let proposed = query.offset + STEP;
         for hit in results.hits {
             if Some(hit.view.id()) == first_id || filter.apply(&hit.document)?.is_empty() {

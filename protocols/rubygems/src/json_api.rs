@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use publaryn_core::{Ecosystem, RegistryError, ReleaseId};
-use publaryn_registry::{LiveRelease, PackageDocument, PackageView};
+use publaryn_registry::{LiveRelease, PackageDocument, PackageView, Releases};
 use publaryn_search::{SearchQuery, SearchText};
 use serde_json::{Value, json};
 
@@ -114,7 +114,7 @@ pub(crate) async fn search(call: &Call) -> Answer {
         limit: SEARCH_PAGE,
         ..SearchQuery::of(text)
     };
-    let found = call.registry.search(&call.who, &query).await?;
+    let found = call.registry.search(&call.who, &query, Releases::All).await?;
     let downloads = call.registry.release_downloads(found.hits.iter().map(|hit| &hit.view)).await?;
     let mut gems = Vec::with_capacity(found.hits.len());
     for hit in &found.hits {

@@ -60,7 +60,7 @@ pub use open_releases::{Checksummed, StagedFiles, Withdrawal};
 pub use operations::{AuditSlice, AuditStart, AuditStep, AuditedLog, JobQuestion, Retry};
 pub use plugins::Plugin;
 pub use publaryn_blobs::{BlobBody, ByteStream};
-pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow};
+pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow, Releases};
 pub use publaryn_metadata::{
     packages::{ListedName, OwnerRow, PackageRow},
     teams::PublishingTeam,

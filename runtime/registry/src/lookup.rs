@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use publaryn_core::{OrgRole, PackageId, Principal, RegistryError, RepositoryKind, Scope, Visibility, principal::Who};
-use publaryn_metadata::standing::Standings;
+use publaryn_metadata::{documents::Releases, standing::Standings};
 use publaryn_search::{Audience, AudienceTag, SearchQuery};
 
 use crate::{PackageDocument, PackageView, Registry};
@@ -37,21 +37,22 @@ impl Registry {
         Ok(views.iter().filter(|view| is_verified(view)).map(|view| view.id()).collect())
     }
 
-    /// Searches what `who` may discover.
-    pub async fn search(&self, who: &Principal, query: &SearchQuery) -> Result<SearchResults, RegistryError> {
+    /// Searches what `who` may discover. Hits come with documents of these releases.
+    pub async fn search(
+        &self,
+        who: &Principal,
+        query: &SearchQuery,
+        releases: Releases,
+    ) -> Result<SearchResults, RegistryError> {
         let standings = self.0.db.standings(who).await?;
         let audience = self.audience(who, &standings).await?;
-        let started = std::time::Instant::now();
         let page =
             self.0.search.query(query, &audience).await.map_err(|error| RegistryError::unavailable("search", error))?;
-        let backend = self.0.search.backend();
-        metrics::counter!("publaryn_search_queries_total", "backend" => backend).increment(1);
-        metrics::histogram!("publaryn_search_duration_seconds", "backend" => backend).record(started.elapsed());
         let scores: HashMap<PackageId, f32> = page.hits.iter().map(|hit| (hit.id, hit.score)).collect();
         let ids: Vec<PackageId> = page.hits.iter().map(|hit| hit.id).collect();
         let views = self.views_by_id(who, &standings, &ids).await?;
         let ids: Vec<PackageId> = views.iter().map(PackageView::id).collect();
-        let documents = self.0.db.package_documents(&ids).await?;
+        let documents = self.0.db.package_documents(&ids, releases).await?;
         let mut documents: HashMap<PackageId, PackageDocument> =
             documents.into_iter().map(|document| (document.package.id, document)).collect();
         let hit = |view: PackageView| {

@@ -108,6 +108,38 @@ pub(crate) struct Of<T> {
     pub row: T,
 }
 
+/// Which live releases a document has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Releases {
+    All,
+    /// Those that tags name, and the highest: what lists of packages tell of one.
+    Notable,
+}
+
+macro_rules! releases {
+    ($by:literal) => {
+        concat!(
+            "SELECT r.package_id, r.id, r.version, r.version_key, r.sort_key, r.status, r.is_prerelease, r.is_yanked, ",
+            "r.yank_reason, r.deprecation_message, r.metadata, r.sequence, r.published_by, u.username AS publisher, ",
+            "u.email AS publisher_email, r.published_at, r.created_at, r.updated_at, r.open_until, r.sealed_at ",
+            "FROM releases r LEFT JOIN users u ON u.id = r.published_by ",
+            "WHERE r.status IN ('published', 'deprecated', 'yanked') AND ",
+            $by
+        )
+    };
+}
+
+macro_rules! artifacts {
+    ($by:literal) => {
+        servable!(
+            "a.id, a.release_id, a.kind, a.filename, a.content_type, a.size_bytes, a.sha256, a.sha512, a.sha1, a.md5, \
+             a.metadata, a.uploaded_at",
+            "",
+            $by
+        )
+    };
+}
+
 /// Rows by their package, in their order.
 fn by_package<T>(rows: Vec<(PackageId, T)>) -> HashMap<PackageId, Vec<T>> {
     let mut all: HashMap<PackageId, Vec<T>> = HashMap::new();
@@ -120,33 +152,27 @@ fn by_package<T>(rows: Vec<(PackageId, T)>) -> HashMap<PackageId, Vec<T>> {
 impl Db {
     /// Reads a package's document; `None` when the package is gone.
     pub async fn package_document(&self, id: PackageId) -> DbResult<Option<PackageDocument>> {
-        Ok(self.package_documents(&[id]).await?.pop())
+        Ok(self.package_documents(&[id], Releases::All).await?.pop())
     }
 
     /// The documents of several packages, in any order; those that are gone are left out. The number of questions
     /// does not grow with them.
-    pub async fn package_documents(&self, ids: &[PackageId]) -> DbResult<Vec<PackageDocument>> {
-        const RELEASES: Sql = for_packages!(
-            "SELECT r.package_id, r.id, r.version, r.version_key, r.sort_key, r.status, r.is_prerelease, r.is_yanked, \
-             r.yank_reason, r.deprecation_message, r.metadata, r.sequence, r.published_by, u.username AS publisher, \
-             u.email AS publisher_email, r.published_at, r.created_at, r.updated_at, \
-             r.open_until, r.sealed_at \
-             FROM releases r LEFT JOIN users u ON u.id = r.published_by \
-             WHERE r.status IN ('published', 'deprecated', 'yanked') AND r.package_id",
-            " ORDER BY r.package_id, r.sequence"
-        );
-        const ARTIFACTS: Sql = for_packages!(
-            servable!(
-                "a.id, a.release_id, a.kind, a.filename, a.content_type, a.size_bytes, a.sha256, a.sha512, a.sha1, \
-                 a.md5, a.metadata, a.uploaded_at",
-                "",
-                "r.package_id"
-            ),
-            " ORDER BY a.uploaded_at, a.id"
+    pub async fn package_documents(&self, ids: &[PackageId], which: Releases) -> DbResult<Vec<PackageDocument>> {
+        const RELEASES: Sql = for_packages!(releases!("r.package_id"), " ORDER BY r.package_id, r.sequence");
+        const NOTABLE_RELEASES: Sql = for_packages!(releases!("r.id"), " ORDER BY r.package_id, r.sequence");
+        const ARTIFACTS: Sql = for_packages!(artifacts!("r.package_id"), " ORDER BY a.uploaded_at, a.id");
+        const NOTABLE_ARTIFACTS: Sql = for_packages!(artifacts!("r.id"), " ORDER BY a.uploaded_at, a.id");
+        // The highest of those that are not yanked, with pre-releases and without; of all where all are yanked.
+        const NOTABLE: Sql = for_packages!(
+            "SELECT w.id FROM (SELECT x.id, \
+             RANK() OVER (PARTITION BY x.package_id ORDER BY x.is_yanked, x.is_prerelease, x.sort_key DESC) AS stable, \
+             RANK() OVER (PARTITION BY x.package_id ORDER BY x.is_yanked, x.sort_key DESC) AS highest \
+             FROM releases x WHERE x.status IN ('published', 'deprecated', 'yanked') AND x.package_id",
+            ") AS w WHERE w.stable = 1 OR w.highest = 1"
         );
         const TAGS: Sql = for_packages!(
-            "SELECT t.package_id, t.tag, r.version FROM tags t JOIN releases r ON r.id = t.release_id \
-             WHERE r.status IN ('published', 'deprecated', 'yanked') AND t.package_id",
+            "SELECT t.package_id, t.tag, r.version, r.id AS release_id FROM tags t JOIN releases r \
+             ON r.id = t.release_id WHERE r.status IN ('published', 'deprecated', 'yanked') AND t.package_id",
             ""
         );
         const STARGAZERS: Sql = for_packages!(
@@ -157,15 +183,26 @@ impl Db {
         if packages.is_empty() {
             return Ok(Vec::new());
         }
-        let list = id_list(&packages.iter().map(|package| package.id).collect::<Vec<_>>());
+        let list = id_list(packages.iter().map(|package| package.id));
         let list = list.as_str();
-        let sql = self.sql(RELEASES);
-        let releases: Vec<Of<ReleaseRow>> = on_db!(self, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?;
-        let sql = self.sql(ARTIFACTS);
-        let artifacts: Vec<ArtifactRow> = on_db!(self, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?;
         let sql = self.sql(TAGS);
-        let tags: Vec<(PackageId, String, String)> =
+        let tags: Vec<(PackageId, String, String, ReleaseId)> =
             on_db!(self, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?;
+        let (releases, artifacts, chosen) = match which {
+            Releases::All => (RELEASES, ARTIFACTS, list.to_owned()),
+            Releases::Notable => {
+                let sql = self.sql(NOTABLE);
+                let notable: Vec<ReleaseId> = on_db!(self, |c| sqlx::query_scalar(sql).bind(list).fetch_all(c).await)?;
+                let tagged = tags.iter().map(|(_, _, _, release)| *release);
+                (NOTABLE_RELEASES, NOTABLE_ARTIFACTS, id_list(notable.into_iter().chain(tagged)))
+            }
+        };
+        let (sql, list_of_releases) = (self.sql(releases), chosen.as_str());
+        let releases: Vec<Of<ReleaseRow>> =
+            on_db!(self, |c| sqlx::query_as(sql).bind(list_of_releases).fetch_all(c).await)?;
+        let sql = self.sql(artifacts);
+        let artifacts: Vec<ArtifactRow> =
+            on_db!(self, |c| sqlx::query_as(sql).bind(list_of_releases).fetch_all(c).await)?;
         let sql = self.sql(STARGAZERS);
         let stargazers = on_db!(self, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?;
         let owners = self.packages_owners(ids).await?;
@@ -180,7 +217,8 @@ impl Db {
             (of.package_id, LiveRelease { row: of.row, artifacts })
         };
         let mut releases = by_package(releases.into_iter().map(live).collect());
-        let mut tags = by_package(tags.into_iter().map(|(package, tag, version)| (package, (tag, version))).collect());
+        let tags = tags.into_iter().map(|(package, tag, version, _)| (package, (tag, version)));
+        let mut tags = by_package(tags.collect());
         let mut owners = by_package(owners.into_iter().map(|of| (of.package_id, of.row)).collect());
         let mut stargazers = by_package::<String>(stargazers);
         let mut advisories = by_package(advisories.into_iter().map(|row| (row.package_id, row)).collect());

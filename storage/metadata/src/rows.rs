@@ -1,6 +1,7 @@
 //! Turning columns into domain values.
 
-use publaryn_core::{OrgId, PackageId, UserId, access::Owner};
+use publaryn_core::{OrgId, UserId, access::Owner};
+use uuid::Uuid;
 
 /// The owner of a row; the schema's CHECK keeps exactly one of the two set.
 pub(crate) fn owner_of(user: Option<UserId>, org: Option<OrgId>) -> Owner {
@@ -12,6 +13,6 @@ pub(crate) fn owner_of(user: Option<UserId>, org: Option<OrgId>) -> Owner {
 }
 
 /// Ids as a JSON list: the `$1` of [`for_packages!`].
-pub(crate) fn id_list(ids: &[PackageId]) -> String {
-    serde_json::json!(ids.iter().map(|id| id.0.simple().to_string()).collect::<Vec<_>>()).to_string()
+pub(crate) fn id_list(ids: impl IntoIterator<Item = impl Into<Uuid>>) -> String {
+    serde_json::json!(ids.into_iter().map(|id| id.into().simple().to_string()).collect::<Vec<_>>()).to_string()
 }

@@ -15,6 +15,7 @@ use publaryn_core::{
 use publaryn_metadata::{
     Db,
     audit_log::{AccessFilter, AuditFilter, AuditPosition},
+    documents::Releases,
     jobs::{JobFilter, Page},
     organizations::Slice,
     overview::OpenFindingsFilter,
@@ -260,7 +261,7 @@ async fn a_page_of_documents_is_asked_for_at_once() {
     assert_eq!(one.releases.len(), 3);
     assert_eq!(one.owners[0].username, "ada");
     let ids: Vec<PackageId> = std::iter::repeat_with(PackageId::new).take(30).chain([sample.id]).collect();
-    let page = test.db.package_documents(&ids).await.unwrap();
+    let page = test.db.package_documents(&ids, Releases::All).await.unwrap();
     assert_eq!(page.len(), 1);
     assert_eq!(page[0].releases.iter().map(|live| live.artifacts.len()).sum::<usize>(), 3);
     assert_eq!(asked().await.len(), questions);
