@@ -52,14 +52,18 @@ pub(crate) async fn finalize_in(
     tx.set_release_state(release.id, ReleaseState::Quarantine, now).await?;
     let blocked_by = serde_json::Value::from(blocking).to_string();
     tx.set_blocked_by(release.id, &blocked_by).await?;
-    let entry =
-        AuditEntry::system(AuditAction::ReleaseScanBlock).package(head.id).org(head.owner.org()).release(release.id);
-    tx.append_audit(&entry.with("version", release.version.as_str()), now).await?;
+    tx.append_audit(&by_system(AuditAction::ReleaseScanBlock, head, release), now).await?;
     count_outcome(head.ecosystem, "blocked");
     if head.ecosystem == Ecosystem::Oci {
         graph::wake_parents(tx, release, now).await?;
     }
     Ok(Verdict::Blocked)
+}
+
+/// What this server did to a release, for the log of the package's owner.
+pub(crate) fn by_system(action: AuditAction, head: &PackageHead, release: &ReleaseProgress) -> AuditEntry {
+    let entry = AuditEntry::system(action).package(head.id).org(head.owner.org()).release(release.id);
+    entry.with("version", release.version.as_str())
 }
 
 /// The open findings that keep a release from going live. What was found in a file with a quarantine of its own is
@@ -121,9 +125,7 @@ pub(crate) async fn go_live(
     }
     tx.bump_revision(head, now).await?;
     tx.enqueue(&index_job(head.id, head.owner)).await?;
-    let entry =
-        AuditEntry::system(AuditAction::ReleaseScanPass).package(head.id).org(head.owner.org()).release(release.id);
-    tx.append_audit(&entry.with("version", release.version.as_str()), now).await?;
+    tx.append_audit(&by_system(AuditAction::ReleaseScanPass, head, release), now).await?;
     count_outcome(head.ecosystem, "live");
     Ok(())
 }

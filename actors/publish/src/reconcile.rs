@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use publaryn_core::{
-    ArtifactId, RegistryError, ReleaseId, ReleaseState, Timestamp,
-    audit::{AuditAction, AuditEntry},
-    finding::Category,
-    job::JobKind,
+    ArtifactId, RegistryError, ReleaseId, ReleaseState, Timestamp, audit::AuditAction, finding::Category, job::JobKind,
 };
 use publaryn_jobs::{Handler, JobContext, JobError, Outcome};
 use publaryn_metadata::{
@@ -15,7 +12,7 @@ use publaryn_metadata::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    finalize::finalize,
+    finalize::{by_system, finalize},
     scan_content::content_failure,
     scan_job::{index_job, scan_failed},
     settle::hold_unscanned,
@@ -149,12 +146,11 @@ impl ReconcileReleases {
     /// Deletes an upload that was never submitted. Nobody ever saw it, so its version number is free again.
     async fn give_up(&self, upload: &ReleaseProgress, before: Timestamp) -> Result<(), RegistryError> {
         let mut tx = self.db.begin().await?;
-        tx.lock_package_by_id(upload.package_id).await?;
+        let Some(head) = tx.lock_package_by_id(upload.package_id).await? else { return Ok(()) };
         if !tx.delete_abandoned_upload(upload.id, before).await? {
             return Ok(()); // its client came back meanwhile
         }
-        let entry = AuditEntry::system(AuditAction::ReleaseDelete).package(upload.package_id).release(upload.id);
-        let entry = entry.with("version", upload.version.as_str()).with("reason", "upload_abandoned");
+        let entry = by_system(AuditAction::ReleaseDelete, &head, upload).with("reason", "upload_abandoned");
         Ok(tx.commit_audited(&entry, Timestamp::now()).await?)
     }
 
@@ -170,7 +166,7 @@ impl ReconcileReleases {
         }
         let Some(reason) = failure else { return Ok(()) };
         let now = Timestamp::now();
-        tx.lock_package_by_id(release.package_id).await?;
+        let Some(head) = tx.lock_package_by_id(release.package_id).await? else { return Ok(()) };
         let Some(current) = tx.lock_release(release.id).await? else { return Ok(()) };
         if current.status != ReleaseState::Scanning {
             return Ok(());
@@ -181,7 +177,7 @@ impl ReconcileReleases {
         let blocking: Vec<String> =
             open.iter().filter(|f| f.category == Category::ScannerFailure).map(|f| f.id.to_string()).collect();
         tx.set_blocked_by(release.id, &serde_json::Value::from(blocking).to_string()).await?;
-        let entry = AuditEntry::system(AuditAction::ReleaseScanBlock).package(release.package_id).release(release.id);
-        Ok(tx.commit_audited(&entry.with("reason", "scan_failed"), now).await?)
+        let entry = by_system(AuditAction::ReleaseScanBlock, &head, &current).with("reason", "scan_failed");
+        Ok(tx.commit_audited(&entry, now).await?)
     }
 }

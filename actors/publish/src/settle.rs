@@ -1,14 +1,13 @@
 //! The end of a file's own quarantine: served or held, decided from stored findings inside one transaction.
 
 use publaryn_core::{
-    ArtifactId, ArtifactState, Ecosystem, RegistryError, ReleaseId, ReleaseState, Timestamp,
-    audit::{AuditAction, AuditEntry},
+    ArtifactId, ArtifactState, Ecosystem, RegistryError, ReleaseId, ReleaseState, Timestamp, audit::AuditAction,
 };
 use publaryn_metadata::{Tx, artifacts::FileProgress, packages::PackageHead, releases::ReleaseProgress};
 use publaryn_scan::policy::blocks;
 
 use crate::{
-    finalize::{Verdict, go_live, policy_level},
+    finalize::{Verdict, by_system, go_live, policy_level},
     scan_job::{ScanArtifact, index_job, scan_failed},
 };
 
@@ -96,11 +95,7 @@ async fn clear(
             tx.set_package_facts(head.id, release.sequence, &document.facts).await?;
         }
     }
-    let entry = AuditEntry::system(AuditAction::ReleaseScanPass)
-        .package(release.package_id)
-        .release(release.id)
-        .with("version", release.version.as_str())
-        .with("filename", file.filename.as_str());
+    let entry = by_system(AuditAction::ReleaseScanPass, head, release).with("filename", file.filename.as_str());
     if release.status.is_live() {
         tx.bump_revision(head, now).await?;
         tx.enqueue(&index_job(head.id, head.owner)).await?;
@@ -133,11 +128,7 @@ async fn hold(
 ) -> Result<(), RegistryError> {
     tx.set_artifact_state(file.id, ArtifactState::Held).await?;
     metrics::counter!("publaryn_files_total", "outcome" => "blocked").increment(1);
-    let entry = AuditEntry::system(AuditAction::ReleaseScanBlock)
-        .package(release.package_id)
-        .release(release.id)
-        .with("version", release.version.as_str())
-        .with("filename", file.filename.as_str());
+    let entry = by_system(AuditAction::ReleaseScanBlock, head, release).with("filename", file.filename.as_str());
     tx.append_audit(&entry, now).await?;
     if !release.is_made_of_files() {
         return Ok(());

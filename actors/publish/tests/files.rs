@@ -80,6 +80,7 @@ async fn seed(db: &Db) -> Principal {
         scopes: [Scope::PackagesPublish].into_iter().collect::<ScopeSet>(),
         credential: Credential::None,
         binding: None,
+        as_of: now,
     }
 }
 

@@ -318,7 +318,7 @@ pub fn refuse_early(actor: &Principal, operation: Operation, on: ResourceKind) -
         return Some(Decision::Unauthenticated);
     }
     let scope = operation.scope(on);
-    let by_platform = operation.is_platform_power() && is_platform_admin(actor);
+    let by_platform = operation.is_platform_power() && actor.is_platform_admin();
     (!actor.allows(scope) && !by_platform).then_some(Decision::Denied(Denial::InsufficientScope(scope)))
 }
 
@@ -349,7 +349,7 @@ fn decide_owned(actor: &Principal, operation: Operation, bound: bool, facts: &Fa
         _ => facts.visibility.is_open(),
     };
     let readable = is_open || entitled;
-    if operation.is_platform_power() && is_platform_admin(actor) {
+    if operation.is_platform_power() && actor.is_platform_admin() {
         return Decision::Allow;
     }
     if !readable {
@@ -421,10 +421,6 @@ fn permissions(actor: &Principal, facts: &Facts<'_>) -> Permissions {
         && facts.visibility == Visibility::Private
         && matches!(role, Some(OrgRole::Viewer | OrgRole::BillingManager));
     if restricted { by_grants } else { by_owner.union(by_grants) }
-}
-
-fn is_platform_admin(actor: &Principal) -> bool {
-    matches!(&actor.who, Who::User(user) if user.is_admin) && actor.allows(Scope::AdminWrite)
 }
 
 fn decide_platform(actor: &Principal, operation: Operation) -> Decision {

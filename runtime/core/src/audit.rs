@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::{Map, Value};
 use smol_str::SmolStr;
 
-use crate::{OrgId, PackageId, Principal, ReleaseId, TokenId, UserId};
+use crate::{OrgId, PackageId, Principal, ReleaseId, TokenId, UserId, principal::Who};
 
 text_enum! {
     /// Every audited action. Adding one is allowed, renaming is not.
@@ -132,7 +132,12 @@ impl ClientOrigin {
 impl AuditEntry {
     /// Something `who` did.
     pub fn by(who: &Principal, action: AuditAction) -> Self {
-        Self { actor_user: who.acting_user(), actor_token: who.token(), ..Self::system(action) }
+        let entry = Self { actor_user: who.acting_user(), actor_token: who.token(), ..Self::system(action) };
+        match who.who {
+            // Nobody did it in person (access.md §5).
+            Who::TrustedPublisher { publisher: Some(id), .. } => entry.with("trusted_publisher_id", id.to_string()),
+            _ => entry,
+        }
     }
     /// Something the registry did by itself; it has no actor.
     pub fn system(action: AuditAction) -> Self {

@@ -2,7 +2,10 @@
 
 use smol_str::SmolStr;
 
-use crate::{OrgId, OrgRole, PackageId, RepositoryId, Scope, ScopeSet, SessionId, TokenId, TokenKind, UserId};
+use crate::{
+    OrgId, OrgRole, PackageId, RepositoryId, Scope, ScopeSet, SessionId, Timestamp, TokenId, TokenKind,
+    TrustedPublisherId, UserId,
+};
 
 /// The caller of an operation.
 ///
@@ -13,6 +16,8 @@ pub struct Principal {
     pub scopes: ScopeSet,
     pub credential: Credential,
     pub binding: Option<Binding>,
+    /// When the database said so.
+    pub as_of: Timestamp,
 }
 
 /// The identity behind a credential.
@@ -29,6 +34,8 @@ pub enum Who {
     TrustedPublisher {
         package: PackageId,
         creator: UserId,
+        /// Absent for one that was deleted since.
+        publisher: Option<TrustedPublisherId>,
     },
 }
 
@@ -61,7 +68,13 @@ pub enum Binding {
 
 impl Principal {
     pub fn anonymous() -> Self {
-        Self { who: Who::Anonymous, scopes: ScopeSet::EMPTY, credential: Credential::None, binding: None }
+        Self {
+            who: Who::Anonymous,
+            scopes: ScopeSet::EMPTY,
+            credential: Credential::None,
+            binding: None,
+            as_of: Timestamp::now(),
+        }
     }
     /// Anonymous, but remembering that a broken credential was presented.
     pub fn invalid() -> Self {
@@ -93,6 +106,10 @@ impl Principal {
             Credential::Token(id, _) => Some(id),
             _ => None,
         }
+    }
+    /// A platform administrator whose credential may act as one (access.md §3.4).
+    pub fn is_platform_admin(&self) -> bool {
+        self.user().is_some_and(|user| user.is_admin) && self.allows(Scope::AdminWrite)
     }
     pub fn allows(&self, scope: Scope) -> bool {
         self.scopes.allows(scope)

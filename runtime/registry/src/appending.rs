@@ -84,8 +84,13 @@ impl Registry {
         let waiter = self.0.outcomes.expect(Subject::File(id));
         let scanned = self.scanned_ahead(&subject_of(&command), std::slice::from_ref(&file), patience).await;
         let turn = self.0.turns.take(command.ecosystem, command.name.canonical()).await?;
-        let upload = Arc::new(Upload { who: who.clone(), command, file, beside, scanned });
-        let committed = self.committed(|| upload.clone().commit(self.clone(), id)).await;
+        let renewed = self.0.identity.renewed(who).await;
+        let holder = renewed.as_deref().unwrap_or(who).clone();
+        let upload = Arc::new(Upload { who: holder, command, file, beside, scanned });
+        let committed = match renewed {
+            Ok(_) => self.committed(|| upload.clone().commit(self.clone(), id)).await,
+            Err(error) => Err(error),
+        };
         drop(turn);
         let committed = match committed {
             Ok(committed) => committed,

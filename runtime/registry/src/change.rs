@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use publaryn_actors::{ChildSpec, KeyedPool, PoolOptions};
 use publaryn_core::{
-    Decision, Ecosystem, Operation, Principal, RegistryError, ReleaseState, Timestamp, UserId, Visibility,
+    Decision, Ecosystem, Operation, Principal, RegistryError, ReleaseState, RepositoryKind, Timestamp, UserId,
+    Visibility,
     access::{Denial, Owner, Relation, Resource, refuse_before_lookup},
     audit::{AuditAction, AuditEntry},
     decide,
-    principal::Who,
 };
 use publaryn_gc::CleanupBlobs;
 use publaryn_metadata::{Engine, Tx, packages::PackageHead, releases::ReleaseProgress};
@@ -47,6 +47,9 @@ type PackageKey = (Ecosystem, SmolStr);
 pub struct TurnRequest {
     granted: oneshot::Sender<oneshot::Sender<()>>,
 }
+
+/// The code of [`Registry::delete_refusal`].
+pub(crate) const DELETE_WINDOW_CLOSED: &str = "delete_window_closed";
 
 /// Longest anyone waits for or holds a turn.
 const MAX_TURN: Duration = Duration::from_secs(30);
@@ -130,8 +133,7 @@ impl Change<'_> {
 
 /// Open packages that others here ask for are not taken from under them.
 async fn refuse_with_dependents(change: &mut Change<'_>) -> Result<(), RegistryError> {
-    let is_admin = matches!(&change.who.who, Who::User(user) if user.is_admin);
-    if is_admin || !change.head.effective.is_open() {
+    if change.who.is_platform_admin() || !change.head.effective.is_open() {
         return Ok(());
     }
     let head = &change.head;
@@ -311,7 +313,8 @@ impl Registry {
         ecosystem: Ecosystem,
         normalized: &str,
     ) -> Result<Unpublished, RegistryError> {
-        let mut change = self.change(who, ecosystem, normalized, Operation::DeleteLive).await?;
+        // Platform administrators may delete anybody's releases, but not packages.
+        let mut change = self.change(who, ecosystem, normalized, Operation::Administer).await?;
         let going = change.tx.live_releases(change.head.id).await?;
         self.remove(change, going, true).await
     }
@@ -322,8 +325,13 @@ impl Registry {
         going: Vec<ReleaseProgress>,
         whole: bool,
     ) -> Result<Unpublished, RegistryError> {
+        let kind = change.tx.policy_facts(change.head.id).await?.repository_kind;
         for release in &going {
-            self.check_delete_window(&change, release)?;
+            let is_open = change.head.effective.is_open();
+            if let Some(message) = self.delete_refusal(change.who, kind, is_open, release.published_at, change.now) {
+                let message = format!("version {}: {message}", release.version);
+                return Err(RegistryError::Denied(Denial::Rule { code: DELETE_WINDOW_CLOSED, message }));
+            }
         }
         if !going.is_empty() {
             refuse_with_dependents(&mut change).await?;
@@ -351,21 +359,27 @@ impl Registry {
         Ok(Unpublished { versions: going.into_iter().map(|r| r.version).collect() })
     }
 
-    fn check_delete_window(&self, change: &Change<'_>, release: &ReleaseProgress) -> Result<(), RegistryError> {
-        let is_admin = matches!(&change.who.who, Who::User(user) if user.is_admin);
-        let Some(window) = self.0.settings.delete_window else { return Ok(()) };
-        let age = change.now.since(release.published_at.unwrap_or(change.now));
-        if is_admin || !change.head.effective.is_open() || age <= window {
-            return Ok(());
+    /// Why a live release may not be deleted: those of a `release` repository never are, those of open packages for a
+    /// while only. Platform administrators may.
+    pub(crate) fn delete_refusal(
+        &self,
+        who: &Principal,
+        kind: RepositoryKind,
+        is_open: bool,
+        published_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Option<String> {
+        if who.is_platform_admin() {
+            return None;
         }
-        Err(RegistryError::Denied(Denial::Rule {
-            code: "delete_window_closed",
-            message: format!(
-                "version {} was published more than {} hours ago and can no longer be unpublished; deprecate it instead",
-                release.version,
-                window.as_secs() / 3600
-            ),
-        }))
+        if kind == RepositoryKind::Release {
+            return Some("releases in a repository of kind `release` are not deleted; yank or deprecate it".into());
+        }
+        let window = self.0.settings.delete_window.filter(|_| is_open && kind != RepositoryKind::Staging)?;
+        (now.since(published_at.unwrap_or(now)) > window).then(|| {
+            let hours = window.as_secs() / 3600;
+            format!("it was published more than {hours} hours ago and can no longer be deleted; yank or deprecate it")
+        })
     }
 
     /// Adds and removes co-owners of a user-owned package, all or nothing.

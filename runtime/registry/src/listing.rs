@@ -1,9 +1,12 @@
 //! What a whole ecosystem looks like to a caller: its list of names, and how misses are answered.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
-use publaryn_core::{Ecosystem, PackageId, Principal, RegistryError, Scope, Timestamp};
-use publaryn_metadata::packages::{ChangedPackage, ListedName};
+use publaryn_core::{Ecosystem, Principal, RegistryError, Scope, Timestamp, principal::Who};
+use publaryn_metadata::{
+    packages::{ChangedPackage, ListedName},
+    reach::Reach,
+};
 
 use crate::{AnonymousMiss, PackageView, Registry};
 
@@ -15,29 +18,36 @@ impl Registry {
     /// caller is entitled to. Unlisted packages and those without anything live are left out.
     pub async fn listed_names(&self, who: &Principal, ecosystem: Ecosystem) -> Result<Vec<ListedName>, RegistryError> {
         let mut names = self.0.db.public_names(ecosystem).await?;
-        let Some(user) = who.user().filter(|_| who.allows(Scope::PackagesRead)) else { return Ok(names) };
-        let own = self.0.db.packages_of_user(ecosystem, user.id).await?;
-        let hidden = own.into_iter().filter(|head| !head.effective.is_open()).collect();
-        let hidden = self.visible(who, hidden).await?;
-        let ids: Vec<PackageId> = hidden.iter().map(PackageView::id).collect();
-        let live: HashSet<PackageId> = self.0.db.packages_with_releases(&ids).await?.into_iter().collect();
-        names.extend(hidden.iter().filter(|view| live.contains(&view.id())).map(|view| ListedName {
-            name: view.name().to_owned(),
-            normalized_name: view.head.normalized_name.to_string(),
-        }));
-        names.sort_by(|a, b| a.normalized_name.cmp(&b.normalized_name));
+        let closed = self.closed_to_others(who, ecosystem).await?;
+        if !closed.is_empty() {
+            names.extend(closed.iter().map(|view| ListedName {
+                name: view.name().to_owned(),
+                normalized_name: view.head.normalized_name.to_string(),
+            }));
+            names.sort_by(|a, b| a.normalized_name.cmp(&b.normalized_name));
+        }
         Ok(names)
     }
 
-    /// The packages of [`Self::listed_names`] as views, for indexes that say something about every package. Some
-    /// of the caller's own may have nothing live.
+    /// The packages of [`Self::listed_names`] as views, for indexes that say something about every package.
     pub async fn listed(&self, who: &Principal, ecosystem: Ecosystem) -> Result<Vec<PackageView>, RegistryError> {
-        let mut heads = self.0.db.public_heads(ecosystem).await?;
-        if let Some(user) = who.user().filter(|_| who.allows(Scope::PackagesRead)) {
-            let own = self.0.db.packages_of_user(ecosystem, user.id).await?;
-            heads.extend(own.into_iter().filter(|head| !head.effective.is_open()));
-            heads.sort_by(|a, b| a.normalized_name.cmp(&b.normalized_name));
+        let mut views = self.visible(who, self.0.db.public_heads(ecosystem).await?).await?;
+        let closed = self.closed_to_others(who, ecosystem).await?;
+        if !closed.is_empty() {
+            views.extend(closed);
+            views.sort_by(|a, b| a.head.normalized_name.cmp(&b.head.normalized_name));
         }
+        Ok(views)
+    }
+
+    /// What native lists show to `who` beside what they show to everybody: what their account, their organizations and
+    /// their teams' grants entitle them to (access.md §2.1).
+    async fn closed_to_others(&self, who: &Principal, ecosystem: Ecosystem) -> Result<Vec<PackageView>, RegistryError> {
+        let is_somebody = matches!(who.who, Who::User(_) | Who::Automation { .. });
+        if !is_somebody || !who.allows(Scope::PackagesRead) {
+            return Ok(Vec::new());
+        }
+        let heads = self.0.db.closed_heads(&Reach::of(who), ecosystem).await?;
         self.visible(who, heads).await
     }
 

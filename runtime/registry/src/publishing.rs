@@ -132,8 +132,13 @@ impl Registry {
         let scanned = self.scanned_ahead(&subject_of(&command), &files, patience).await;
         let handed_over = std::time::Instant::now();
         let turn = self.0.turns.take(command.ecosystem, command.name.canonical()).await?;
-        let upload = Arc::new(Upload { who: who.clone(), command, files, scanned });
-        let committed = self.committed(|| upload.clone().commit(self.clone(), release)).await;
+        let renewed = self.0.identity.renewed(who).await;
+        let holder = renewed.as_deref().unwrap_or(who).clone();
+        let upload = Arc::new(Upload { who: holder, command, files, scanned });
+        let committed = match renewed {
+            Ok(_) => self.committed(|| upload.clone().commit(self.clone(), release)).await,
+            Err(error) => Err(error),
+        };
         drop(turn);
         let committed = match committed {
             Ok(committed) => committed,

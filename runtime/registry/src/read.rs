@@ -5,8 +5,8 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 use publaryn_blobs::{BlobBody, BlobError, BlobKey};
 use publaryn_core::{
     ArtifactId, BoxError, CompanionRole, Decision, Ecosystem, Operation, PackageId, Principal, RegistryError,
-    ReleaseId, Version,
-    access::{Relation, Resource},
+    ReleaseId, Version, Visibility,
+    access::{Denial, Relation, Resource},
     decide,
     principal::Who,
 };
@@ -36,7 +36,12 @@ impl Registry {
         ecosystem: Ecosystem,
         normalized: &str,
     ) -> Result<PackageView, RegistryError> {
-        let miss = || if who.is_invalid() { self.broken_credential(who) } else { RegistryError::NotFound };
+        // What else there is, such a token must not find out from differing refusals.
+        let miss = || match who.who {
+            _ if who.is_invalid() => self.broken_credential(who),
+            Who::TrustedPublisher { .. } => RegistryError::Denied(Denial::CredentialNotAccepted),
+            _ => RegistryError::NotFound,
+        };
         let head = self.0.heads.get(ecosystem, normalized).await?.filter(|head| !head.is_deleted);
         let Some(head) = head else {
             self.0.db.relation_to_nothing(who).await?;
@@ -149,7 +154,12 @@ impl Registry {
         ecosystem: Ecosystem,
         id: ArtifactId,
     ) -> Result<ServableArtifact, RegistryError> {
-        let miss = || if who.is_invalid() { self.broken_credential(who) } else { RegistryError::NotFound };
+        // What else there is, such a token must not find out from differing refusals.
+        let miss = || match who.who {
+            _ if who.is_invalid() => self.broken_credential(who),
+            Who::TrustedPublisher { .. } => RegistryError::Denied(Denial::CredentialNotAccepted),
+            _ => RegistryError::NotFound,
+        };
         let package = match self.0.packages_of_files.get(&id) {
             Some(known) => known,
             None => {
@@ -310,12 +320,13 @@ impl Registry {
         self.visible(who, heads).await
     }
 
-    /// Those of these packages that `who` may read natively.
+    /// Those of these packages that native lists show to `who`: what may be read natively and is not unlisted.
     pub(crate) async fn visible(
         &self,
         who: &Principal,
-        heads: Vec<PackageHead>,
+        mut heads: Vec<PackageHead>,
     ) -> Result<Vec<PackageView>, RegistryError> {
+        heads.retain(|head| head.effective != Visibility::Unlisted);
         let standings = if heads.iter().all(|head| head.effective.is_open()) {
             Standings::default()
         } else {

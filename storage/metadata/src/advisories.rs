@@ -28,7 +28,9 @@ macro_rules! advisories {
             "FROM packages p JOIN releases r ON r.package_id = p.id JOIN findings f ON f.release_id = r.id ",
             "WHERE p.deleted_at IS NULL AND r.status IN ('published', 'deprecated', 'yanked') ",
             "AND f.resolved_at IS NULL AND f.severity IN ('medium', 'high', 'critical') AND f.kind IN ('vulnerability', ",
-            "'malware', 'secrets_exposed', 'suspicious_install_hook', 'dependency_confusion') AND ",
+            "'malware', 'secrets_exposed', 'suspicious_install_hook', 'dependency_confusion') AND NOT ",
+            is_about_withheld_file!(),
+            " AND ",
             $of
         )
     };

@@ -35,6 +35,14 @@ macro_rules! for_packages {
     };
 }
 
+/// Whether finding `f` is about a file in a quarantine of its own, which readers of a live release know nothing of.
+/// Such files are few and have an index.
+macro_rules! is_about_withheld_file {
+    () => {
+        "EXISTS (SELECT 1 FROM artifacts q WHERE q.id = f.artifact_id AND q.state IN ('scanning', 'held'))"
+    };
+}
+
 /// Evaluates `$body` with `$c` bound to the reading pool of the engine.
 macro_rules! on_db {
     ($db:expr, |$c:ident| $body:expr) => {{

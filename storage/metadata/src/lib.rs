@@ -30,15 +30,15 @@ pub mod mfa;
 mod migrate;
 pub mod names;
 #[macro_use]
+pub mod reach;
+#[macro_use]
 pub mod packages;
 pub mod oci;
 pub mod open_releases;
 pub mod organizations;
 pub mod overview;
-pub mod pending_publishers;
-#[macro_use]
-pub mod reach;
 pub mod package_views;
+pub mod pending_publishers;
 pub mod release_views;
 pub mod releases;
 pub mod repositories;

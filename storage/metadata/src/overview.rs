@@ -5,7 +5,8 @@ use sqlx::FromRow;
 
 use crate::{Db, DbResult, Sql, package_views::PackageFactsRow, rows::id_list, standing::parse_permissions};
 
-/// Open findings of one severity in one package, those of staged releases apart from the others.
+/// Open findings of one severity in one package, those of staged releases and of files in a quarantine of their own
+/// apart from the others.
 #[derive(Debug, Clone, FromRow)]
 pub struct OpenFindingsRow {
     #[sqlx(flatten)]
@@ -70,11 +71,14 @@ impl Db {
                     "WHERE q.owner_org_id = $1 AND q.deleted_at IS NULL AND (q.ecosystem = $2 OR $2 = '') ",
                     "AND EXISTS (SELECT 1 FROM findings g WHERE g.package_id = q.id AND g.resolved_at IS NULL)), ",
                     "z AS (SELECT y.id AS package_id, f.severity, f.detected_at, CASE WHEN y.is_mixed ",
-                    "THEN (SELECT x.status FROM releases x WHERE x.id = f.release_id) ELSE 'published' END AS status ",
+                    "THEN (SELECT x.status FROM releases x WHERE x.id = f.release_id) ELSE 'published' END AS status, ",
+                    is_about_withheld_file!(),
+                    " AS is_withheld ",
                     "FROM y JOIN findings f ON f.package_id = y.id WHERE f.resolved_at IS NULL ",
                     "AND ($3 = '[]' OR f.severity ",
                     $severities,
-                    ")), c AS (SELECT package_id, severity, status IN ('quarantine', 'scanning') AS is_staged, ",
+                    ")), c AS (SELECT package_id, severity, ",
+                    "(is_withheld OR status IN ('quarantine', 'scanning')) AS is_staged, ",
                     "CAST(COUNT(*) AS BIGINT) AS open_findings, MAX(detected_at) AS latest_detected_at ",
                     "FROM z WHERE status <> 'deleted' GROUP BY 1, 2, 3) ",
                     "SELECT p.id, p.repository_id, p.owner_user_id, p.owner_org_id, ",
@@ -114,14 +118,16 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(sql).bind(id_list(packages)).fetch_all(c).await)?)
     }
 
-    /// How many unresolved findings of each severity the live releases of these packages have.
+    /// How many unresolved findings of each severity the live files of these packages have.
     pub async fn open_findings(&self, packages: &[PackageId]) -> DbResult<Vec<(PackageId, Severity, i64)>> {
         // The releases that are left out are few; a package may have thousands of others, each with its findings.
         macro_rules! counted {
             ($packages:literal) => {
                 concat!(
                     "SELECT f.package_id, f.severity, CAST(COUNT(*) AS BIGINT) FROM findings f ",
-                    "WHERE f.resolved_at IS NULL AND f.release_id NOT IN (SELECT x.id FROM releases x ",
+                    "WHERE f.resolved_at IS NULL AND NOT ",
+                    is_about_withheld_file!(),
+                    " AND f.release_id NOT IN (SELECT x.id FROM releases x ",
                     "WHERE x.status IN ('quarantine', 'scanning', 'deleted') AND x.package_id ",
                     $packages,
                     ") AND f.package_id ",

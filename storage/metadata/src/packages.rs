@@ -11,6 +11,7 @@ use sqlx::FromRow;
 use crate::{
     Db, DbError, DbResult, PackageTouched, Sql, Tx,
     documents::Of,
+    reach::Reach,
     rows::{id_list, owner_of},
 };
 
@@ -114,7 +115,7 @@ impl HeadRow {
 }
 
 macro_rules! head_columns {
-    ($rest:literal) => {
+    ($rest:expr) => {
         concat!(
             "SELECT p.id, p.ecosystem, p.name, p.normalized_name, p.repository_id, p.owner_user_id, p.owner_org_id, ",
             "p.visibility, r.visibility AS repository_visibility, p.is_quarantined, p.is_archived, p.deleted_at, ",
@@ -510,6 +511,19 @@ impl Db {
         Ok(rows.into_iter().map(HeadRow::into_head).collect())
     }
 
+    /// The packages of an ecosystem that the caller may be told of and not everybody may, with something live.
+    pub async fn closed_heads(&self, reach: &Reach, ecosystem: Ecosystem) -> DbResult<Vec<PackageHead>> {
+        const SQL: &str = head_columns!(concat!(
+            "WHERE p.ecosystem = $6 AND p.deleted_at IS NULL AND NOT p.is_quarantined ",
+            "AND (p.visibility <> 'public' OR r.visibility <> 'public') AND EXISTS (SELECT 1 FROM releases x ",
+            "WHERE x.package_id = p.id AND x.status IN ('published', 'deprecated', 'yanked')) AND ",
+            discoverable_package!()
+        ));
+        let rows: Vec<HeadRow> =
+            on_db!(self, |c| bind_reach!(sqlx::query_as(SQL), reach).bind(ecosystem).fetch_all(c).await)?;
+        Ok(rows.into_iter().map(HeadRow::into_head).collect())
+    }
+
     /// The public packages of an ecosystem with something live that are recorded as standing in for a name.
     pub async fn public_providers(&self, ecosystem: Ecosystem, name: &str, limit: i64) -> DbResult<Vec<PackageHead>> {
         const SQL: &str = head_columns!(
@@ -536,17 +550,6 @@ impl Db {
              AND (p.deleted_at IS NOT NULL OR EXISTS (SELECT 1 FROM releases x WHERE x.package_id = p.id \
              AND x.status IN ('published', 'deprecated', 'yanked'))) ORDER BY p.updated_at LIMIT $3";
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).bind(since).bind(limit).fetch_all(c).await)?)
-    }
-
-    /// Those of these packages of which something is live.
-    pub async fn packages_with_releases(&self, packages: &[PackageId]) -> DbResult<Vec<PackageId>> {
-        const SQL: Sql = for_packages!(
-            "SELECT p.id FROM packages p WHERE EXISTS (SELECT 1 FROM releases x WHERE x.package_id = p.id \
-             AND x.status IN ('published', 'deprecated', 'yanked')) AND p.id",
-            ""
-        );
-        let sql = self.sql(SQL);
-        Ok(on_db!(self, |c| sqlx::query_scalar(sql).bind(id_list(packages)).fetch_all(c).await)?)
     }
 
     /// Whether the ecosystem has a package that not everybody may read.

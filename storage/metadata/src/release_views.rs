@@ -8,7 +8,7 @@ use publaryn_core::{
 };
 use sqlx::FromRow;
 
-use crate::{Db, DbResult, Sql, Tx, documents::ArtifactLocation, organizations::Slice};
+use crate::{Db, DbResult, Sql, Tx, documents::ArtifactLocation, organizations::Slice, rows::id_list};
 
 #[derive(Debug, Clone, FromRow)]
 pub struct ReleaseSummaryRow {
@@ -119,14 +119,18 @@ pub struct PipelineJob {
     pub finished_at: Option<Timestamp>,
 }
 
+/// `$all`: whether files count that are in a quarantine of their own.
 macro_rules! summary_columns {
-    ($more:literal, $rest:expr) => {
+    ($all:literal, $more:literal, $rest:expr) => {
         concat!(
             "SELECT r.id, r.version, r.status, r.is_yanked, r.deprecation_message IS NOT NULL AS is_deprecated, ",
             "r.is_prerelease, r.published_at, r.created_at, r.updated_at, ",
-            "(SELECT CAST(COUNT(*) AS BIGINT) FROM artifacts a WHERE a.release_id = r.id) AS artifact_count, ",
-            "(SELECT CAST(COALESCE(SUM(a.size_bytes), 0) AS BIGINT) FROM artifacts a WHERE a.release_id = r.id) ",
-            "AS total_size_bytes",
+            "(SELECT CAST(COUNT(*) AS BIGINT) FROM artifacts a WHERE a.release_id = r.id AND (",
+            $all,
+            " OR a.state IN ('joint', 'live'))) AS artifact_count, ",
+            "(SELECT CAST(COALESCE(SUM(a.size_bytes), 0) AS BIGINT) FROM artifacts a WHERE a.release_id = r.id AND (",
+            $all,
+            " OR a.state IN ('joint', 'live'))) AS total_size_bytes",
             $more,
             " FROM ",
             $rest
@@ -135,8 +139,9 @@ macro_rules! summary_columns {
 }
 
 macro_rules! details {
-    ($rest:literal) => {
+    ($all:literal, $rest:literal) => {
         summary_columns!(
+            $all,
             ", r.package_id, r.description, r.changelog, r.source_ref, r.provenance, r.yank_reason, \
              r.deprecation_message, u.username AS publisher, r.metadata, r.scans_total, r.scans_done, r.blocked_by",
             concat!("releases r ", $rest)
@@ -179,12 +184,14 @@ macro_rules! finding_columns {
 /// Findings `f` of package `$1` that a list shows. Releases and files that are left out are few, the others many.
 macro_rules! finding_filter {
     () => {
-        "WHERE f.package_id = $1 AND ($3 OR f.resolved_at IS NULL) AND (f.severity = $4 OR $4 = '') \
-         AND ($5 = '' OR f.release_id = (SELECT x.id FROM releases x WHERE x.package_id = $1 AND x.version_key = $5)) \
-         AND f.release_id NOT IN (SELECT x.id FROM releases x WHERE x.package_id = $1 \
-         AND (x.status = 'deleted' OR (x.status IN ('quarantine', 'scanning') AND NOT $2))) \
-         AND ($2 OR NOT EXISTS (SELECT 1 FROM artifacts q WHERE q.id = f.artifact_id \
-         AND q.state IN ('scanning', 'held')))"
+        concat!(
+            "WHERE f.package_id = $1 AND ($3 OR f.resolved_at IS NULL) AND (f.severity = $4 OR $4 = '') ",
+            "AND ($5 = '' OR f.release_id = (SELECT x.id FROM releases x WHERE x.package_id = $1 AND x.version_key = $5)) ",
+            "AND f.release_id NOT IN (SELECT x.id FROM releases x WHERE x.package_id = $1 ",
+            "AND (x.status = 'deleted' OR (x.status IN ('quarantine', 'scanning') AND NOT $2))) AND ($2 OR NOT ",
+            is_about_withheld_file!(),
+            ")"
+        )
     };
 }
 
@@ -200,6 +207,7 @@ impl Db {
         macro_rules! page {
             ($order:literal) => {
                 summary_columns!(
+                    "$2",
                     "",
                     concat!(
                         "(SELECT r.id, r.version, r.status, r.is_yanked, r.deprecation_message, r.is_prerelease, ",
@@ -240,10 +248,23 @@ impl Db {
         Ok((rows, total))
     }
 
-    pub async fn release_details(&self, package: PackageId, version_key: &str) -> DbResult<Option<ReleaseDetails>> {
+    /// `staged`: files in a quarantine of their own count, too.
+    pub async fn release_details(
+        &self,
+        package: PackageId,
+        version_key: &str,
+        staged: bool,
+    ) -> DbResult<Option<ReleaseDetails>> {
         const SQL: &str =
-            details!("LEFT JOIN users u ON u.id = r.published_by WHERE r.package_id = $1 AND r.version_key = $2");
-        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(version_key).fetch_optional(c).await)?)
+            details!("$3", "LEFT JOIN users u ON u.id = r.published_by WHERE r.package_id = $1 AND r.version_key = $2");
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(version_key).bind(staged).fetch_optional(c).await)?)
+    }
+
+    /// Those of these findings that nobody has resolved.
+    pub async fn unresolved(&self, findings: &[FindingId]) -> DbResult<Vec<FindingId>> {
+        const SQL: Sql = for_packages!("SELECT f.id FROM findings f WHERE f.resolved_at IS NULL AND f.id", "");
+        let sql = self.sql(SQL);
+        Ok(on_db!(self, |c| sqlx::query_scalar(sql).bind(id_list(findings)).fetch_all(c).await)?)
     }
 
     /// Files of a release, by name.
@@ -311,10 +332,12 @@ impl Db {
         Ok((rows, total))
     }
 
-    /// The scans of a release's artifacts, oldest first.
+    /// The last scan of each of a release's artifacts, oldest first.
     pub async fn scan_jobs_of(&self, release: ReleaseId) -> DbResult<Vec<PipelineJob>> {
-        const SQL: &str = "SELECT j.id, j.state, j.started_at, j.completed_at AS finished_at FROM jobs j JOIN artifacts a ON a.id = j.target \
-             WHERE j.kind = 'scan_artifact' AND a.release_id = $1 ORDER BY j.created_at, j.id";
+        const SQL: &str = "SELECT j.id, j.state, j.started_at, j.completed_at AS finished_at \
+             FROM jobs j JOIN artifacts a ON a.id = j.target WHERE j.kind = 'scan_artifact' AND a.release_id = $1 \
+             AND NOT EXISTS (SELECT 1 FROM jobs k WHERE k.kind = j.kind AND k.target = j.target \
+             AND (k.created_at, k.id) > (j.created_at, j.id)) ORDER BY j.created_at, j.id";
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(release).fetch_all(c).await)?)
     }
 }
@@ -371,9 +394,11 @@ impl Tx {
     pub async fn release_details(&mut self, package: PackageId, version_key: &str) -> DbResult<Option<ReleaseDetails>> {
         let sql = Sql {
             sqlite: details!(
+                "TRUE",
                 "LEFT JOIN users u ON u.id = r.published_by WHERE r.package_id = $1 AND r.version_key = $2"
             ),
             postgres: details!(
+                "TRUE",
                 "LEFT JOIN users u ON u.id = r.published_by WHERE r.package_id = $1 AND r.version_key = $2 \
                  FOR UPDATE OF r"
             ),
@@ -428,18 +453,19 @@ impl Tx {
         Ok(())
     }
 
-    /// Sends a staged release to its scans, `done` of which were made before.
+    /// Sends a staged release to its scans, `done` of which were made before. Without `tags` it will get those that
+    /// were asked for before.
     pub async fn begin_scanning(
         &mut self,
         id: ReleaseId,
-        tags: &[String],
+        tags: Option<&[String]>,
         scans: i64,
         done: i64,
         now: Timestamp,
     ) -> DbResult<()> {
         const SQL: &str = "UPDATE releases SET status = 'scanning', scans_total = $2, scans_done = $3, \
-             blocked_by = '[]', requested_tags = $4, updated_at = $5 WHERE id = $1";
-        let tags = serde_json::json!(tags).to_string();
+             blocked_by = '[]', requested_tags = COALESCE($4, requested_tags), updated_at = $5 WHERE id = $1";
+        let tags = tags.map(|tags| serde_json::json!(tags).to_string());
         on_tx!(self, |c| sqlx::query(SQL)
             .bind(id)
             .bind(scans)
@@ -459,17 +485,18 @@ impl Tx {
         Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(package).bind(id).fetch_optional(c).await)?)
     }
 
+    /// Resolves a finding, by whom where that was a person and when, or opens it again.
     pub async fn resolve_finding(
         &mut self,
         id: FindingId,
-        resolved: Option<(UserId, Timestamp)>,
+        resolved: Option<(Option<UserId>, Timestamp)>,
         note: Option<&str>,
     ) -> DbResult<()> {
         const SQL: &str = "UPDATE findings SET resolved_at = $2, resolved_by = $3, note = $4 WHERE id = $1";
         on_tx!(self, |c| sqlx::query(SQL)
             .bind(id)
             .bind(resolved.map(|(_, at)| at))
-            .bind(resolved.map(|(by, _)| by))
+            .bind(resolved.and_then(|(by, _)| by))
             .bind(note)
             .execute(c)
             .await

@@ -1,8 +1,8 @@
 //! API tokens: stored as hashes, looked up in one indexed query together with their account.
 
 use publaryn_core::{
-    Ecosystem, OrgId, OrgRole, PackageId, ReleaseId, RepositoryId, ScopeSet, Timestamp, TokenId, TokenKind, UserId,
-    principal::Binding,
+    Ecosystem, OrgId, OrgRole, PackageId, ReleaseId, RepositoryId, ScopeSet, Timestamp, TokenId, TokenKind,
+    TrustedPublisherId, UserId, principal::Binding,
 };
 use sqlx::FromRow;
 
@@ -51,6 +51,8 @@ pub struct TokenIdentity {
     pub token: TokenRow,
     /// `None` for tokens of an organization.
     pub user: Option<UserRow>,
+    /// Of tokens from an exchange.
+    pub trusted_publisher_id: Option<TrustedPublisherId>,
 }
 
 /// A token with the names of what it is bound to, for its owner's list.
@@ -153,6 +155,14 @@ struct IdentityRow {
     token: StoredToken,
     #[sqlx(flatten)]
     user: MaybeUser,
+    trusted_publisher_id: Option<TrustedPublisherId>,
+}
+
+impl IdentityRow {
+    fn into_identity(self) -> DbResult<TokenIdentity> {
+        let Self { token, user, trusted_publisher_id } = self;
+        Ok(TokenIdentity { token: token.into_row()?, user: user.into_row(), trusted_publisher_id })
+    }
 }
 
 #[derive(FromRow)]
@@ -195,7 +205,7 @@ macro_rules! identity_columns {
     ($rest:literal) => {
         concat!(
             token_columns!(
-                ", u.id AS u_id, u.number AS u_number, u.username AS u_username, u.email AS u_email, \
+                ", t.trusted_publisher_id, u.id AS u_id, u.number AS u_number, u.username AS u_username, u.email AS u_email, \
                  u.display_name AS u_display_name, u.bio AS u_bio, u.website AS u_website, u.avatar_url AS u_avatar_url, \
                  u.is_admin AS u_is_admin, u.is_active AS u_is_active, u.email_verified AS u_email_verified, \
                  u.totp_enabled_at AS u_totp_enabled_at, u.last_login_at AS u_last_login_at, \
@@ -233,7 +243,7 @@ impl Db {
     pub async fn token_identity_by_id(&self, id: TokenId) -> DbResult<Option<TokenIdentity>> {
         const SQL: &str = identity_columns!("WHERE t.id = $1");
         let row: Option<IdentityRow> = on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?;
-        row.map(|row| Ok(TokenIdentity { token: row.token.into_row()?, user: row.user.into_row() })).transpose()
+        row.map(IdentityRow::into_identity).transpose()
     }
 
     /// The token with this SHA-256 and its account, in one query.
@@ -241,7 +251,7 @@ impl Db {
         const SQL: &str = identity_columns!("WHERE t.token_hash = $1");
         let row: Option<IdentityRow> =
             on_db!(self, |c| sqlx::query_as(SQL).bind(hash.as_slice()).fetch_optional(c).await)?;
-        row.map(|row| Ok(TokenIdentity { token: row.token.into_row()?, user: row.user.into_row() })).transpose()
+        row.map(IdentityRow::into_identity).transpose()
     }
 
     pub async fn token(&self, id: TokenId) -> DbResult<Option<ListedToken>> {

@@ -141,7 +141,7 @@ async fn no_list_reads_a_whole_table() {
     db.packages_details(&[package]).await.unwrap();
     db.packages_facts(&[package]).await.unwrap();
     db.package_heads_by_id(&[package]).await.unwrap();
-    db.packages_with_releases(&[package]).await.unwrap();
+    db.closed_heads(&Reach::default(), Ecosystem::Npm).await.unwrap();
     db.package_owners(package).await.unwrap();
     db.open_findings(&[package]).await.unwrap();
     db.counts_of_trusted_publishers(&[package]).await.unwrap();

@@ -1,7 +1,7 @@
 //! The base table of access.md §10 with its derivation rules, as far as packages go.
 
 use super::*;
-use crate::{ScopeSet, SessionId, principal::UserIdentity};
+use crate::{ScopeSet, SessionId, Timestamp, principal::UserIdentity};
 
 const ROLES: [OrgRole; 8] = [
     OrgRole::Owner,
@@ -20,6 +20,7 @@ fn user(is_admin: bool) -> Principal {
         scopes: ScopeSet::admin_session(),
         credential: Credential::Session(SessionId::new()),
         binding: None,
+        as_of: Timestamp::now(),
     }
 }
 
@@ -230,7 +231,7 @@ fn r8_trusted_publishers_do_one_thing() {
     let own = package(Visibility::Private, None, &[]);
     let other = package(Visibility::Public, None, &[]);
     let mut robot = user(false);
-    robot.who = Who::TrustedPublisher { package: own.id, creator: UserId::new() };
+    robot.who = Who::TrustedPublisher { package: own.id, creator: UserId::new(), publisher: None };
     robot.credential = Credential::Token(crate::TokenId::new(), TokenKind::OidcDerived);
     let refused = Decision::Denied(Denial::CredentialNotAccepted);
     for operation in [Operation::Publish, Operation::ManageTags, Operation::NativeRead] {

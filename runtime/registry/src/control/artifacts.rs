@@ -149,7 +149,8 @@ impl Registry {
         for companion in described.iter_mut().flat_map(|described| described.companions.drain(..)) {
             beside.push(self.promote_companion(companion).await?);
         }
-        let mut change = self.change_package(who, ecosystem, normalized, Operation::Publish, origin).await?;
+        let who = self.0.identity.renewed(who).await?;
+        let mut change = self.change_package(&who, ecosystem, normalized, Operation::Publish, origin).await?;
         change.require_no_quarantine()?;
         change.require_active()?;
         let release = change.draft(version_key).await?;

@@ -10,7 +10,7 @@ use publaryn_metadata::{
 };
 
 use super::PackageAccessed;
-use crate::{Registry, identity::require_user};
+use crate::Registry;
 
 impl Registry {
     /// Findings of a package, newest first; those of staged releases only for who may see these.
@@ -25,7 +25,8 @@ impl Registry {
         Ok(self.0.db.package_findings(package.id(), &filter, slice).await?)
     }
 
-    /// Resolves or reopens a finding. Saying what is so already changes and records nothing.
+    /// Resolves or reopens a finding, by a person or by an organization's automation. Saying what is so already changes
+    /// and records nothing; `None` leaves the note as it is.
     ///
     /// # Errors
     /// `NotFound` also for a finding of another package, or of a release the caller may not see.
@@ -37,7 +38,7 @@ impl Registry {
         normalized: &str,
         finding: FindingId,
         is_resolved: bool,
-        note: Option<&str>,
+        note: Option<Option<&str>>,
         origin: &ClientOrigin,
     ) -> Result<FindingViewRow, RegistryError> {
         let mut change = self.change_package(who, ecosystem, normalized, Operation::Triage, origin).await?;
@@ -51,16 +52,17 @@ impl Registry {
         if !is_shown {
             return Err(RegistryError::NotFound);
         }
+        let note = note.unwrap_or(row.note.as_deref());
         if row.resolved_at.is_some() == is_resolved && row.note.as_deref() == note {
             return Ok(row);
         }
-        // A note about what is resolved already keeps when it was.
-        let by = require_user(who).map(|user| user.id).ok().or(row.resolved_by);
-        let resolved = by.filter(|_| is_resolved).map(|by| (by, row.resolved_at.unwrap_or(change.now)));
-        if is_resolved && resolved.is_none() {
-            return Err(RegistryError::Denied(publaryn_core::access::Denial::CredentialNotAccepted));
-        }
-        change.tx.resolve_finding(finding, resolved, note).await?;
+        // Another note about what is resolved already changes neither who resolved it nor when.
+        let resolution = match row.resolved_at {
+            _ if !is_resolved => None,
+            Some(at) => Some((row.resolved_by, at)),
+            None => Some((who.acting_user(), change.now)),
+        };
+        change.tx.resolve_finding(finding, resolution, note).await?;
         if row.release_status.is_live() {
             // Documents tell what is known against a version.
             change.tx.bump_revision(&change.head, change.now).await?;
@@ -72,7 +74,7 @@ impl Registry {
             .with("finding_id", finding.to_string())
             .with("rule_id", row.rule_id)
             .with("version", row.release_version)
-            .with("note", note);
+            .with("note", after.note.as_deref());
         change.commit(entry).await?;
         Ok(after)
     }

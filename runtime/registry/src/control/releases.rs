@@ -4,18 +4,16 @@ use std::time::Duration;
 
 use publaryn_core::{
     ArtifactState, Decision, Ecosystem, FindingId, JobId, Operation, Principal, RegistryError, ReleaseId, ReleaseState,
-    RepositoryKind, Scope, Timestamp, Version,
+    Timestamp, Version,
     access::{PackageAccess, Resource, permits},
     audit::{AuditAction, ClientOrigin},
     decide,
     job::JobState,
-    principal::Who,
 };
 use publaryn_gc::CleanupBlobs;
 use publaryn_metadata::{
     artifacts::FileProgress,
     organizations::Slice,
-    package_views::PackageDetails,
     release_views::{ArtifactViewRow, PipelineJob, ReleaseDetails, ReleaseFilter, ReleaseSummaryRow, ReleaseTexts},
 };
 use publaryn_publish::{
@@ -24,7 +22,7 @@ use publaryn_publish::{
 use serde_json::json;
 
 use super::{PackageAccessed, PackageChange};
-use crate::Registry;
+use crate::{Registry, change::DELETE_WINDOW_CLOSED};
 
 /// A release to be filled with files; the values passed their rules.
 #[derive(Debug, Clone)]
@@ -46,6 +44,8 @@ pub struct ReleaseView {
     pub shows_staged: bool,
     /// For them, oldest first.
     pub scans: Vec<PipelineJob>,
+    /// For them: the findings of the last verdict that nobody has resolved since.
+    pub blocked_by: Vec<FindingId>,
     /// Those that the caller may know of, by name.
     pub files: Vec<ArtifactViewRow>,
 }
@@ -154,7 +154,7 @@ impl PackageChange<'_> {
         &mut self,
         release: &ReleaseDetails,
         files: &[FileProgress],
-        tags: &[String],
+        tags: Option<&[String]>,
     ) -> Result<usize, RegistryError> {
         let not_ready = |message: &str| Err(RegistryError::conflict("release_not_ready", message));
         if files.is_empty() {
@@ -225,8 +225,9 @@ impl Registry {
         package: &PackageAccessed,
         version_key: &str,
     ) -> Result<ReleaseView, RegistryError> {
-        let details = self.0.db.release_details(package.id(), version_key).await?.ok_or(RegistryError::NotFound)?;
         let shows_staged = package.shows_staged(who);
+        let details = self.0.db.release_details(package.id(), version_key, shows_staged).await?;
+        let details = details.ok_or(RegistryError::NotFound)?;
         let status = details.summary.status;
         if !(status.is_live() || status.is_staged() && shows_staged) {
             return Err(RegistryError::NotFound);
@@ -234,8 +235,14 @@ impl Registry {
         let mut files = self.0.db.artifacts_of(details.summary.id).await?;
         files.retain(|file| shows_staged || file.is_cleared());
         let scans = if shows_staged { self.0.db.scan_jobs_of(details.summary.id).await? } else { Vec::new() };
+        let blocked_by: Vec<FindingId> = serde_json::from_str(&details.blocked_by).unwrap_or_default();
+        let blocked_by = match blocked_by.is_empty() || !shows_staged {
+            true => Vec::new(),
+            false => self.0.db.unresolved(&blocked_by).await?,
+        };
         Ok(ReleaseView {
             scans,
+            blocked_by,
             files,
             ecosystem: package.details.ecosystem,
             package_name: package.details.name.clone(),
@@ -373,37 +380,15 @@ impl Registry {
             return change.commit_quietly(entry).await;
         }
         let details = change.tx.package_details(change.head.id).await?.ok_or(RegistryError::NotFound)?;
-        self.check_window(who, &details, &release.summary, change.now)?;
+        let is_open = details.effective().is_open() && ecosystem != Ecosystem::Oci;
+        let published_at = release.summary.published_at;
+        if let Some(message) = self.delete_refusal(who, details.repository_kind, is_open, published_at, change.now) {
+            return Err(RegistryError::conflict(DELETE_WINDOW_CLOSED, message));
+        }
         change.tx.set_release_state(id, ReleaseState::Deleted, change.now).await?;
         settle_tags(&mut change.tx, &change.head, id, change.now).await?;
         change.tx.enqueue(&CleanupBlobs::job()).await?;
         change.commit(entry).await
-    }
-
-    /// Live releases of open packages may be deleted for a while only.
-    fn check_window(
-        &self,
-        who: &Principal,
-        package: &PackageDetails,
-        release: &ReleaseSummaryRow,
-        now: Timestamp,
-    ) -> Result<(), RegistryError> {
-        let is_admin = matches!(&who.who, Who::User(user) if user.is_admin) && who.allows(Scope::AdminWrite);
-        let closed = |message: String| Err(RegistryError::conflict("delete_window_closed", message));
-        if is_admin {
-            return Ok(());
-        }
-        if package.repository_kind == RepositoryKind::Release {
-            return closed("releases in a repository of kind `release` are not deleted; yank it instead".into());
-        }
-        let is_free = !package.effective().is_open()
-            || package.repository_kind == RepositoryKind::Staging
-            || package.ecosystem == Ecosystem::Oci;
-        let Some(window) = self.0.settings.delete_window.filter(|_| !is_free) else { return Ok(()) };
-        if now.since(release.published_at.unwrap_or(now)) <= window {
-            return Ok(());
-        }
-        closed(format!("it was published more than {} hours ago; yank it instead", window.as_secs() / 3600))
     }
 
     /// Yanks, deprecates, or takes either back. Saying what is so already changes nothing; taking back what
@@ -478,7 +463,8 @@ impl Registry {
 
     /// Sends a staged release to its scans, or judges again what was held back, and waits for the verdict up to
     /// `wait`. What was scanned is not scanned again: findings that were resolved meanwhile are what changed. A
-    /// release that has nothing to be judged just says where it stands.
+    /// release that has nothing to be judged just says where it stands. Without `tags` it gets those that its upload
+    /// asked for.
     ///
     /// # Errors
     /// `release_not_ready` without files, `package_archived`.
@@ -489,7 +475,7 @@ impl Registry {
         ecosystem: Ecosystem,
         normalized: &str,
         version_key: &str,
-        tags: &[String],
+        tags: Option<&[String]>,
         wait: Duration,
         origin: &ClientOrigin,
     ) -> Result<PublishAnswer, RegistryError> {
@@ -544,8 +530,7 @@ impl Registry {
         if !view.shows_staged {
             return Err(RegistryError::NotFound);
         }
-        let (details, jobs) = (view.details, view.scans);
-        let blocked_by: Vec<FindingId> = serde_json::from_str(&details.blocked_by).unwrap_or_default();
+        let (details, jobs, blocked_by) = (view.details, view.scans, view.blocked_by);
         let is_indexed = package.details.indexed_revision >= package.details.revision;
         Ok(Pipeline {
             version: details.summary.version.clone(),

@@ -1,5 +1,7 @@
 //! From a presented credential to a principal: one indexed query, every time.
 
+use std::{borrow::Cow, time::Duration};
+
 use publaryn_auth::{Offered, Presented, Secret, SessionProblem, Token};
 use publaryn_core::{
     Principal, RegistryError, Scope, ScopeSet, Timestamp, TokenKind,
@@ -23,7 +25,36 @@ pub enum Surface {
     Oci,
 }
 
+/// A decision never rests on what was known longer ago (access.md §1).
+const MAX_AGE: Duration = Duration::from_secs(5);
+
 impl Identity {
+    /// `who` as the database says now, where that was asked a while ago: an upload may end long after its credential
+    /// was read.
+    ///
+    /// # Errors
+    /// `BadCredential` when the credential does not hold any more.
+    pub async fn renewed<'a>(&self, who: &'a Principal) -> Result<Cow<'a, Principal>, RegistryError> {
+        let now = self.now();
+        if now.since(who.as_of) < MAX_AGE {
+            return Ok(Cow::Borrowed(who));
+        }
+        let fresh = match who.credential {
+            Credential::Token(id, _) => {
+                let found = self.0.db.token_identity_by_id(id).await?.ok_or_else(invalid)?;
+                principal_of_token(&found, now)?
+            }
+            Credential::Session(id) => {
+                let gone = || RegistryError::BadCredential(CredentialProblem::SessionRevoked);
+                principal_of_session(&self.0.db.session_identity(id).await?.ok_or_else(gone)?, now)?
+            }
+            Credential::None | Credential::Invalid => return Ok(Cow::Borrowed(who)),
+        };
+        // What the request was narrowed to stays.
+        let scopes = fresh.scopes.iter().filter(|scope| who.scopes.contains(*scope)).collect();
+        Ok(Cow::Owned(Principal { scopes, ..fresh }))
+    }
+
     /// Finds out who presents this credential and what it allows.
     ///
     /// # Errors
@@ -119,6 +150,7 @@ pub(super) fn principal_of_session(found: &SessionIdentity, now: Timestamp) -> R
         scopes: session_scopes(&found.user),
         credential: Credential::Session(found.session.id),
         binding: None,
+        as_of: now,
     })
 }
 
@@ -132,7 +164,7 @@ pub(super) fn principal_of_token(found: &TokenIdentity, now: Timestamp) -> Resul
     }
     let credential = Credential::Token(token.id, token.kind);
     let binding = token.binding();
-    let bare = |who, scopes| Principal { who, scopes, credential, binding };
+    let bare = |who, scopes| Principal { who, scopes, credential, binding, as_of: now };
     if token.kind == TokenKind::OrgAutomation {
         // Survives its creator; no account is asked.
         let (org, role) = token.org_id.zip(token.role).ok_or_else(|| incomplete("organization or role"))?;
@@ -145,7 +177,7 @@ pub(super) fn principal_of_token(found: &TokenIdentity, now: Timestamp) -> Resul
     let who = match token.kind {
         TokenKind::OidcDerived => {
             let package = token.package_id.ok_or_else(|| incomplete("package"))?;
-            Who::TrustedPublisher { package, creator: user.id }
+            Who::TrustedPublisher { package, creator: user.id, publisher: found.trusted_publisher_id }
         }
         // A binding that went missing must never widen what the token may do.
         TokenKind::Package if token.package_id.is_none() => return Err(incomplete("package")),

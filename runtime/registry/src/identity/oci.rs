@@ -194,5 +194,6 @@ fn principal_of_login(stored: &LoginRow) -> Principal {
         scopes: session_scopes(&stored.user),
         credential: Credential::None,
         binding: None,
+        as_of: Timestamp::now(),
     }
 }

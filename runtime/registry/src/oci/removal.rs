@@ -5,7 +5,6 @@ use publaryn_core::{
     Timestamp,
     audit::{AuditAction, AuditEntry},
     job::JobKind,
-    principal::Who,
 };
 use publaryn_metadata::jobs::NewJob;
 use publaryn_publish::settle_tags;
@@ -63,8 +62,7 @@ impl Registry {
         let can_go = |status: ReleaseState| status.is_live() || status == ReleaseState::Quarantine;
         let release = release.filter(|release| can_go(release.status)).ok_or(RegistryError::NotFound)?;
         let facts = change.tx.policy_facts(change.head.id).await?;
-        let is_admin = matches!(&who.who, Who::User(user) if user.is_admin);
-        if facts.repository_kind == RepositoryKind::Release && !is_admin {
+        if facts.repository_kind == RepositoryKind::Release && !who.is_platform_admin() {
             return Err(stays("manifests of a release repository cannot be deleted".into()));
         }
         let waiting = [ReleaseState::Published, ReleaseState::Deprecated, ReleaseState::Yanked, ReleaseState::Scanning];

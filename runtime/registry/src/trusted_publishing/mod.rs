@@ -331,6 +331,10 @@ impl Registry {
         entry.actor_user = found.token.user_id;
         entry.actor_token = Some(found.token.id);
         entry.target_package = found.token.package_id;
+        if let Some(package) = found.token.package_id {
+            let head = self.0.db.package_head_by_id(package).await?;
+            entry.target_org = head.and_then(|head| head.owner.org());
+        }
         Ok(tx.commit_audited(&entry, now).await?)
     }
 }

@@ -205,6 +205,7 @@ fn as_creator(user: UserRow) -> Principal {
         scopes: ScopeSet::from_iter([Scope::PackagesPublish]),
         credential: Credential::None,
         binding: None,
+        as_of: Timestamp::now(),
     }
 }
 

@@ -420,7 +420,8 @@ async fn an_oidc_derived_token_acts_for_its_publisher_and_stays_off_the_control_
         let sql = format!("UPDATE tokens SET kind = 'oidc_derived', package_id = {bind}");
         world.db.execute_raw(&sql).await.unwrap();
         let who = world.bearer(issued.secret.expose(), Surface::Native).await.unwrap();
-        assert_eq!(who.who, Who::TrustedPublisher { package: id, creator: alice.user().unwrap().id });
+        let creator = alice.user().unwrap().id;
+        assert_eq!(who.who, Who::TrustedPublisher { package: id, creator, publisher: None });
         assert_eq!(denial(world.who_has(&issued.secret).await), "credential_not_accepted");
         // A binding that went missing must not widen the token.
         world.db.execute_raw("UPDATE tokens SET kind = 'package', package_id = NULL").await.unwrap();

@@ -85,12 +85,14 @@ async fn triage(
     if is_resolved.is_none() && !fields.has_problems() {
         fields.report("is_resolved", "is required");
     }
+    let is_note_given = fields.has("note");
     let note = fields.prose("note");
     if note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE_CHARS) {
         fields.report("note", format!("must not be longer than {MAX_NOTE_CHARS} characters"));
     }
     let Some(is_resolved) = is_resolved else { return Err(refused(fields.finish())) };
     fields.finish()?;
-    let row = state.registry.triage(who, ecosystem, name, finding, is_resolved, note.as_deref(), &origin).await?;
+    let note = is_note_given.then_some(note.as_deref());
+    let row = state.registry.triage(who, ecosystem, name, finding, is_resolved, note, &origin).await?;
     Ok(Json(objects::finding(&row)).into_response())
 }

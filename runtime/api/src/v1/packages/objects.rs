@@ -169,13 +169,12 @@ pub fn release(state: &ApiState, view: &ReleaseView) -> Value {
     });
     let mut object = joined(release_summary(&details.summary), more);
     if view.shows_staged {
-        let blocked = parsed(&details.blocked_by);
         object["scan"] = json!({
             "state": details.summary.status,
             "artifacts_total": details.scans_total,
             "artifacts_done": details.scans_done,
-            "blocked": blocked.as_array().is_some_and(|list| !list.is_empty()),
-            "blocking_finding_ids": blocked,
+            "blocked": !view.blocked_by.is_empty(),
+            "blocking_finding_ids": view.blocked_by,
             "started_at": view.scans_began_at(),
             // The jobs of a release that went live are forgotten after a while.
             "finished_at": view.scans_ended_at().or(details.summary.published_at),

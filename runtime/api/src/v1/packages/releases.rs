@@ -301,19 +301,15 @@ async fn publish(
     if !(0..=MAX_WAIT_SECONDS).contains(&wait) {
         return Err(unprocessable_parameter("wait", "must be between 0 and 60"));
     }
-    let tags = if fields.has("tags") && !fields.is_null("tags") {
-        fields.texts("tags").unwrap_or_default()
-    } else {
-        Vec::new()
-    };
-    for (position, tag) in tags.iter().enumerate() {
+    let tags = if fields.has("tags") && !fields.is_null("tags") { fields.texts("tags") } else { None };
+    for (position, tag) in tags.iter().flatten().enumerate() {
         if let Some(problem) = tag_problem(&state, ecosystem, tag) {
             fields.report(&format!("tags/{position}"), problem);
         }
     }
     fields.finish()?;
     let wait = Duration::from_secs(wait.unsigned_abs());
-    let answer = state.registry.publish_draft(who, ecosystem, name, &version, &tags, wait, &origin).await?;
+    let answer = state.registry.publish_draft(who, ecosystem, name, &version, tags.as_deref(), wait, &origin).await?;
     let summary = &answer.view.details.summary;
     let is_final = summary.status != ReleaseState::Scanning;
     let text = if is_final { "the release is decided" } else { "the release is being scanned" };
