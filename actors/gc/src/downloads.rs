@@ -7,10 +7,13 @@
 use async_trait::async_trait;
 use publaryn_core::job::JobKind;
 use publaryn_jobs::{Handler, JobContext, JobError, Outcome};
-use publaryn_metadata::Db;
+use publaryn_metadata::{Db, downloads::Folded};
+use publaryn_publish::index_job;
 
 /// Notes per transaction.
 const BATCH: i64 = 2_000;
+/// Packages that one job of the index takes along at the least.
+const INDEXED_AT_ONCE: usize = 400;
 
 pub struct FlushDownloads {
     pub db: Db,
@@ -26,8 +29,13 @@ impl Handler for FlushDownloads {
         let mut summed = 0;
         loop {
             let mut tx = self.db.begin().await.map_err(JobError::retry)?;
-            let downloads = tx.fold_downloads(BATCH).await.map_err(JobError::retry)?;
+            let Folded { notes: downloads, risen } = tx.fold_downloads(BATCH).await.map_err(JobError::retry)?;
             let folded = downloads.max(tx.fold_tallies(BATCH).await.map_err(JobError::retry)?);
+            // Search sorts by what the index knows; one job brings up whatever is behind.
+            tx.set_behind_index(risen.iter().map(|(package, _)| *package)).await.map_err(JobError::retry)?;
+            for (package, owner) in risen.iter().step_by(INDEXED_AT_ONCE) {
+                tx.enqueue(&index_job(*package, *owner)).await.map_err(JobError::retry)?;
+            }
             tx.commit().await.map_err(JobError::retry)?;
             summed += downloads;
             if folded < BATCH.unsigned_abs() || job.should_stop() {

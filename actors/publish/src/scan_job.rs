@@ -10,6 +10,7 @@ use publaryn_blobs::{BlobKey, BlobStore};
 use publaryn_core::{
     ArtifactId, ArtifactState, Digest, PackageId, RegistryError, ReleaseId, Timestamp,
     access::Owner,
+    audit::{AuditAction, AuditEntry},
     crash::{self, CrashPoint},
     finding::{Category, Finding, FindingKind, Severity},
     job::JobKind,
@@ -152,8 +153,16 @@ pub(crate) async fn note_first_scan(
 }
 
 async fn judge(tx: &mut Tx, head: &PackageHead, scan: &Scan<'_>, now: Timestamp) -> Result<Verdict, RegistryError> {
+    let (mut found, mut worst) = (0, None);
     for finding in &scan.report.findings {
-        tx.upsert_finding(scan.release, Some((scan.artifact, scan.sha256)), finding, now).await?;
+        if tx.upsert_finding(scan.release, Some((scan.artifact, scan.sha256)), finding, now).await? {
+            (found, worst) = (found + 1, worst.max(Some(finding.severity)));
+        }
+    }
+    if let Some(worst) = worst {
+        let entry = AuditEntry::system(AuditAction::SecurityFindingCreate);
+        let entry = entry.package(head.id).org(head.owner.org()).release(scan.release);
+        tx.append_audit(&entry.with("findings", found).with("worst_severity", worst.as_str()), now).await?;
     }
     crash::reached(CrashPoint::FindingsStored);
     let verdict = if scan.state == ArtifactState::Joint {

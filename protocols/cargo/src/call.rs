@@ -87,12 +87,15 @@ impl Call {
 
     /// The same, seen with somebody else's eyes.
     pub async fn package_for(&self, who: &Principal, name: &str) -> Result<PackageView, RegistryError> {
-        let miss = || if who.is_invalid() { self.registry.broken_credential(who) } else { RegistryError::NotFound };
-        if syntax_fault(name, false).is_some() {
-            return Err(miss());
+        let found = match syntax_fault(name, false) {
+            None => self.registry.package(who, Ecosystem::Cargo, &collision_key(name)).await,
+            Some(_) => Err(RegistryError::NotFound),
+        };
+        match found {
+            Ok(view) if addresses(name, view.name()) => Ok(view),
+            Ok(_) | Err(RegistryError::NotFound) => Err(self.registry.miss(who, Ecosystem::Cargo, false).await),
+            Err(other) => Err(other),
         }
-        let view = self.registry.package(who, Ecosystem::Cargo, &collision_key(name)).await?;
-        if addresses(name, view.name()) { Ok(view) } else { Err(miss()) }
     }
 
     /// The answer to send; every 401 carries the challenge that `cargo login` shows to people.

@@ -13,6 +13,7 @@ mod error;
 mod exchange;
 pub mod frame;
 pub mod index;
+mod makeup;
 mod manifest;
 pub mod name;
 pub mod own_index;
@@ -32,7 +33,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Login, Mount, RequestFacts, render};
+use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Login, Makeup, Mount, RequestFacts, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 use serde_json::{Value, json};
@@ -78,6 +79,10 @@ impl Adapter for Cargo {
 
     fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
         (file.kind == ArtifactKind::Crate).then(|| draft::describe(file))
+    }
+
+    fn makeup(&self, release: &KeptRelease<'_>) -> Makeup {
+        makeup::makeup(release)
     }
 
     fn details(&self, release: &KeptRelease<'_>) -> Value {

@@ -8,7 +8,7 @@ use axum::response::Response;
 use http::Uri;
 use publaryn_core::{Principal, Timestamp};
 use publaryn_protocol::respond_rendered;
-use publaryn_registry::Rendered;
+use publaryn_registry::{AnonymousMiss, Rendered};
 use serde::Serialize;
 
 use crate::{
@@ -43,7 +43,9 @@ async fn index(call: &Call, path: &str) -> Answer {
         call.require_login()?;
     }
     if path == "config.json" {
-        return Ok(config(call, asks));
+        // Cargo sends what token it has only where the index says so, and then always.
+        let is_asked = asks || call.registry.settings().anonymous_miss == AnonymousMiss::Challenge;
+        return Ok(config(call, is_asked));
     }
     let name = name_of_index_path(path).ok_or_else(CargoError::not_found)?;
     // A stale token must not break anonymous resolution, so here it counts as none.

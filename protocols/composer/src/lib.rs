@@ -11,6 +11,7 @@ pub mod constraint;
 mod draft;
 mod error;
 mod list;
+mod makeup;
 pub mod manifest;
 mod minify;
 pub mod name;
@@ -30,7 +31,7 @@ use axum::{
 };
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Mount, RequestFacts, RouteTemplate, render};
+use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Makeup, Mount, RequestFacts, RouteTemplate, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 use serde_json::Value;
@@ -73,6 +74,10 @@ impl Adapter for Composer {
 
     fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
         (file.kind == ArtifactKind::ComposerZip).then(|| draft::describe(file))
+    }
+
+    fn makeup(&self, release: &KeptRelease<'_>) -> Makeup {
+        makeup::makeup(release)
     }
 
     fn details(&self, release: &KeptRelease<'_>) -> Value {

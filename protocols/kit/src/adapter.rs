@@ -7,6 +7,8 @@ use publaryn_registry::{Inspector, Limits, Registry, control::Described};
 use publaryn_scan::{ArchiveError, Scanner};
 use serde_json::Value;
 
+use crate::Makeup;
+
 /// One ecosystem: its routes, its names, its errors, its scanners.
 ///
 /// Adding an ecosystem costs one folder with an implementation of this trait and one line in
@@ -50,6 +52,11 @@ pub trait Adapter: Send + Sync + 'static {
     /// (EcoMeta) has for this ecosystem, out of the release's document. It may say more.
     fn details(&self, release: &KeptRelease<'_>) -> Value {
         release.document.clone()
+    }
+
+    /// What a release is made of, out of the same document.
+    fn makeup(&self, _release: &KeptRelease<'_>) -> Makeup {
+        Makeup::default()
     }
 
     /// What this ecosystem has against a tag that is legal elsewhere.

@@ -10,6 +10,7 @@ pub mod document;
 mod draft;
 mod error;
 pub mod file;
+mod makeup;
 pub mod metadata;
 pub mod module;
 pub mod name;
@@ -29,7 +30,7 @@ use axum::{
 };
 use http::{Method, Request};
 use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Mount, RequestFacts, RouteTemplate, render};
+use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Makeup, Mount, RequestFacts, RouteTemplate, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 use serde_json::Value;
@@ -75,6 +76,10 @@ impl Adapter for Maven {
 
     fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
         draft::describe(file)
+    }
+
+    fn makeup(&self, release: &KeptRelease<'_>) -> Makeup {
+        makeup::makeup(release)
     }
 
     fn details(&self, release: &KeptRelease<'_>) -> Value {

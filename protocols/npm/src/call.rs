@@ -92,14 +92,14 @@ impl Call {
 
     /// The package of that name, if the caller may read it.
     pub async fn package(&self, name: &str) -> Result<PackageView, RegistryError> {
-        if !name::is_possible(name) {
-            return Err(if self.who.is_invalid() {
-                self.registry.broken_credential(&self.who)
-            } else {
-                RegistryError::NotFound
-            });
+        let found = match name::is_possible(name) {
+            true => self.registry.package(&self.who, Ecosystem::Npm, name).await,
+            false => Err(RegistryError::NotFound),
+        };
+        match found {
+            Err(RegistryError::NotFound) => Err(self.registry.miss(&self.who, Ecosystem::Npm, false).await),
+            other => other,
         }
-        self.registry.package(&self.who, Ecosystem::Npm, name).await
     }
 
     /// The one-time password of a second factor; npm sends it when it was asked for one.

@@ -11,6 +11,7 @@ mod call;
 mod change;
 pub mod error;
 mod exchange;
+mod makeup;
 pub mod name;
 pub mod packument;
 pub mod publish;
@@ -30,7 +31,7 @@ use http::{HeaderMap, Method, Request, StatusCode, header};
 use publaryn_core::{
     ArtifactKind, Ecosystem, PackageName, Principal, RegistryError, Version, publish::ReleaseDocument,
 };
-use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Login, Mount, RequestFacts, RouteTemplate};
+use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Login, Makeup, Mount, RequestFacts, RouteTemplate};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::{ArchiveError, Scanner};
 use serde_json::{Value, json};
@@ -120,6 +121,10 @@ impl Adapter for Npm {
             Ok(Some(ReleaseDocument { metadata, facts }.into()))
         };
         Some(Box::new(read))
+    }
+
+    fn makeup(&self, release: &KeptRelease<'_>) -> Makeup {
+        makeup::makeup(release)
     }
 
     fn details(&self, release: &KeptRelease<'_>) -> Value {

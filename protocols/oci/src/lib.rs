@@ -8,6 +8,7 @@ mod blob;
 mod call;
 pub mod error;
 mod listing;
+mod makeup;
 pub mod manifest;
 pub mod name;
 mod pull;
@@ -22,7 +23,7 @@ mod upload;
 use axum::{Extension, Router, body::Body, extract::State, response::Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
 use publaryn_core::{ContentDigest, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, Login, Mount, RequestFacts, RouteTemplate};
+use publaryn_protocol::{Adapter, KeptRelease, Login, Makeup, Mount, RequestFacts, RouteTemplate};
 use publaryn_registry::Registry;
 use publaryn_scan::Scanner;
 
@@ -75,6 +76,10 @@ impl Adapter for Oci {
 
     fn scanners(&self) -> Vec<Box<dyn Scanner>> {
         vec![Box::new(scanner::ManifestScanner), Box::new(scanner::LayerScanner)]
+    }
+
+    fn makeup(&self, release: &KeptRelease<'_>) -> Makeup {
+        makeup::makeup(release)
     }
 }
 

@@ -15,6 +15,7 @@ pub mod filename;
 mod files;
 mod form;
 mod inspect;
+mod makeup;
 pub mod name;
 mod project_json;
 mod provenance;
@@ -33,7 +34,7 @@ use axum::{
 };
 use http::{HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, Mount, RequestFacts, render};
+use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Makeup, Mount, RequestFacts, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 
@@ -79,6 +80,10 @@ impl Adapter for Pypi {
 
     fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
         draft::describe(file)
+    }
+
+    fn makeup(&self, release: &KeptRelease<'_>) -> Makeup {
+        makeup::makeup(release)
     }
 }
 

@@ -13,6 +13,7 @@ mod draft;
 mod error;
 pub mod gemspec;
 mod json_api;
+mod makeup;
 pub mod marshal;
 pub mod name;
 mod owners;
@@ -32,7 +33,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
-use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Login, Mount, RequestFacts, RouteTemplate, render};
+use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Login, Makeup, Mount, RequestFacts, RouteTemplate, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
 use serde_json::Value;
@@ -93,6 +94,10 @@ impl Adapter for Rubygems {
 
     fn describe(&self, file: &DraftFile<'_>) -> Option<Inspector<Described>> {
         (file.kind == ArtifactKind::Gem).then(|| draft::describe(file))
+    }
+
+    fn makeup(&self, release: &KeptRelease<'_>) -> Makeup {
+        makeup::makeup(release)
     }
 
     fn details(&self, release: &KeptRelease<'_>) -> Value {

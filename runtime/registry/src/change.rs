@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use publaryn_actors::{ChildSpec, KeyedPool, PoolOptions};
 use publaryn_core::{
-    Decision, Ecosystem, Operation, Principal, RegistryError, ReleaseState, RepositoryKind, Timestamp, UserId,
+    Decision, Ecosystem, Operation, Principal, RegistryError, ReleaseState, RepositoryKind, Scope, Timestamp, UserId,
     Visibility,
     access::{Denial, Owner, Relation, Resource, refuse_before_lookup},
     audit::{AuditAction, AuditEntry},
     decide,
+    principal::Binding,
 };
 use publaryn_gc::CleanupBlobs;
 use publaryn_metadata::{Engine, Tx, packages::PackageHead, releases::ReleaseProgress};
@@ -482,6 +483,17 @@ impl Registry {
     /// Stars or unstars a package for the calling user. Anyone who can read it may.
     pub async fn set_star(&self, who: &Principal, view: &PackageView, starred: bool) -> Result<(), RegistryError> {
         let Some(user) = who.user() else { return Err(self.broken_credential(who)) };
+        let is_bound_elsewhere = match who.binding {
+            Some(Binding::Package(id)) => id != view.id(),
+            Some(Binding::Repository(id)) => id != view.head.repository,
+            None => false,
+        };
+        if !who.allows(Scope::PackagesWrite) {
+            return Err(RegistryError::Denied(Denial::InsufficientScope(Scope::PackagesWrite)));
+        }
+        if is_bound_elsewhere {
+            return Err(RegistryError::Denied(Denial::TokenNotBound));
+        }
         let now = Timestamp::now();
         let mut tx = self.0.db.begin().await?;
         let Some(head) = tx.lock_package_by_id(view.id()).await? else { return Err(RegistryError::NotFound) };

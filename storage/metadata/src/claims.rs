@@ -140,12 +140,18 @@ impl Db {
     }
 }
 
+/// The key is arbitrary, but no other advisory lock may use it.
+const CLAIMS_LOCK: i64 = 7_302_591_860;
+
 impl Tx {
     /// The claim that governs a package of that normalised name.
     pub async fn governing_claim(&mut self, ecosystem: Ecosystem, normalized: &str) -> DbResult<Option<ClaimRow>> {
         let keys = governing_keys(ecosystem, normalized);
         if keys.is_empty() {
             return Ok(None);
+        }
+        if let crate::tx::Connection::Postgres(tx) = self.connection() {
+            sqlx::query("SELECT pg_advisory_xact_lock_shared($1)").bind(CLAIMS_LOCK).execute(&mut ***tx).await?;
         }
         let (sql, list) = (BY_KEYS.on(self.engine()), key_list(&keys));
         let rows: Vec<ClaimRow> = on_tx!(self, |c| sqlx::query_as(sql).bind(ecosystem).bind(list).fetch_all(c).await)?;
@@ -161,11 +167,11 @@ impl Tx {
         Ok(on_tx!(self, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await)?)
     }
 
-    /// Waits until nobody else is creating a claim, so that "nothing overlaps" stays true until the commit.
+    /// Waits until nobody else is creating a claim or acting on the absence of one, so that "nothing overlaps" stays true
+    /// until the commit.
     pub async fn lock_claim_creation(&mut self) -> DbResult<()> {
         if let crate::tx::Connection::Postgres(tx) = self.connection() {
-            // The key is arbitrary, but no other lock may use it.
-            sqlx::query("SELECT pg_advisory_xact_lock(7302591860)").execute(&mut ***tx).await?;
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(CLAIMS_LOCK).execute(&mut ***tx).await?;
         }
         Ok(())
     }

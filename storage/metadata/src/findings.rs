@@ -118,14 +118,14 @@ impl Db {
 }
 
 impl Tx {
-    /// Stores a finding; seeing it again changes nothing, a resolution stays.
+    /// Stores a finding; `true` when it is new. Seeing it again changes nothing, a resolution stays.
     pub async fn upsert_finding(
         &mut self,
         release: ReleaseId,
         artifact: Option<(ArtifactId, Digest)>,
         finding: &Finding,
         now: Timestamp,
-    ) -> DbResult<()> {
+    ) -> DbResult<bool> {
         let (id, digest) = artifact.unzip();
         self.insert_finding(release, id, digest, finding, now).await
     }
@@ -137,7 +137,7 @@ impl Tx {
         content: Digest,
         finding: &Finding,
         now: Timestamp,
-    ) -> DbResult<()> {
+    ) -> DbResult<bool> {
         self.insert_finding(release, None, Some(content), finding, now).await
     }
 
@@ -161,7 +161,7 @@ impl Tx {
         content: Option<Digest>,
         finding: &Finding,
         now: Timestamp,
-    ) -> DbResult<()> {
+    ) -> DbResult<bool> {
         const SQL: &str = "INSERT INTO findings (id, release_id, artifact_id, fingerprint, rule_id, kind, category, severity, \
              title, description, location, detected_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
              ON CONFLICT (release_id, fingerprint) DO NOTHING";
@@ -171,7 +171,7 @@ impl Tx {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
-        on_tx!(self, |c| sqlx::query(SQL)
+        let done = on_tx!(self, |c| sqlx::query(SQL)
             .bind(FindingId::new())
             .bind(release)
             .bind(artifact)
@@ -186,8 +186,9 @@ impl Tx {
             .bind(now)
             .execute(c)
             .await
-            .map(drop))?;
-        self.advisories_changed(release, now).await
+            .map(|done| done.rows_affected()))?;
+        self.advisories_changed(release, now).await?;
+        Ok(done == 1)
     }
 
     /// Documents tell what is known against live releases, so they are rendered anew when that changes.

@@ -20,7 +20,7 @@ mod db;
 mod deferred;
 mod dependencies;
 pub mod documents;
-mod downloads;
+pub mod downloads;
 mod error;
 pub mod findings;
 pub mod idempotency;

@@ -260,6 +260,24 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(version_key).bind(staged).fetch_optional(c).await)?)
     }
 
+    /// The key of a version as it is spelt.
+    pub async fn version_key_of(&self, package: PackageId, version: &str) -> DbResult<Option<String>> {
+        const SQL: &str = "SELECT version_key FROM releases WHERE package_id = $1 AND version = $2";
+        Ok(on_db!(self, |c| sqlx::query_scalar(SQL).bind(package).bind(version).fetch_optional(c).await)?)
+    }
+
+    /// How many unresolved findings of each severity a release has. `staged`: those about files in a quarantine of
+    /// their own count, too.
+    pub async fn open_findings_of_release(&self, release: ReleaseId, staged: bool) -> DbResult<Vec<(Severity, i64)>> {
+        const SQL: &str = concat!(
+            "SELECT f.severity, CAST(COUNT(*) AS BIGINT) FROM findings f WHERE f.release_id = $1 ",
+            "AND f.resolved_at IS NULL AND ($2 OR NOT ",
+            is_about_withheld_file!(),
+            ") GROUP BY f.severity"
+        );
+        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(release).bind(staged).fetch_all(c).await)?)
+    }
+
     /// Those of these findings that nobody has resolved.
     pub async fn unresolved(&self, findings: &[FindingId]) -> DbResult<Vec<FindingId>> {
         const SQL: Sql = for_packages!("SELECT f.id FROM findings f WHERE f.resolved_at IS NULL AND f.id", "");
@@ -282,11 +300,32 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(release).bind(filename).fetch_optional(c).await)?)
     }
 
-    /// Tags of a package with version and time, only those of live releases.
-    pub async fn tags_of(&self, package: PackageId) -> DbResult<Vec<(String, String, Timestamp)>> {
-        const SQL: &str = "SELECT t.tag, r.version, t.updated_at FROM tags t JOIN releases r ON r.id = t.release_id \
-             WHERE t.package_id = $1 AND r.status IN ('published', 'deprecated', 'yanked') ORDER BY t.tag";
-        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).fetch_all(c).await)?)
+    /// Tags of a package with version and time, only those of live releases, and how many there are.
+    pub async fn tags_of(&self, package: PackageId, slice: Slice) -> DbResult<(Vec<(String, String, Timestamp)>, i64)> {
+        macro_rules! tags {
+            ($select:literal, $rest:literal) => {
+                concat!(
+                    "SELECT ",
+                    $select,
+                    " FROM tags t JOIN releases r ON r.id = t.release_id WHERE t.package_id = $1 ",
+                    "AND r.status IN ('published', 'deprecated', 'yanked')",
+                    $rest
+                )
+            };
+        }
+        const PAGE: &str = tags!("t.tag, r.version, t.updated_at", " ORDER BY t.tag LIMIT $2 OFFSET $3");
+        const COUNT: &str = tags!("CAST(COUNT(*) AS BIGINT)", "");
+        let rows: Vec<(String, String, Timestamp)> = on_db!(self, |c| sqlx::query_as(PAGE)
+            .bind(package)
+            .bind(slice.limit)
+            .bind(slice.offset)
+            .fetch_all(c)
+            .await)?;
+        if let Some(total) = slice.total(rows.len()) {
+            return Ok((rows, total));
+        }
+        let total = on_db!(self, |c| sqlx::query_scalar(COUNT).bind(package).fetch_one(c).await)?;
+        Ok((rows, total))
     }
 
     /// Findings of a package, newest first.

@@ -207,7 +207,7 @@ impl Page {
 
     /// A page of items as an answer, with `Link`.
     pub fn answer(self, query: &Query, items: &str, list: Vec<Value>, total: i64) -> Response {
-        self.answer_with(query, items, list, total, [])
+        self.answer_with(query, items, list.into(), total, [])
     }
 
     /// [`Page::answer`] with further members.
@@ -215,7 +215,7 @@ impl Page {
         self,
         query: &Query,
         items: &str,
-        list: Vec<Value>,
+        list: Value,
         total: i64,
         more: [(&str, Value); N],
     ) -> Response {

@@ -469,3 +469,30 @@ async fn a_pending_publisher_that_cannot_be_used_leaves_nothing() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workload_learns_nothing_of_other_packages_and_is_named_in_the_log() {
+    let issuer = Issuer::start().await;
+    trusting(&issuer, async |server| {
+        let (ada, eve) = (server.person("ada").await, server.person("eve").await);
+        package(server, &ada, "npm", "widget").await;
+        let body = json!({"issuer": issuer.url(), "subject": "repo:acme/widget", "workflow_ref": "release.yml"});
+        let publisher = trust(server, &ada, "npm/widget", body).await;
+        server.npm_published(&eve.token, "open-tool", "1.0.0").await;
+        server.npm_published(&eve.token, "hidden-tool", "1.0.0").await;
+        let hide = json!({"visibility": "private"});
+        server.patch("/v1/packages/npm/hidden-tool", hide).bearer(&eve.token).expect(200).await;
+        let token = minted(server, &issuer.sign(&job())).await;
+        for name in ["open-tool", "hidden-tool", "missing-tool"] {
+            assert_eq!(server.npm_read(Some(&token), name).await, 403, "{name}");
+        }
+        server.npm_published(&token, "widget", "1.0.0").await;
+        assert_eq!(server.npm_read(Some(&token), "widget").await, 200);
+        let root = server.admin("root1").await;
+        let log = server.get("/v1/audit?action=release_create").bearer(&root.token).expect(200).await.body;
+        let entries = log["entries"].as_array().unwrap();
+        let ids: Vec<&Value> = entries.iter().map(|entry| &entry["metadata"]["trusted_publisher_id"]).collect();
+        assert!(ids.contains(&&publisher["id"]), "{log}");
+    })
+    .await;
+}

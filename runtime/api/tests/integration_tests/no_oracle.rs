@@ -236,3 +236,31 @@ async fn hidden_is_answered_as_missing_on_every_route() {
     })
     .await;
 }
+
+/// `access.anonymous_miss = challenge`: whoever shows nothing is asked, in every ecosystem.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_operator_wants_it_every_anonymous_miss_is_asked_for_a_credential() {
+    app::each_with(&[("access.anonymous_miss", "challenge")], async |server| {
+        let ada = server.person("ada").await;
+        server.npm_published(&ada.token, "open-tool", "1.0.0").await;
+        assert_eq!(server.npm_read(None, "open-tool").await, 200);
+        for path in [
+            "/npm/missing-tool",
+            "/cargo/index/mi/ss/missing-tool",
+            "/pypi/simple/missing-tool/",
+            "/nuget/v3-flatcontainer/missing.tool/index.json",
+            "/rubygems/info/missing-tool",
+            "/composer/p2/acme/missing-tool.json",
+            "/v2/acme/missing-tool/tags/list",
+        ] {
+            assert_eq!(server.get(path).send().await.status, 401, "{path}");
+            if !path.starts_with("/v2/") {
+                let signed_in = server.get(path).bearer(&ada.token).send().await;
+                assert_eq!(signed_in.status, 404, "{path}");
+            }
+        }
+        let config = server.get("/cargo/index/config.json").expect(200).await.body;
+        assert_eq!(config["auth-required"], true);
+    })
+    .await;
+}

@@ -44,16 +44,34 @@ fn path(name: &str) -> String {
     format!("/npm/{}", name.replace('/', "%2f"))
 }
 
+/// One under another tag that is blocked: what clients resolve from says one thing, the tarball another.
+pub fn blocked(name: &str, version: &str, tag: &str) -> Value {
+    let mut body = document(name, version, None);
+    body["dist-tags"] = json!({ tag: version });
+    body["versions"][version]["dependencies"] = json!({ "evil": "1.0.0" });
+    body
+}
+
 impl Server {
+    /// Sends a document and waits for the verdict.
+    pub async fn npm_put(&self, token: &str, name: &str, document: Value) -> Answer {
+        self.call("PUT", path(name)).bearer(token).json(document).send().await
+    }
+
     /// Publishes and waits for the verdict.
     pub async fn npm_publish(&self, token: &str, name: &str, version: &str) -> Answer {
-        self.call("PUT", path(name)).bearer(token).json(document(name, version, None)).send().await
+        self.npm_put(token, name, document(name, version, None)).await
     }
 
     /// Publishes something that must be live then.
     pub async fn npm_published(&self, token: &str, name: &str, version: &str) {
         let answer = self.npm_publish(token, name, version).await;
         assert_eq!(answer.status, 201, "{name}@{version}: {}", answer.text);
+    }
+
+    /// A packument as clients read it to write it back.
+    pub async fn npm_whole(&self, name: &str, token: &str) -> Value {
+        self.call("GET", format!("{}?write=true", path(name))).bearer(token).expect(200).await.body
     }
 
     /// The status of reading a packument.

@@ -19,7 +19,7 @@ use publaryn_metadata::{
 use publaryn_publish::{Creation, Wish, check_visibility, create_package};
 use serde_json::{Map, Value, json};
 
-use super::PackageAccessed;
+use super::{PackageAccessed, releases::ReleaseView};
 use crate::Registry;
 
 /// A package to be created; the values passed their rules.
@@ -100,6 +100,8 @@ pub struct PackageView {
     pub can_manage_security: bool,
     /// For those who govern the owning organization.
     pub team_access: Vec<TeamAccessRow>,
+    /// The release that its latest version names.
+    pub latest: Option<ReleaseView>,
 }
 
 impl Registry {
@@ -179,7 +181,12 @@ impl Registry {
             _ => false,
         };
         let team_access = if governs { self.0.db.teams_with_access(package.id()).await? } else { Vec::new() };
+        let latest = match &package.details.latest_version {
+            Some(version) => self.latest(who, &package, version).await?,
+            None => None,
+        };
         Ok(PackageView {
+            latest,
             can_transfer: may(Operation::Transfer),
             can_manage_metadata: may(Operation::EditMetadata),
             can_manage_releases: may(Operation::ManageReleases),
@@ -188,6 +195,21 @@ impl Registry {
             team_access,
             details: package.details,
         })
+    }
+
+    async fn latest(
+        &self,
+        who: &Principal,
+        package: &PackageAccessed,
+        version: &str,
+    ) -> Result<Option<ReleaseView>, RegistryError> {
+        let Some(key) = self.0.db.version_key_of(package.id(), version).await? else { return Ok(None) };
+        match self.release(who, package, &key).await {
+            Ok(view) => Ok(Some(view)),
+            // It went away since.
+            Err(RegistryError::NotFound) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     /// The page after a change. Whoever lost the right to see it by their own change still gets the answer.

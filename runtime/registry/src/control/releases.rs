@@ -22,7 +22,7 @@ use publaryn_publish::{
 use serde_json::json;
 
 use super::{PackageAccessed, PackageChange};
-use crate::{Registry, change::DELETE_WINDOW_CLOSED};
+use crate::{Registry, change::DELETE_WINDOW_CLOSED, governance::SeverityCounts};
 
 /// A release to be filled with files; the values passed their rules.
 #[derive(Debug, Clone)]
@@ -48,6 +48,8 @@ pub struct ReleaseView {
     pub blocked_by: Vec<FindingId>,
     /// Those that the caller may know of, by name.
     pub files: Vec<ArtifactViewRow>,
+    /// Unresolved findings that the caller may know of, by severity.
+    pub findings: SeverityCounts,
 }
 
 impl ReleaseView {
@@ -240,9 +242,11 @@ impl Registry {
             true => Vec::new(),
             false => self.0.db.unresolved(&blocked_by).await?,
         };
+        let findings = self.0.db.open_findings_of_release(details.summary.id, shows_staged).await?;
         Ok(ReleaseView {
             scans,
             blocked_by,
+            findings: findings.into_iter().collect(),
             files,
             ecosystem: package.details.ecosystem,
             package_name: package.details.name.clone(),

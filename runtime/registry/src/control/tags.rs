@@ -4,14 +4,19 @@ use publaryn_core::{
     Ecosystem, Operation, Principal, RegistryError, Timestamp,
     audit::{AuditAction, ClientOrigin},
 };
+use publaryn_metadata::organizations::Slice;
 
 use super::PackageAccessed;
 use crate::Registry;
 
 impl Registry {
-    /// Tags of live releases with version and time, by name.
-    pub async fn tags_of(&self, package: &PackageAccessed) -> Result<Vec<(String, String, Timestamp)>, RegistryError> {
-        Ok(self.0.db.tags_of(package.id()).await?)
+    /// Tags of live releases with version and time, by name, and how many there are.
+    pub async fn tags_of(
+        &self,
+        package: &PackageAccessed,
+        slice: Slice,
+    ) -> Result<(Vec<(String, String, Timestamp)>, i64), RegistryError> {
+        Ok(self.0.db.tags_of(package.id(), slice).await?)
     }
 
     /// Points a tag at a live release.

@@ -408,6 +408,38 @@ async fn last_use_is_recorded_to_the_minute_for_tokens_and_sessions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_credential_allows_is_asked_again_when_it_was_asked_long_ago() {
+    for world in world::each_default().await {
+        let (_, alice) = world.someone("alice").await;
+        let wanted = [Scope::PackagesPublish, Scope::PackagesRead];
+        let issued = create(&world, &alice, request(TokenKind::Personal, &wanted)).await.unwrap();
+        let who = world.who_has(&issued.secret).await.unwrap();
+        let narrowed = Principal { scopes: scopes(&[Scope::PackagesPublish]), ..who.clone() };
+        let mut tx = world.db.begin().await.unwrap();
+        assert!(tx.revoke_own_token(issued.listed.token.id, Timestamp::now()).await.unwrap());
+        tx.commit().await.unwrap();
+        let renewed = world.identity.renewed(&narrowed).await.unwrap();
+        assert_eq!(renewed.scopes, narrowed.scopes, "it was asked just now");
+        world.pass(Duration::from_secs(5));
+        let renewed = world.identity.renewed(&narrowed).await;
+        assert!(
+            matches!(renewed, Err(RegistryError::BadCredential(CredentialProblem::Revoked))),
+            "a revoked token ended an upload"
+        );
+        world.db.execute_raw("UPDATE tokens SET revoked_at = NULL").await.unwrap();
+        let renewed = world.identity.renewed(&narrowed).await.unwrap();
+        assert_eq!((renewed.scopes, renewed.as_of), (narrowed.scopes, who.as_of + Duration::from_secs(5)));
+        let session = world.identity.renewed(&alice).await.unwrap();
+        assert_eq!(session.who, alice.who);
+        world.db.execute_raw("UPDATE users SET is_active = FALSE").await.unwrap();
+        for asked in [&narrowed, &alice] {
+            let renewed = world.identity.renewed(asked).await;
+            assert!(matches!(renewed, Err(RegistryError::BadCredential(CredentialProblem::AccountDisabled))));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_oidc_derived_token_acts_for_its_publisher_and_stays_off_the_control_plane() {
     for world in world::each_default().await {
         let (_, alice) = world.someone("alice").await;

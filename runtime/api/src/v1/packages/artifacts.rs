@@ -12,7 +12,6 @@ use publaryn_core::{ArtifactKind, Digest, Operation, RegistryError, Scope, audit
 use publaryn_protocol::{DraftFile, byte_stream, respond_artifact};
 use publaryn_registry::control::{ArtifactUpload, Described};
 use publaryn_scan::{ArchiveError, ErrorKind};
-use serde_json::json;
 
 use super::{
     super::{
@@ -35,7 +34,7 @@ pub fn routes() -> Routes {
     let all = "/packages/{ecosystem}/{name}/releases/{version}/artifacts";
     let one = "/packages/{ecosystem}/{name}/releases/{version}/artifacts/{filename}";
     Routes::new("artifacts")
-        .get(all, list, public("Files of a release, by name").answer(200, "artifacts [Artifact]"))
+        .get(all, list, public("Files of a release, by name").list("artifacts", "Artifact", 100))
         .put(
             one,
             upload,
@@ -81,13 +80,16 @@ async fn list(
     State(state): State<ApiState>,
     caller: Caller,
     Path((ecosystem, name, version)): Path<OfRelease>,
+    query: Query,
 ) -> Result<Response, Problem> {
+    let page = query.page(100)?;
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
     let package = state.registry.package_for(&caller.0, ecosystem, name.canonical(), Operation::Read).await?;
     let version = version_in(&state, ecosystem, &version)?;
     let rows = state.registry.artifacts(&caller.0, &package, &version).await?;
-    let list: Vec<_> = rows.iter().map(objects::artifact).collect();
-    Ok(Json(json!({ "artifacts": list })).into_response())
+    let (start, total) = (usize::try_from(page.offset()).unwrap_or(usize::MAX), rows.len());
+    let list: Vec<_> = rows.iter().skip(start).take(page.per_page as usize).map(objects::artifact).collect();
+    Ok(page.answer(&query, "artifacts", list, i64::try_from(total).unwrap_or(i64::MAX)))
 }
 
 async fn upload(

@@ -1,6 +1,7 @@
 //! `/v1/packages/*`: packages, releases, artifacts, tags, findings, trusted publishers
 //! (control-plane.md §8).
 
+mod analysis;
 mod artifacts;
 mod findings;
 pub mod objects;

@@ -8,12 +8,12 @@ use publaryn_metadata::{
     teams::TeamAccessRow,
     trusted_publishers::TrustedPublisherRow,
 };
-use publaryn_protocol::{KeptFile, KeptRelease};
+use publaryn_protocol::{Adapter, KeptFile, KeptRelease};
 use publaryn_registry::control::{ControlHit, PackagePage, Pipeline, ReleaseView, SummaryView};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::super::ApiState;
+use super::{super::ApiState, analysis};
 
 /// **PackageSummary**. Written without a tree of values in between: some answers hold thousands.
 #[derive(Debug, Serialize)]
@@ -70,7 +70,7 @@ pub fn summary(view: &SummaryView) -> Value {
 }
 
 /// **Package**.
-pub fn package(page: &PackagePage) -> Value {
+pub fn package(state: &ApiState, page: &PackagePage) -> Value {
     let details = &page.details;
     let more = json!({
         "display_name": details.display_name,
@@ -91,8 +91,7 @@ pub fn package(page: &PackagePage) -> Value {
             "kind": details.ecosystem,
             "details": name_details(details.ecosystem, &details.name, &details.normalized_name),
         },
-        // Nothing computes it yet.
-        "bundle_analysis": null,
+        "bundle_analysis": page.latest.as_ref().map(|latest| analysis::analysis(state, latest)),
     });
     joined(json!(PackageSummary::new(details, page.can_transfer)), more)
 }
@@ -165,7 +164,7 @@ pub fn release(state: &ApiState, view: &ReleaseView) -> Value {
         "published_by": details.publisher.as_ref().map(|username| json!({"username": username})),
         "can_manage_releases": view.can_manage,
         "ecosystem_metadata": eco_meta(state, view, &parsed(&details.metadata)),
-        "bundle_analysis": null,
+        "bundle_analysis": analysis::analysis(state, view),
     });
     let mut object = joined(release_summary(&details.summary), more);
     if view.shows_staged {
@@ -185,9 +184,20 @@ pub fn release(state: &ApiState, view: &ReleaseView) -> Value {
 
 /// The release half of **EcoMeta**, as its adapter tells it; null when it never wrote a document.
 fn eco_meta(state: &ApiState, view: &ReleaseView, document: &Value) -> Value {
+    let details = told(state, view, document, |adapter, release| adapter.details(release));
+    details.map_or(Value::Null, |details| json!({"kind": view.ecosystem, "details": details}))
+}
+
+/// What its adapter tells of a release; `None` when it never wrote a document.
+pub(super) fn told<T>(
+    state: &ApiState,
+    view: &ReleaseView,
+    document: &Value,
+    tell: impl FnOnce(&dyn Adapter, &KeptRelease<'_>) -> T,
+) -> Option<T> {
     let is_empty = document.as_object().is_none_or(Map::is_empty);
     let adapter = state.adapters.iter().find(|adapter| adapter.ecosystem() == view.ecosystem);
-    let Some(adapter) = adapter.filter(|_| !is_empty) else { return Value::Null };
+    let adapter = adapter.filter(|_| !is_empty)?;
     let files = view.files.iter().map(|file| KeptFile {
         filename: &file.filename,
         sha1: file.sha1.as_deref(),
@@ -201,7 +211,7 @@ fn eco_meta(state: &ApiState, view: &ReleaseView, document: &Value) -> Value {
         files: files.collect(),
         base_url: state.registry.settings().base_url.as_str(),
     };
-    json!({"kind": view.ecosystem, "details": adapter.details(&release)})
+    Some(tell(&**adapter, &release))
 }
 
 /// **Artifact**.
@@ -354,7 +364,7 @@ pub fn hit(hit: &ControlHit) -> Value {
     })
 }
 
-const fn risk_level(worst: Severity) -> &'static str {
+pub(super) const fn risk_level(worst: Severity) -> &'static str {
     match worst {
         Severity::Info | Severity::Low => "low",
         Severity::Medium => "medium",

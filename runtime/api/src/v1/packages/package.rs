@@ -229,7 +229,7 @@ async fn create(
         keywords: texts.keywords.unwrap_or_default(),
     };
     let page = state.registry.create_package(who, new, &origin).await?;
-    Ok(revision(&page.details).on((StatusCode::CREATED, Json(objects::package(&page)))))
+    Ok(revision(&page.details).on((StatusCode::CREATED, Json(objects::package(&state, &page)))))
 }
 
 /// The descriptive members of a package.
@@ -271,11 +271,11 @@ async fn show(
 ) -> Result<Response, Problem> {
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
     let page = state.registry.package_page(&caller.0, ecosystem, name.canonical()).await?;
-    Ok(shown(&page))
+    Ok(shown(&state, &page))
 }
 
-fn shown(page: &PackagePage) -> Response {
-    revision(&page.details).on(Json(objects::package(page)))
+fn shown(state: &ApiState, page: &PackagePage) -> Response {
+    revision(&page.details).on(Json(objects::package(state, page)))
 }
 
 fn revision(details: &PackageDetails) -> Revision {
@@ -315,7 +315,7 @@ async fn update(
     fields.finish()?;
     let check = |details: &PackageDetails| if_match.check(&revision(details));
     let page = state.registry.update_package(who, ecosystem, name.canonical(), patch, check, &origin).await?;
-    Ok(revision(&page.details).on(Json(with_message(objects::package(&page), "package updated"))))
+    Ok(revision(&page.details).on(Json(with_message(objects::package(&state, &page), "package updated"))))
 }
 
 async fn remove(
@@ -392,7 +392,7 @@ async fn quarantine(
     fields.finish()?;
     let check = |details: &PackageDetails| if_match.check(&revision(details));
     let page = state.registry.quarantine_package(who, ecosystem, name.canonical(), &reason, check, &origin).await?;
-    Ok(shown(&page))
+    Ok(shown(&state, &page))
 }
 
 async fn lift(
@@ -406,5 +406,6 @@ async fn lift(
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
     state.registry.package_for(who, ecosystem, name.canonical(), Operation::Quarantine).await?;
     let check = |details: &PackageDetails| if_match.check(&revision(details));
-    Ok(shown(&state.registry.lift_quarantine(who, ecosystem, name.canonical(), check, &origin).await?))
+    let page = state.registry.lift_quarantine(who, ecosystem, name.canonical(), check, &origin).await?;
+    Ok(shown(&state, &page))
 }

@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use publaryn_core::{Ecosystem, Operation, Scope, audit::AuditAction};
+use publaryn_metadata::organizations::Slice;
 use serde_json::json;
 
 use super::{
@@ -14,6 +15,7 @@ use super::{
         auth::refused,
         extract::{Body, Caller, Origin, Path},
         input::unprocessable_parameter,
+        page::Query,
         problem::Problem,
         route::{Routes, public, scoped},
     },
@@ -29,7 +31,8 @@ pub fn routes() -> Routes {
         .get(
             "/packages/{ecosystem}/{name}/tags",
             list,
-            public("Tags of a package").answer(200, "tags {* {version s, updated_at t}}"),
+            public("Tags of a package, by name")
+                .listed(100, "tags {* {version s, updated_at t}}, page i, per_page i, total i, has_next b"),
         )
         .put(
             one,
@@ -69,11 +72,13 @@ async fn list(
     State(state): State<ApiState>,
     caller: Caller,
     Path((ecosystem, name)): Path<(String, String)>,
+    query: Query,
 ) -> Result<Response, Problem> {
+    let page = query.page(100)?;
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
     let package = state.registry.package_for(&caller.0, ecosystem, name.canonical(), Operation::Read).await?;
-    let rows = state.registry.tags_of(&package).await?;
-    Ok(Json(json!({"tags": objects::tags(&rows)})).into_response())
+    let (rows, total) = state.registry.tags_of(&package, Slice::new(page.per_page, page.offset())).await?;
+    Ok(page.answer_with(&query, "tags", objects::tags(&rows), total, []))
 }
 
 async fn set(

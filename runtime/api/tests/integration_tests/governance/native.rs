@@ -5,7 +5,7 @@ use publaryn_core::{OrgId, OrgRole, Scope, Timestamp, TokenId, TokenKind};
 use publaryn_metadata::tokens::TokenRow;
 use serde_json::{Value, json};
 
-use crate::app::{self, Server};
+use crate::app::{self, Server, column};
 
 /// An organization's own token.
 async fn robot(server: &Server, org: &Value, role: OrgRole, scopes: &[Scope]) -> String {
@@ -220,6 +220,55 @@ async fn operators_loosen_or_tighten_names() {
         let claim = json!({"ecosystem": "npm", "namespace": "@ada"});
         server.post("/v1/namespaces", claim).bearer(&ada.token).expect(201).await;
         server.npm_published(&ada.token, "@ada/tool", "1.0.0").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn native_lists_show_what_organizations_entitle_to_and_nothing_unlisted() {
+    app::each(async |server| {
+        let (ada, vic, gil, eve) = (
+            server.person("ada").await,
+            server.person("vic").await,
+            server.person("gil").await,
+            server.person("eve").await,
+        );
+        let acme = server.org(&ada, "acme").await;
+        server.join(&ada, "acme", &vic, "viewer").await;
+        server.join(&ada, "acme", &gil, "viewer").await;
+        server.repository(&ada, &acme, "open", "public", "public").await;
+        server.repository(&ada, &acme, "vault", "private", "private").await;
+        server.repository(&ada, &acme, "aside", "public", "unlisted").await;
+        for (name, repository) in [("open-tool", "open"), ("secret-tool", "vault"), ("aside-tool", "aside")] {
+            let body = json!({"ecosystem": "npm", "name": name, "repository_slug": repository});
+            server.post("/v1/packages", body).bearer(&ada.token).expect(201).await;
+            server.npm_published(&ada.token, name, "1.0.0").await;
+        }
+        // A list says nothing but names, so these may pass as projects.
+        server.db().execute_raw("UPDATE packages SET ecosystem = 'pypi'").await.unwrap();
+        let all = robot(server, &acme, OrgRole::Viewer, &[Scope::PackagesRead]).await;
+        let blind = robot(server, &acme, OrgRole::Viewer, &[Scope::PackagesPublish]).await;
+        let list = async |token: &str| {
+            let call = server.get("/pypi/simple/").header("accept", "application/vnd.pypi.simple.v1+json");
+            let call = if token.is_empty() { call } else { call.bearer(token) };
+            column(&call.expect(200).await.body["projects"], "name")
+        };
+        for token in ["", &eve.token, &blind] {
+            assert_eq!(list(token).await, ["open-tool"]);
+        }
+        for token in [&ada.token, &vic.token, &all] {
+            assert_eq!(list(token).await, ["open-tool", "secret-tool"]);
+        }
+        let rule = json!({"restrict_private_reads": true});
+        server.patch("/v1/orgs/acme", rule).bearer(&ada.token).expect(200).await;
+        server.team(&ada, "acme", "readers", &[&gil]).await;
+        let read = json!({"permissions": ["read_private"]});
+        let grant = "/v1/orgs/acme/teams/readers/repository-access/vault";
+        server.put(grant, read).bearer(&ada.token).expect(200).await;
+        for token in [&vic.token, &all] {
+            assert_eq!(list(token).await, ["open-tool"]);
+        }
+        assert_eq!(list(&gil.token).await, ["open-tool", "secret-tool"]);
     })
     .await;
 }

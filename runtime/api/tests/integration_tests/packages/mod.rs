@@ -6,3 +6,4 @@ mod releases;
 mod search;
 mod security;
 mod transfer;
+mod triage;

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::app::{self, column};
+use crate::app::{self, column, text};
 
 const PATH: &str = "/v1/packages/npm/ripe-tool";
 
@@ -76,6 +76,37 @@ async fn release_repositories_keep_what_was_published() {
         server.post("/v1/repositories", body).bearer(&ada.token).expect(201).await;
         server.npm_published(&ada.token, "ripe-tool", "1.0.0").await;
         server.delete(format!("{PATH}/releases/1.0.0")).bearer(&ada.token).problem(409, "delete_window_closed").await;
+        // Nor does a native client delete it, its whole package neither.
+        let seen = server.npm_whole("ripe-tool", &ada.token).await;
+        let mut less = seen.clone();
+        less["versions"] = json!({});
+        let path = format!("/npm/ripe-tool/-rev/{}", text(&seen["_rev"]));
+        let told = server.call("PUT", &path).bearer(&ada.token).json(less).send().await;
+        assert!(told.status >= 400 && told.text.contains("kind `release`"), "{}: {}", told.status, told.text);
+        let told = server.call("DELETE", &path).bearer(&ada.token).send().await;
+        assert!(told.status >= 400 && told.text.contains("kind `release`"), "{}: {}", told.status, told.text);
+        assert_eq!(server.npm_read(Some(&ada.token), "ripe-tool").await, 200);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn platform_administrators_take_releases_away_and_leave_packages_alone() {
+    app::each(async |server| {
+        let (ada, root) = (server.person("ada").await, server.admin("root1").await);
+        server.npm_published(&ada.token, "ripe-tool", "1.0.0").await;
+        let seen = server.npm_whole("ripe-tool", &ada.token).await;
+        let path = format!("/npm/ripe-tool/-rev/{}", text(&seen["_rev"]));
+        let told = server.call("DELETE", &path).bearer(&root.token).send().await;
+        assert_eq!(told.status, 403, "{}", told.text);
+        // A credential without `admin:write` is nobody's in particular, whoever made it.
+        let own = server.api_token(&root, &["packages:write", "packages:read", "packages:publish"]).await;
+        server.npm_published(&own, "own-tool", "1.0.0").await;
+        server.db().execute_raw("UPDATE releases SET published_at = 1").await.unwrap();
+        let seen = server.npm_whole("own-tool", &own).await;
+        let path = format!("/npm/own-tool/-rev/{}", text(&seen["_rev"]));
+        let told = server.call("DELETE", &path).bearer(&own).send().await;
+        assert!(told.status >= 400 && told.text.contains("hours ago"), "{}: {}", told.status, told.text);
     })
     .await;
 }
