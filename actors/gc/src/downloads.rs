@@ -7,8 +7,7 @@
 use async_trait::async_trait;
 use publaryn_core::job::JobKind;
 use publaryn_jobs::{Handler, JobContext, JobError, Outcome};
-use publaryn_metadata::{Db, downloads::Folded};
-use publaryn_publish::index_job;
+use publaryn_metadata::{Db, downloads::Folded, search_documents::index_job};
 
 /// Notes per transaction.
 const BATCH: i64 = 2_000;

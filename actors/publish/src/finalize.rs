@@ -7,7 +7,7 @@ use publaryn_core::{
 use publaryn_metadata::{Tx, packages::PackageHead, releases::ReleaseProgress};
 use publaryn_scan::policy::{PolicyLevel, blocks};
 
-use crate::{graph, scan_job::index_job};
+use crate::{graph, index_job};
 
 /// What became of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -27,7 +27,8 @@ pub use landing::{Created, Creation, Wish, check_visibility, create_package, not
 pub use manifest::{ManifestCommit, ManifestRefusal, actor_of, commit_manifest};
 pub use outcome::{Outcomes, Subject};
 pub use place::{TokenUse, may_create, use_token};
+pub use publaryn_metadata::search_documents::index_job;
 pub use reconcile::{FinalizeRelease, ReconcileReleases};
 pub use scan_content::content_job;
-pub use scan_job::{ScanArtifact, index_job};
+pub use scan_job::ScanArtifact;
 pub use settle::{reconsider_files, settle_file};

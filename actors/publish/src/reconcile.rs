@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     finalize::{by_system, finalize},
+    index_job,
     scan_content::content_failure,
-    scan_job::{index_job, scan_failed},
+    scan_job::scan_failed,
     settle::hold_unscanned,
 };
 

@@ -1,14 +1,11 @@
 //! The `scan_artifact` job: run the scanners over one artifact, store what they found, and decide
 //! the release once its last scan has ended.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use publaryn_blobs::{BlobKey, BlobStore};
 use publaryn_core::{
-    ArtifactId, ArtifactState, Digest, PackageId, RegistryError, ReleaseId, Timestamp,
+    ArtifactId, ArtifactState, Digest, RegistryError, ReleaseId, Timestamp,
     access::Owner,
     audit::{AuditAction, AuditEntry},
     crash::{self, CrashPoint},
@@ -44,32 +41,12 @@ enum Payload {
     },
 }
 
-/// The partition of a job: one owner's backlog never starves another's.
-pub(crate) fn partition(owner: Owner) -> String {
-    match owner {
-        Owner::User(id) => id.to_string(),
-        Owner::Org(id) => id.to_string(),
-    }
-}
-
-/// How long a changed package waits for its search document: what changes meanwhile shares the one
-/// commit of the index, which costs more than a publish does (ADR 0008).
-const INDEX_DELAY: Duration = Duration::from_millis(300);
-
-/// The job that brings a package's search document up to date.
-pub fn index_job(package: PackageId, owner: Owner) -> NewJob {
-    NewJob::new(JobKind::IndexPackage, &serde_json::json!({ "package_id": package }))
-        .unique(package.to_string())
-        .partition(partition(owner))
-        .after(INDEX_DELAY)
-}
-
 impl ScanArtifact {
     /// The job that scans one artifact.
     pub fn job(artifact: ArtifactId, owner: Owner) -> NewJob {
         NewJob::new(JobKind::ScanArtifact, &serde_json::json!({ "artifact_id": artifact }))
             .unique(artifact.to_string())
-            .partition(partition(owner))
+            .partition(owner.partition())
     }
 
     async fn scan(&self, target: &ScanTarget) -> Result<ScanReport, JobError> {

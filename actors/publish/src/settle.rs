@@ -8,7 +8,8 @@ use publaryn_scan::policy::blocks;
 
 use crate::{
     finalize::{Verdict, by_system, go_live, policy_level},
-    scan_job::{ScanArtifact, index_job, scan_failed},
+    index_job,
+    scan_job::{ScanArtifact, scan_failed},
 };
 
 /// Decides a file whose scan has ended. The caller has locked the package, so of any number of callers one acts.

@@ -148,6 +148,13 @@ pub enum Owner {
 }
 
 impl Owner {
+    /// The partition of jobs about what it owns: one owner's backlog never starves another's.
+    pub fn partition(self) -> String {
+        match self {
+            Self::User(id) => id.to_string(),
+            Self::Org(id) => id.to_string(),
+        }
+    }
     /// The organization, if one owns it: its audit log holds what happens to the resource.
     pub const fn org(self) -> Option<OrgId> {
         match self {

@@ -1,12 +1,15 @@
 //! What the search index needs to know of packages, and what it is known to hold.
 
+use std::time::Duration;
+
 use publaryn_core::{
     Ecosystem, OrgId, PackageId, RepositoryId, RepositoryKind, Timestamp, UserId, Visibility, access::Owner,
+    job::JobKind,
 };
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::{Db, DbError, DbResult, Sql, Tx, rows::owner_of};
+use crate::{Db, DbError, DbResult, Sql, Tx, jobs::NewJob, rows::owner_of};
 
 /// A package as it stands, with everything that decides how and by whom it is found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,6 +190,18 @@ impl Db {
         const SQL: &str = "SELECT MIN(updated_at) FROM packages WHERE indexed_revision < revision";
         Ok(on_db!(self, |c| sqlx::query_scalar(SQL).fetch_one(c).await)?)
     }
+}
+
+/// How long a changed package waits for its search document: what changes meanwhile shares the one
+/// commit of the index, which costs more than a publish does (ADR 0008).
+const INDEX_DELAY: Duration = Duration::from_millis(300);
+
+/// The job that brings a package's search document up to date.
+pub fn index_job(package: PackageId, owner: Owner) -> NewJob {
+    NewJob::new(JobKind::IndexPackage, &serde_json::json!({ "package_id": package }))
+        .unique(package.to_string())
+        .partition(owner.partition())
+        .after(INDEX_DELAY)
 }
 
 impl Tx {

@@ -247,7 +247,7 @@ async fn native_lists_show_what_organizations_entitle_to_and_nothing_unlisted() 
         // A list says nothing but names, so these may pass as projects.
         server.db().execute_raw("UPDATE packages SET ecosystem = 'pypi'").await.unwrap();
         let all = robot(server, &acme, OrgRole::Viewer, &[Scope::PackagesRead]).await;
-        let blind = robot(server, &acme, OrgRole::Viewer, &[Scope::PackagesPublish]).await;
+        let blind = robot(server, &acme, OrgRole::Viewer, &[Scope::OrgsRead]).await;
         let list = async |token: &str| {
             let call = server.get("/pypi/simple/").header("accept", "application/vnd.pypi.simple.v1+json");
             let call = if token.is_empty() { call } else { call.bearer(token) };
