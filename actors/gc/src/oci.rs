@@ -10,11 +10,11 @@ use futures::TryStreamExt;
 use publaryn_blobs::{AbandonedUpload, BlobStore, UploadState};
 use publaryn_core::{Timestamp, UploadId};
 use publaryn_jobs::{JobContext, JobError};
-use publaryn_metadata::Db;
+use publaryn_metadata::{Db, oci::LinkKey};
 
 use crate::{GcError, LetGo};
 
-/// Rows per transaction.
+/// Rows per look or transaction.
 const BATCH: i64 = 500;
 /// Whatever grace an operator asks for, what was touched this recently stays: its client was just told
 /// that it is here, and its manifest is on the way.
@@ -49,10 +49,8 @@ impl OciLetGo {
         let links = self.drop_links(before.min(now - MIN_AGE), should_stop).await?;
         if !should_stop() {
             self.remove_abandoned(now - self.upload_ttl.max(MIN_AGE)).await?;
-            let mut tx = self.db.begin().await?;
-            tx.delete_orphaned_scans(now - VERDICTS_KEPT, BATCH).await?;
-            tx.commit().await?;
         }
+        self.forget_scans(now - VERDICTS_KEPT, should_stop).await?;
         Ok(links)
     }
 
@@ -75,17 +73,31 @@ impl OciLetGo {
     }
 
     async fn drop_links(&self, before: Timestamp, should_stop: &(dyn Fn() -> bool + Sync)) -> Result<u64, GcError> {
-        let mut gone = 0;
-        while !should_stop() {
-            let mut tx = self.db.begin().await?;
-            let dropped = tx.delete_unneeded_links(before, BATCH).await?;
-            tx.commit().await?;
-            gone += dropped;
-            if dropped < BATCH.unsigned_abs() {
-                break;
+        let (mut gone, mut after) = (0, Some(LinkKey::first()));
+        while let Some(key) = after.filter(|_| !should_stop()) {
+            let looked = self.db.unneeded_links(&key, before, BATCH).await?;
+            if !looked.may_go.is_empty() {
+                let mut tx = self.db.begin().await?;
+                gone += tx.delete_unneeded_links(&looked.may_go, before).await?;
+                tx.commit().await?;
             }
+            after = looked.last;
         }
         Ok(gone)
+    }
+
+    async fn forget_scans(&self, before: Timestamp, should_stop: &(dyn Fn() -> bool + Sync)) -> Result<(), GcError> {
+        let mut after = Some(String::new());
+        while let Some(content) = after.filter(|_| !should_stop()) {
+            let looked = self.db.orphaned_scans(&content, before, BATCH).await?;
+            if !looked.may_go.is_empty() {
+                let mut tx = self.db.begin().await?;
+                tx.delete_orphaned_scans(&looked.may_go, before).await?;
+                tx.commit().await?;
+            }
+            after = looked.last;
+        }
+        Ok(())
     }
 
     /// Bytes whose session a crash took, or that it left behind.

@@ -145,7 +145,18 @@ fn default_tag(ecosystem: Ecosystem) -> Option<&'static str> {
     (ecosystem == Ecosystem::Npm).then_some("latest")
 }
 
-/// After a release went away (unpublished, yanked, blocked): drops its tags and lets the default
+/// After a yank: as [`settle_tags`], except in OCI, where nobody is led to a yanked manifest by its tags and they are
+/// there again when the yank is taken back.
+pub async fn settle_yanked_tags(
+    tx: &mut Tx,
+    head: &PackageHead,
+    yanked: ReleaseId,
+    now: Timestamp,
+) -> Result<(), RegistryError> {
+    if head.ecosystem == Ecosystem::Oci { Ok(()) } else { settle_tags(tx, head, yanked, now).await }
+}
+
+/// After a release went away (unpublished, blocked): drops its tags and lets the default
 /// tag fall back to the highest remaining stable version, else the highest pre-release.
 pub async fn settle_tags(
     tx: &mut Tx,

@@ -23,24 +23,20 @@ use crate::{
     PublishSettings, ScanArtifact, StagedFile, Verdict, finalize, index_job, note_similar_name,
     place::{Place, TokenUse, Wanted, use_token},
     scan_content::content_job,
+    scan_job::SCAN_FAILED,
 };
 
 /// What a manifest push came to.
 #[derive(Debug, Clone)]
-pub enum ManifestCommit {
-    /// A new release, now scanning.
-    Staged {
-        release: ReleaseId,
-        repository_slug: Option<String>,
-        /// The manifest's bytes were here already, under another key.
-        unused: Option<BlobKey>,
-    },
-    /// The digest is live; its tags point to it.
-    Live { release: ReleaseId },
-    /// The same digest is being scanned for an earlier push.
-    Joined { release: ReleaseId },
-    /// The digest is held back for what was found in it.
-    Blocked { release: ReleaseId },
+pub struct ManifestCommit {
+    /// The new one, or the one that has the digest already.
+    pub release: ReleaseId,
+    /// It was live before; its tags point to it now. Any other waits for its scans, or was judged by what is known.
+    pub is_live: bool,
+    /// Slug of the repository that was made for it.
+    pub repository_slug: Option<String>,
+    /// The manifest's bytes were here already, under another key.
+    pub unused: Option<BlobKey>,
 }
 
 /// Why a manifest was refused.
@@ -94,16 +90,24 @@ pub async fn commit_manifest(
     let known = tx.lock_release_by_version(package, command.version.unique_key()).await?;
     let facts = tx.policy_facts(package).await?;
     let push = Push { settings, who, wanted, command, manifest, place: &place, kind: facts.repository_kind, now };
-    match known {
-        None => push.stage(tx, id, file).await,
+    let known = match known {
+        None => return push.stage(tx, id, file).await,
         Some(old) if old.status == ReleaseState::Deleted => {
             tx.erase_release(old.id).await?;
-            push.stage(tx, id, file).await
+            return push.stage(tx, id, file).await;
         }
-        Some(known) if known.status.is_live() => push.retag(tx, &known).await,
-        Some(known) if known.status == ReleaseState::Scanning => push.join(tx, &known).await,
-        Some(known) => push.reconsider(tx, known).await,
-    }
+        Some(known) => known,
+    };
+    // Where the bytes that are here were lost or damaged, these take their place.
+    let unused = push.keep_bytes(&mut tx, file).await?;
+    let (release, is_live) = (known.id, known.status.is_live());
+    let is_committed = match known.status {
+        _ if is_live => push.retag(tx, &known).await?,
+        ReleaseState::Scanning => push.join(tx, &known).await?,
+        _ => push.reconsider(tx, known).await?,
+    };
+    let unused = if is_committed { unused } else { Some(file.location.clone()) };
+    Ok(ManifestCommit { release, is_live, repository_slug: None, unused })
 }
 
 struct Push<'a> {
@@ -156,9 +160,7 @@ impl Push<'_> {
             return Err(RegistryError::VersionExists(self.command.version.to_string()).into());
         }
         note_similar_name(&mut tx, self.settings, &self.place.head, sequence, id, now).await?;
-        let digests = &file.artifact.digests;
-        let kept = tx.upsert_blob(digests.sha256, file.location.as_str(), file.artifact.size_bytes, now).await?;
-        let unused = (kept != file.location.as_str()).then(|| file.location.clone());
+        let unused = self.keep_bytes(&mut tx, file).await?;
         let artifact = tx.insert_artifact(id, &file.artifact, None, now).await?;
         tx.enqueue(&ScanArtifact::job(artifact, self.place.head.owner)).await?;
         tx.insert_manifest(&NewManifest {
@@ -170,22 +172,42 @@ impl Push<'_> {
             descriptor: &manifest.descriptor,
         })
         .await?;
-        let references = manifest.references.iter();
-        let references: Vec<_> =
-            references.map(|r| NewReference { reference: r, sha256: content.get(&r.digest).copied() }).collect();
-        tx.insert_references(id, package, &references).await?;
-        for unscanned in tx.unscanned_content(id).await? {
-            tx.enqueue(&content_job(unscanned, package)).await?;
-        }
+        self.refer(&mut tx, id, &content).await?;
         if !manifest.tags.is_empty() {
             tx.stage_tags(id, &manifest.tags, sequence).await?;
             use_token(&mut tx, self.who, TokenUse::Release, now).await?;
         }
         self.place.record(&mut tx, self.who, &self.wanted, now).await?;
+        crash::reached(CrashPoint::ReleaseWritten);
         let entry = self.audit(AuditAction::ReleasePublish, id).with("tags", manifest.tags.clone());
         tx.commit_audited(&entry, now).await?;
         let repository_slug = self.place.new_repository.as_ref().map(|repository| repository.slug.clone());
-        Ok(ManifestCommit::Staged { release: id, repository_slug, unused })
+        Ok(ManifestCommit { release: id, is_live: false, repository_slug, unused })
+    }
+
+    /// Stores the manifest's bytes; the key that nothing will ever refer to, when they were here already.
+    async fn keep_bytes(&self, tx: &mut Tx, file: &StagedFile) -> Result<Option<BlobKey>, ManifestRefusal> {
+        let (sha256, size_bytes) = (file.artifact.digests.sha256, file.artifact.size_bytes);
+        let kept = tx.upsert_blob(sha256, file.location.as_str(), size_bytes, self.now).await?;
+        Ok((kept != file.location.as_str()).then(|| file.location.clone()))
+    }
+
+    /// Notes what the manifest refers to and has what was never scanned of it scanned; whether there is any.
+    async fn refer(
+        &self,
+        tx: &mut Tx,
+        release: ReleaseId,
+        content: &HashMap<ContentDigest, Digest>,
+    ) -> Result<bool, ManifestRefusal> {
+        let references = self.manifest.references.iter();
+        let references: Vec<_> =
+            references.map(|r| NewReference { reference: r, sha256: content.get(&r.digest).copied() }).collect();
+        tx.insert_references(release, self.package(), &references).await?;
+        let unscanned = tx.unscanned_content(release).await?;
+        for content in &unscanned {
+            tx.enqueue(&content_job(*content, self.package())).await?;
+        }
+        Ok(!unscanned.is_empty())
     }
 
     /// Finds the manifest's blobs in the repository and keeps them there: their rows are locked, and
@@ -255,7 +277,9 @@ impl Push<'_> {
         if self.kind != RepositoryKind::Release || self.manifest.tags.is_empty() {
             return Ok(());
         }
-        let targets = tx.tag_targets(self.package(), &self.manifest.tags).await?;
+        let mut targets = tx.tag_targets(self.package(), &self.manifest.tags).await?;
+        // Promised to a manifest that is being scanned.
+        targets.extend(tx.awaited_tag_targets(self.package(), &self.manifest.tags).await?);
         let digest = self.manifest.digest.to_string();
         match targets.into_iter().find(|(tag, target)| *target != digest && !is_rewritten_by_design(tag)) {
             None => Ok(()),
@@ -268,8 +292,7 @@ impl Push<'_> {
     }
 
     /// The digest is live: only tags move.
-    async fn retag(self, mut tx: Tx, known: &ReleaseProgress) -> Result<ManifestCommit, ManifestRefusal> {
-        let done = ManifestCommit::Live { release: known.id };
+    async fn retag(self, mut tx: Tx, known: &ReleaseProgress) -> Result<bool, ManifestRefusal> {
         self.check_tags(&mut tx).await?;
         let (package, digest) = (self.package(), known.version.as_str());
         let before: HashMap<String, String> = tx.tag_targets(package, &self.manifest.tags).await?.into_iter().collect();
@@ -293,12 +316,15 @@ impl Push<'_> {
             tx.enqueue(&index_job(package, self.place.head.owner)).await?;
         }
         tx.commit().await?;
-        Ok(done)
+        Ok(true)
     }
 
     /// The digest is being scanned: its tags wait with it.
-    async fn join(self, mut tx: Tx, known: &ReleaseProgress) -> Result<ManifestCommit, ManifestRefusal> {
+    async fn join(self, mut tx: Tx, known: &ReleaseProgress) -> Result<bool, ManifestRefusal> {
+        let content = self.claim_content(&mut tx).await?;
+        self.check_children(&mut tx).await?;
         self.check_tags(&mut tx).await?;
+        self.refer(&mut tx, known.id, &content).await?;
         if !self.manifest.tags.is_empty() {
             let sequence = tx.next_sequence(self.package()).await?;
             tx.stage_tags(known.id, &self.manifest.tags, sequence).await?;
@@ -307,28 +333,38 @@ impl Push<'_> {
             tx.append_audit(&entry, self.now).await?;
         }
         tx.commit().await?;
-        Ok(ManifestCommit::Joined { release: known.id })
+        Ok(true)
     }
 
-    /// The digest was held back: it goes live if what was found has been resolved since.
-    async fn reconsider(self, mut tx: Tx, known: ReleaseProgress) -> Result<ManifestCommit, ManifestRefusal> {
+    /// The digest was held back: it goes live if what was found has been resolved since, or after the scans that could
+    /// not be made then. `false` when nothing has changed, and nothing was stored.
+    async fn reconsider(self, mut tx: Tx, known: ReleaseProgress) -> Result<bool, ManifestRefusal> {
+        let content = self.claim_content(&mut tx).await?;
+        self.check_children(&mut tx).await?;
         self.check_tags(&mut tx).await?;
         if !self.manifest.tags.is_empty() {
             let sequence = tx.next_sequence(self.package()).await?;
             tx.stage_tags(known.id, &self.manifest.tags, sequence).await?;
         }
         tx.set_release_state(known.id, ReleaseState::Scanning, self.now).await?;
-        let scanning = ReleaseProgress { status: ReleaseState::Scanning, ..known };
-        match finalize(&mut tx, &scanning, self.now).await? {
-            Verdict::Blocked => Ok(ManifestCommit::Blocked { release: scanning.id }),
-            Verdict::Live | Verdict::Unchanged => {
-                if !self.manifest.tags.is_empty() {
-                    use_token(&mut tx, self.who, TokenUse::Release, self.now).await?;
-                }
-                let entry = self.audit(AuditAction::ReleasePublish, scanning.id);
-                tx.commit_audited(&entry.with("tags", self.manifest.tags.clone()), self.now).await?;
-                Ok(ManifestCommit::Joined { release: scanning.id })
-            }
+        let mut is_unscanned = self.refer(&mut tx, known.id, &content).await?;
+        for file in tx.files_of(known.id).await?.iter().filter(|file| !file.is_scanned) {
+            tx.enqueue(&ScanArtifact::job(file.id, self.place.head.owner)).await?;
+            is_unscanned = true;
         }
+        if is_unscanned {
+            // It told of the scans that are made now.
+            tx.delete_findings_of_rule(known.id, SCAN_FAILED).await?;
+        }
+        let scanning = ReleaseProgress { status: ReleaseState::Scanning, ..known };
+        if finalize(&mut tx, &scanning, self.now).await? == Verdict::Blocked {
+            return Ok(false);
+        }
+        if !self.manifest.tags.is_empty() {
+            use_token(&mut tx, self.who, TokenUse::Release, self.now).await?;
+        }
+        let entry = self.audit(AuditAction::ReleasePublish, scanning.id);
+        tx.commit_audited(&entry.with("tags", self.manifest.tags.clone()), self.now).await?;
+        Ok(true)
     }
 }

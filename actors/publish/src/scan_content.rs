@@ -12,7 +12,7 @@ use publaryn_metadata::{Tx, jobs::NewJob, releases::ReleaseProgress};
 use publaryn_scan::{ScanArtifact as ArtifactFacts, ScanJob, finding};
 use serde_json::json;
 
-use crate::{ScanArtifact, reconcile::FinalizeRelease};
+use crate::{ScanArtifact, reconcile::FinalizeRelease, scan_job::Unscanned};
 
 /// Content larger than this is noted, not looked into (scanning.md §3d): a scanner process holds
 /// what it scans, and 256 MiB is what it can hold.
@@ -52,7 +52,10 @@ impl ScanArtifact {
         }
         let size_bytes = known.size_bytes.unsigned_abs();
         let (findings, ruleset) = if size_bytes > MAX_SCANNED_BYTES {
-            (vec![too_large(size_bytes)], self.scanners.ruleset().await.map_err(JobError::retry)?)
+            match self.scanners.ruleset().await {
+                Ok(ruleset) => (vec![too_large(size_bytes)], ruleset),
+                Err(failure) => return Unscanned::from(failure).outcome(),
+            }
         } else {
             let key: BlobKey = known.location.parse().map_err(JobError::permanent)?;
             let body = self.blobs.open(&key, None).await.map_err(JobError::retry)?;
@@ -70,8 +73,10 @@ impl ScanArtifact {
                 artifact: facts,
                 metadata: serde_json::Value::Null,
             };
-            let report = self.scanners.scan(scan, body.into_stream()).await.map_err(JobError::retry)?;
-            (report.findings, report.ruleset)
+            match self.scanners.scan(scan, body.into_stream()).await {
+                Ok(report) => (report.findings, report.ruleset),
+                Err(failure) => return Unscanned::from(failure).outcome(),
+            }
         };
         let now = Timestamp::now();
         let mut tx = self.db.begin().await.map_err(JobError::retry)?;

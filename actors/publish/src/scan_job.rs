@@ -14,7 +14,7 @@ use publaryn_core::{
 };
 use publaryn_jobs::{Handler, JobContext, JobError, Outcome};
 use publaryn_metadata::{Db, Tx, findings::ScanTarget, jobs::NewJob, packages::PackageHead};
-use publaryn_scan::{ScanArtifact as ArtifactFacts, ScanJob, ScanReport, ScannerPool};
+use publaryn_scan::{ScanArtifact as ArtifactFacts, ScanFailure, ScanJob, ScanReport, ScannerPool};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -49,7 +49,7 @@ impl ScanArtifact {
             .partition(owner.partition())
     }
 
-    async fn scan(&self, target: &ScanTarget) -> Result<ScanReport, JobError> {
+    async fn scan(&self, target: &ScanTarget) -> Result<ScanReport, Unscanned> {
         let key: BlobKey = target.location.parse().map_err(JobError::permanent)?;
         let body = self.blobs.open(&key, None).await.map_err(JobError::retry)?;
         let metadata = serde_json::from_str(&target.metadata).map_err(JobError::permanent)?;
@@ -67,7 +67,7 @@ impl ScanArtifact {
             metadata,
         };
         let began = Instant::now();
-        let report = self.scanners.scan(job, body.into_stream()).await.map_err(JobError::retry)?;
+        let report = self.scanners.scan(job, body.into_stream()).await.map_err(Unscanned::from)?;
         stage_took("scan", began);
         Ok(report)
     }
@@ -92,6 +92,43 @@ impl ScanArtifact {
         tx.commit().await.map_err(JobError::retry)?;
         stage_took("finalize", began);
         Ok(())
+    }
+}
+
+/// How long a scan waits for scanners where none can be started.
+const SCANNERS_BACK: Duration = Duration::from_secs(10);
+
+/// Why nothing is known about content yet.
+pub(crate) enum Unscanned {
+    /// There are no scanners at all. That says nothing about the content and uses none of its attempts up.
+    NoScanners,
+    Failed(JobError),
+}
+
+impl From<JobError> for Unscanned {
+    fn from(error: JobError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<ScanFailure> for Unscanned {
+    fn from(failure: ScanFailure) -> Self {
+        match failure {
+            ScanFailure::Unavailable(error) => {
+                tracing::warn!(%error, "no scanner process can be started; scans wait");
+                Self::NoScanners
+            }
+            other => Self::Failed(JobError::retry(other)),
+        }
+    }
+}
+
+impl Unscanned {
+    pub fn outcome(self) -> Result<Outcome, JobError> {
+        match self {
+            Self::NoScanners => Ok(Outcome::Snooze(SCANNERS_BACK)),
+            Self::Failed(error) => Err(error),
+        }
     }
 }
 
@@ -171,7 +208,10 @@ impl Handler for ScanArtifact {
         if target.scanned_with.is_some() {
             return Ok(Outcome::Done);
         }
-        let report = self.scan(&target).await?;
+        let report = match self.scan(&target).await {
+            Ok(report) => report,
+            Err(unscanned) => return unscanned.outcome(),
+        };
         crash::reached(CrashPoint::ScanFinished);
         self.record(job, &target, &report).await?;
         crash::reached(CrashPoint::ScanCommitted);
@@ -179,15 +219,33 @@ impl Handler for ScanArtifact {
     }
 }
 
+/// The rule of [`scan_failed`].
+pub(crate) const SCAN_FAILED: &str = "scan_failed";
+
 /// What a release or file shows when its scan could not be made (fail closed).
 pub(crate) fn scan_failed(reason: &str) -> Finding {
     Finding {
-        rule_id: "scan_failed".into(),
+        rule_id: SCAN_FAILED.into(),
         kind: FindingKind::PolicyViolation,
         category: Category::ScannerFailure,
         severity: Severity::High,
         title: "the upload could not be scanned".into(),
         description: Some(reason.to_owned()),
         location: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_scan_that_was_tried_uses_an_attempt_up() {
+        let none = ScanFailure::Unavailable(std::io::ErrorKind::NotFound.into());
+        assert!(matches!(Unscanned::from(none).outcome(), Ok(Outcome::Snooze(SCANNERS_BACK))));
+        for failure in [ScanFailure::TimedOut, ScanFailure::OutOfMemory, ScanFailure::Crashed("by what it read".into())]
+        {
+            assert!(Unscanned::from(failure).outcome().is_err());
+        }
     }
 }

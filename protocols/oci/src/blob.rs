@@ -39,8 +39,12 @@ pub(crate) async fn get(call: &Call, name: &str, digest: &str) -> Answer {
 fn describe(response: &mut Response, call: &Call, blob: &ServableBlob) {
     let digest = blob.digest().to_string();
     let is_shared = blob.is_open() && !call.headers.contains_key(header::AUTHORIZATION);
-    let caching =
-        if is_shared { "public, max-age=31536000, immutable" } else { "private, max-age=31536000, immutable" };
+    let caching = match is_shared {
+        // The address is good for minutes.
+        _ if response.status() == StatusCode::TEMPORARY_REDIRECT => "private, no-store",
+        true => "public, max-age=31536000, immutable",
+        false => "private, max-age=31536000, immutable",
+    };
     let etag = format!("\"{digest}\"");
     insert(
         response.headers_mut(),

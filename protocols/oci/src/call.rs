@@ -126,9 +126,11 @@ impl Call {
     }
 
     /// # Errors
-    /// 401 for callers without any credential, for what is not about one repository.
+    /// 401 for callers without any credential, for what is not about one repository; and for whoever has a token of
+    /// nobody's where reading needs a login.
     pub fn require_known(&self, scope: &str) -> Result<(), OciError> {
-        if self.caller.is_known { Ok(()) } else { Err(self.unauthorized(Some(scope.to_owned()), None)) }
+        let is_nobody = self.who().is_anonymous() && self.registry.settings().require_login;
+        if self.caller.is_known && !is_nobody { Ok(()) } else { Err(self.unauthorized(Some(scope.to_owned()), None)) }
     }
 
     /// A token that has ended is still good for the upload it began: the client of a long upload cannot

@@ -21,7 +21,7 @@ mod token;
 mod upload;
 
 use axum::{Extension, Router, body::Body, extract::State, response::Response};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use publaryn_core::{ContentDigest, Ecosystem, PackageName, RegistryError, Version};
 use publaryn_protocol::{Adapter, KeptRelease, Login, Makeup, Mount, RequestFacts, RouteTemplate};
 use publaryn_registry::Registry;
@@ -123,6 +123,10 @@ async fn dispatch(
             Method::POST => token::post(registry, parts, body).await,
             _ => Err(OciError::wrong_method("GET, POST")),
         };
+    }
+    if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+        // No text that is stored here has one, and PostgreSQL takes none.
+        return Err(OciError::new(StatusCode::BAD_REQUEST, "UNSUPPORTED", "a NUL character in the query"));
     }
     let call = Call::authenticate(registry, mount, parts).await?;
     let route = route?;

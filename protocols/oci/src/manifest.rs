@@ -154,9 +154,14 @@ fn subject(document: &Map<String, Value>) -> Result<Option<String>, String> {
 fn text_member(document: &Map<String, Value>, key: &str) -> Result<Option<String>, String> {
     match document.get(key) {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+        Some(Value::String(text)) => Ok(Some(plain(key, text)?.to_owned()).filter(|text| !text.is_empty())),
         Some(_) => Err(format!("`{key}` is not a text")),
     }
+}
+
+/// A text that can be stored and compared: PostgreSQL takes no NUL.
+fn plain<'t>(key: &str, text: &'t str) -> Result<&'t str, String> {
+    if text.contains('\0') { Err(format!("a NUL character in `{key}`")) } else { Ok(text) }
 }
 
 impl Parsed {
@@ -186,7 +191,7 @@ impl Parsed {
 
     fn add(&mut self, descriptor: &Value, kind: ReferenceKind) -> Result<(), String> {
         let digest = descriptor.get("digest").and_then(Value::as_str).ok_or("a descriptor has no digest")?;
-        let media_type = descriptor.get("mediaType").and_then(Value::as_str).unwrap_or_default();
+        let media_type = plain("mediaType", descriptor.get("mediaType").and_then(Value::as_str).unwrap_or_default())?;
         let size_bytes = descriptor.get("size").and_then(Value::as_u64).ok_or("a descriptor has no size")?;
         let is_foreign = kind == ReferenceKind::Layer
             && (media_type.contains("nondistributable") || media_type.contains("rootfs.foreign"));
@@ -218,7 +223,8 @@ impl Parsed {
     }
 
     fn annotation(&self, key: &str) -> Option<String> {
-        let text = self.annotations.get(key)?.as_str()?.trim();
+        let text = self.annotations.get(key)?.as_str()?.replace('\0', "");
+        let text = text.trim();
         (!text.is_empty()).then(|| shorten(text, MAX_FACT_CHARS))
     }
 

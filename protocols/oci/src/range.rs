@@ -44,7 +44,15 @@ pub fn wanted(header: Option<&str>, size: u64) -> Wanted {
             parts.push(range);
         }
     }
-    if parts.is_empty() { Wanted::Nothing } else { Wanted::Parts(parts) }
+    // Parts that lie over each other would send the same bytes again and again (RFC 9110 §14.2).
+    let is_more_than_whole =
+        parts.iter().map(|part| part.end - part.start).try_fold(0u64, u64::checked_add) > Some(size);
+    match parts.len() {
+        0 => Wanted::Nothing,
+        1 => Wanted::Parts(parts),
+        _ if is_more_than_whole => Wanted::Whole,
+        _ => Wanted::Parts(parts),
+    }
 }
 
 /// The place of an upload chunk: first and last byte.
@@ -101,6 +109,9 @@ mod tests {
             (Some("bytes=500-0"), Nothing),
             (Some("bytes=0-1,3-4"), parts(&[(0, 2), (3, 5)])),
             (Some("bytes=0-1, 30-40"), parts(&[(0, 2)])),
+            (Some("bytes=0-5,4-9"), Whole),
+            (Some("bytes=0-,0-"), Whole),
+            (Some("bytes=0-4,5-9"), parts(&[(0, 5), (5, 10)])),
             (Some("lines=0-1"), Whole),
             (Some("bytes=x-1"), Whole),
             (Some("bytes=+1-2"), Whole),

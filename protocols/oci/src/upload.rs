@@ -24,7 +24,9 @@ pub(crate) async fn start(call: &Call, raw_name: &str, body: Body) -> Answer {
         if mounted(call, &repository, &mount, from.as_deref()).await? {
             return Ok(stored(call, raw_name, &mount));
         }
-        return begun(call, raw_name, &repository, false).await;
+        // It will be sent instead.
+        let with_sha512 = mount.parse::<ContentDigest>().is_ok_and(|digest| digest.is_sha512());
+        return begun(call, raw_name, &repository, with_sha512).await;
     }
     if let Some(digest) = call.query("digest").next() {
         let digest: ContentDigest = digest.parse().map_err(OciError::digest)?;
@@ -108,8 +110,8 @@ pub(crate) async fn cancel(call: &Call, raw_name: &str, id: &str) -> Answer {
 pub(crate) async fn append(call: &Call, raw_name: &str, id: &str, body: Body) -> Answer {
     let repository = call.pushable(raw_name).await?;
     let id = upload_id(id)?;
+    refuse_too_large_upload(call, raw_name, id).await?;
     let placement = placement(call, raw_name, id).await?;
-    refuse_too_large(call)?;
     match call.registry.oci_append(call.who(), &repository, id, placement, byte_stream(body)).await {
         Ok(size_bytes) => Ok(progress(call, StatusCode::ACCEPTED, raw_name, id, size_bytes)),
         Err(refusal) => Err(refused(call, raw_name, id, refusal)),
@@ -122,8 +124,11 @@ pub(crate) async fn finish(call: &Call, raw_name: &str, id: &str, body: Body) ->
     let id = upload_id(id)?;
     let digest = call.query("digest").next().ok_or_else(|| OciError::digest_invalid("the digest is missing"))?;
     let digest: ContentDigest = digest.parse().map_err(OciError::digest)?;
+    if call.registry.oci_upload_became(call.who(), &name::addressed(raw_name)?, id, digest).await? {
+        return Ok(stored(call, raw_name, &digest.to_string()));
+    }
+    refuse_too_large_upload(call, raw_name, id).await?;
     let placement = placement(call, raw_name, id).await?;
-    refuse_too_large(call)?;
     finished(call, raw_name, &repository, id, placement, body, digest).await
 }
 
@@ -170,6 +175,15 @@ fn refuse_too_large(call: &Call) -> Result<(), OciError> {
     match content_length(call) {
         Some(length) if length > limit_bytes => Err(UploadRefusal::TooLarge { limit_bytes }.into()),
         _ => Ok(()),
+    }
+}
+
+/// The same for an upload in progress, which ends with it.
+async fn refuse_too_large_upload(call: &Call, raw_name: &str, id: UploadId) -> Result<(), OciError> {
+    let Err(too_large) = refuse_too_large(call) else { return Ok(()) };
+    match call.registry.oci_cancel_upload(call.who(), &name::addressed(raw_name)?, id).await {
+        Ok(()) => Err(too_large),
+        Err(refusal) => Err(refused(call, raw_name, id, refusal)),
     }
 }
 

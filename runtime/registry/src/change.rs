@@ -14,7 +14,7 @@ use publaryn_core::{
 };
 use publaryn_gc::CleanupBlobs;
 use publaryn_metadata::{Engine, Tx, packages::PackageHead, releases::ReleaseProgress};
-use publaryn_publish::{check_visibility, settle_tags};
+use publaryn_publish::{check_visibility, settle_tags, settle_yanked_tags};
 use serde_json::json;
 use smol_str::SmolStr;
 use tokio::sync::oneshot;
@@ -248,7 +248,7 @@ impl Registry {
             };
             change.tx.set_release_state(release.id, next, change.now).await?;
             if yanked {
-                settle_tags(&mut change.tx, &change.head, release.id, change.now).await?;
+                settle_yanked_tags(&mut change.tx, &change.head, release.id, change.now).await?;
             }
         }
         let action = if yanked { AuditAction::ReleaseYank } else { AuditAction::ReleaseUnyank };

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use publaryn_core::{
     ContentDigest, Decision, Ecosystem, Operation, PackageId, PackageName, Principal, RegistryError,
-    access::{Denial, Resource, refuse_before_lookup},
+    access::{Denial, Owner, Resource, refuse_before_lookup},
     decide,
     principal::{Binding, Who},
 };
@@ -30,6 +30,7 @@ pub use listings::{Names, Referrers, Tags};
 pub use manifests::{ManifestPush, PushOutcome, Pushed, ServableManifest};
 pub use publaryn_publish::ManifestRefusal;
 pub use removal::STAYS;
+pub(crate) use removal::{cleanup_oci, needing_index, take_manifest_out};
 pub use uploads::{Placement, UploadRefusal, UploadStatus};
 
 /// What the operator configured for OCI.
@@ -63,8 +64,6 @@ pub struct OciRepository {
     pub(crate) head: Option<Arc<PackageHead>>,
     reads: Standing,
     writes: Standing,
-    /// How the caller would stand to the name if there were no package.
-    creation: Standing,
     /// Whom uploads belong to while there is no package.
     actor: Option<Uuid>,
 }
@@ -79,14 +78,9 @@ impl OciRepository {
     pub fn writes(&self) -> &Standing {
         &self.writes
     }
-    /// Whether a token may name it for reading. One that is hidden gets what a missing one would, or tokens would tell
-    /// them apart; rights are asked again at each use.
+    /// Whether a token may name it for reading; rights are asked again at each use.
     pub fn may_ask_to_read(&self) -> bool {
-        match self.reads {
-            Standing::Allowed | Standing::Missing => true,
-            Standing::Refused(Decision::Hidden) => self.creation == Standing::Missing,
-            Standing::Refused(_) => false,
-        }
+        !matches!(self.reads, Standing::Refused(_))
     }
     pub fn exists(&self) -> bool {
         self.head.is_some()
@@ -102,6 +96,12 @@ impl OciRepository {
     /// Under whom the repository's blobs are filed.
     fn holder(&self) -> Option<Uuid> {
         self.head.as_ref().map_or(self.actor, |head| Some(head.id.0))
+    }
+    /// Under whom a blob may be found: what somebody uploaded while the package was being made is theirs until their
+    /// own manifest comes.
+    fn holders(&self) -> impl Iterator<Item = Uuid> {
+        let early = self.actor.filter(|_| self.head.is_some() && self.may_push());
+        self.holder().into_iter().chain(early)
     }
 }
 
@@ -136,13 +136,12 @@ impl Registry {
         let actor = actor_of(who);
         let Some(head) = head else {
             self.0.db.relation_to_nothing(who).await?;
-            let writes = creation(who);
-            let creation = writes.clone();
+            let writes = self.creation(who, name).await?;
             let reads = match writes {
                 Standing::Refused(_) => Standing::Refused(Decision::Hidden),
                 _ => Standing::Missing,
             };
-            return Ok(OciRepository { name: name.clone(), head: None, reads, writes, creation, actor });
+            return Ok(OciRepository { name: name.clone(), head: None, reads, writes, actor });
         };
         let access = head.access(self.full_relation(who, &head).await?);
         let judge = |operation| match decide(who, operation, Resource::Package(&access)) {
@@ -158,7 +157,36 @@ impl Registry {
         } else {
             (Some(head), judge(Operation::NativeRead))
         };
-        Ok(OciRepository { name: name.clone(), head, reads, writes, creation: creation(who), actor })
+        let hidden = Standing::Refused(Decision::Hidden);
+        if reads == hidden && writes == hidden && self.creation(who, name).await? == Standing::Missing {
+            // Reads as a name that is free would (docs/adr/0040-oci-hidden-names.md).
+            return Ok(OciRepository { name: name.clone(), head: None, reads: Standing::Missing, writes, actor });
+        }
+        Ok(OciRepository { name: name.clone(), head, reads, writes, actor })
+    }
+
+    /// What a caller may do under a name without a package. A name that another's claim covers is not theirs to make,
+    /// so it is as unknown to them as one that is hidden below the same claim.
+    async fn creation(&self, who: &Principal, name: &PackageName) -> Result<Standing, RegistryError> {
+        let standing = creation(who);
+        if standing != Standing::Missing {
+            return Ok(standing);
+        }
+        let claims = self.0.db.governing_claims(Ecosystem::Oci, &[name.canonical()]).await?;
+        let Some(claim) = claims.get(name.canonical()) else { return Ok(standing) };
+        let hidden = Standing::Refused(Decision::Hidden);
+        match (claim.owner(), who.user()) {
+            (Owner::User(owner), user) => Ok(if user.is_some_and(|user| user.id == owner) { standing } else { hidden }),
+            (Owner::Org(_), _) => {
+                let settings = &self.0.settings.publishing;
+                match publaryn_publish::may_create(&self.0.db, settings, who, Ecosystem::Oci, name).await {
+                    Err(RegistryError::Denied(_) | RegistryError::NotFound) => Ok(hidden),
+                    Err(error) if !error.is_final() => Err(error),
+                    // What else speaks against the name is said where it is made.
+                    Ok(()) | Err(_) => Ok(standing),
+                }
+            }
+        }
     }
 
     /// Whether the repository could be made under that name, by every rule for names.
@@ -177,7 +205,7 @@ impl Registry {
     }
 }
 
-/// What a caller may do under a name without a package.
+/// What a caller may do under a name that is nobody's.
 fn creation(who: &Principal) -> Standing {
     match refuse_before_lookup(who, Operation::CreatePackage, true) {
         Some(refusal) => Standing::Refused(refusal),

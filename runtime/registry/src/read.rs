@@ -336,7 +336,7 @@ impl Registry {
     }
 
     /// The same, where it is known what the caller has anywhere. The number of questions does not grow with the list.
-    async fn visible_to(
+    pub(crate) async fn visible_to(
         &self,
         who: &Principal,
         standings: &Standings,

@@ -67,6 +67,15 @@ impl DiskStore {
         self.layout.blob_path(key)
     }
 
+    /// An upload without its file: completed by a request that ended before it could say so, or lost.
+    async fn completed_before(&self, upload: UploadState) -> Result<Appended, BlobError> {
+        let (layout, state) = (self.layout.clone(), upload.clone());
+        match blocking(move || resuming::is_completed(&layout, &state)).await? {
+            true => Ok(Appended { state: upload, trouble: None }),
+            false => Err(BlobError::UploadLost),
+        }
+    }
+
     fn known_path(&self, key: &BlobKey) -> Result<PathBuf, BlobError> {
         self.path(key).ok_or_else(|| BlobError::missing(key))
     }
@@ -138,10 +147,16 @@ impl BlobStore for DiskStore {
         let mut saved_at = upload.size_bytes();
         let mut received = saved_at;
         // One block is hashed and written while the next one arrives.
-        let mut writing = spawn_blocking(move || Appender::open(&layout, upload));
+        let begun = upload.clone();
+        let mut writing = spawn_blocking(move || Appender::open(&layout, begun));
         let trouble = loop {
             let (block, trouble) = intake.fill(BLOCK_BYTES).await;
-            let mut appender = writing.await.map_err(BlobError::unavailable)??;
+            let mut appender = match writing.await.map_err(BlobError::unavailable)? {
+                Err(BlobError::UploadLost) if block.is_empty() && trouble.is_none() => {
+                    return self.completed_before(upload).await;
+                }
+                appender => appender?,
+            };
             let is_end = trouble.is_some() || block.len() < BLOCK_BYTES;
             received += block.len() as u64;
             if received - saved_at > CHECKPOINT_BYTES {

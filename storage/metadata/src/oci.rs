@@ -10,7 +10,7 @@ mod manifests;
 mod scans;
 mod uploads;
 
-pub use collect::ExpiredUpload;
+pub use collect::{ExpiredUpload, LinkKey, Looked};
 pub use links::{HeldBlob, LinkRow, MountSource};
 pub use listings::{ReferrerRow, TagPage};
 pub use manifests::{ChildState, ManifestRow, NewManifest, NewReference};

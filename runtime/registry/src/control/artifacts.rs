@@ -151,6 +151,7 @@ impl Registry {
         }
         let who = self.0.identity.renewed(who).await?;
         let mut change = self.change_package(&who, ecosystem, normalized, Operation::Publish, origin).await?;
+        change.require_drafts()?;
         change.require_no_quarantine()?;
         change.require_active()?;
         let release = change.draft(version_key).await?;
@@ -214,6 +215,7 @@ impl Registry {
         origin: &ClientOrigin,
     ) -> Result<(), RegistryError> {
         let mut change = self.change_package(who, ecosystem, normalized, Operation::Publish, origin).await?;
+        change.require_drafts()?;
         let release = change.draft(version_key).await?;
         let id = release.summary.id;
         let artifact = change.tx.artifact_of(id, filename).await?.ok_or(RegistryError::NotFound)?;

@@ -88,6 +88,18 @@ impl PackageChange<'_> {
         Ok(())
     }
 
+    /// A manifest names what it is made of, which nothing but its own push checks.
+    ///
+    /// # Errors
+    /// `validation_failed` in OCI.
+    pub fn require_drafts(&self) -> Result<(), RegistryError> {
+        if self.head.ecosystem == Ecosystem::Oci {
+            let message = "images are pushed with their own clients, not put together as drafts";
+            return Err(RegistryError::invalid("validation_failed", message));
+        }
+        Ok(())
+    }
+
     /// # Errors
     /// `state_conflict` while the package is in quarantine.
     pub fn require_no_quarantine(&self) -> Result<(), RegistryError> {

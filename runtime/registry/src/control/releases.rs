@@ -17,12 +17,18 @@ use publaryn_metadata::{
     release_views::{ArtifactViewRow, PipelineJob, ReleaseDetails, ReleaseFilter, ReleaseSummaryRow, ReleaseTexts},
 };
 use publaryn_publish::{
-    ScanArtifact, Subject, TokenUse, finalize, note_similar_name, reconsider_files, settle_tags, use_token,
+    ScanArtifact, Subject, TokenUse, content_job, finalize, note_similar_name, reconsider_files, settle_tags,
+    settle_yanked_tags, use_token,
 };
 use serde_json::json;
 
 use super::{PackageAccessed, PackageChange};
-use crate::{Registry, change::DELETE_WINDOW_CLOSED, governance::SeverityCounts};
+use crate::{
+    Registry,
+    change::DELETE_WINDOW_CLOSED,
+    governance::SeverityCounts,
+    oci::{cleanup_oci, needing_index, take_manifest_out},
+};
 
 /// A release to be filled with files; the values passed their rules.
 #[derive(Debug, Clone)]
@@ -181,6 +187,9 @@ impl PackageChange<'_> {
             self.tx.forget_scan(file.id).await?;
             self.tx.enqueue(&ScanArtifact::job(file.id, self.head.owner)).await?;
         }
+        for content in self.tx.unscanned_content(id).await? {
+            self.tx.enqueue(&content_job(content, self.head.id)).await?;
+        }
         if open.is_empty()
             && let Some(current) = self.tx.lock_release(id).await?
         {
@@ -259,7 +268,7 @@ impl Registry {
     /// Creates a release that waits for its files.
     ///
     /// # Errors
-    /// `already_exists`, `version_reserved` for a deleted one, `package_archived`.
+    /// `already_exists`, `version_reserved` for a deleted one, `package_archived`, `validation_failed` in OCI.
     pub async fn create_draft(
         &self,
         who: &Principal,
@@ -269,6 +278,7 @@ impl Registry {
         origin: &ClientOrigin,
     ) -> Result<ReleaseView, RegistryError> {
         let mut change = self.change_package(who, ecosystem, normalized, Operation::Publish, origin).await?;
+        change.require_drafts()?;
         change.require_no_quarantine()?;
         change.require_active()?;
         let (id, package, now) = (ReleaseId::new(), change.head.id, change.now);
@@ -349,7 +359,7 @@ impl Registry {
     /// Deletes a release. The number of a live one stays taken, that of a staged one is free again.
     ///
     /// # Errors
-    /// `delete_window_closed`.
+    /// `delete_window_closed`; `state_conflict` for a manifest that an index needs.
     pub async fn delete_release(
         &self,
         who: &Principal,
@@ -378,9 +388,16 @@ impl Registry {
             .release(id)
             .with("version", release.summary.version.as_str())
             .with("status", status.as_str());
+        let is_manifest = ecosystem == Ecosystem::Oci;
+        if is_manifest
+            && let Some(index) = needing_index(&mut change.tx, change.head.id, &release.summary.version).await?
+        {
+            let message = format!("the manifest is part of the index {index}; delete that first");
+            return Err(RegistryError::conflict("state_conflict", message));
+        }
         if !status.is_live() {
             change.tx.delete_release(id).await?;
-            change.tx.enqueue(&CleanupBlobs::job()).await?;
+            change.tx.enqueue(&if is_manifest { cleanup_oci() } else { CleanupBlobs::job() }).await?;
             return change.commit_quietly(entry).await;
         }
         let details = change.tx.package_details(change.head.id).await?.ok_or(RegistryError::NotFound)?;
@@ -389,9 +406,13 @@ impl Registry {
         if let Some(message) = self.delete_refusal(who, details.repository_kind, is_open, published_at, change.now) {
             return Err(RegistryError::conflict(DELETE_WINDOW_CLOSED, message));
         }
-        change.tx.set_release_state(id, ReleaseState::Deleted, change.now).await?;
-        settle_tags(&mut change.tx, &change.head, id, change.now).await?;
-        change.tx.enqueue(&CleanupBlobs::job()).await?;
+        if is_manifest {
+            take_manifest_out(&mut change.tx, &change.head, id, change.now).await?;
+        } else {
+            change.tx.set_release_state(id, ReleaseState::Deleted, change.now).await?;
+            settle_tags(&mut change.tx, &change.head, id, change.now).await?;
+            change.tx.enqueue(&CleanupBlobs::job()).await?;
+        }
         change.commit(entry).await
     }
 
@@ -456,7 +477,7 @@ impl Registry {
             };
             change.tx.set_release_state(id, next, change.now).await?;
             if is_yanked && !found.summary.is_yanked {
-                settle_tags(&mut change.tx, &change.head, id, change.now).await?;
+                settle_yanked_tags(&mut change.tx, &change.head, id, change.now).await?;
             }
             change.commit(entry.release(id).with("version", found.summary.version.as_str())).await?;
         } else {

@@ -1,13 +1,36 @@
 //! Tags as the management API sets them.
 
 use publaryn_core::{
-    Ecosystem, Operation, Principal, RegistryError, Timestamp,
+    Ecosystem, Operation, Principal, RegistryError, RepositoryKind, Timestamp,
     audit::{AuditAction, ClientOrigin},
+    manifest::is_rewritten_by_design,
 };
 use publaryn_metadata::organizations::Slice;
 
-use super::PackageAccessed;
+use super::{PackageAccessed, PackageChange};
 use crate::Registry;
+
+impl PackageChange<'_> {
+    /// In a repository of kind `release` the tags of images are written once.
+    ///
+    /// # Errors
+    /// `tag_protected` when the tag is, or is about to be, on something else than `wanted`.
+    async fn require_movable(&mut self, tag: &str, wanted: Option<&str>) -> Result<(), RegistryError> {
+        if self.head.ecosystem != Ecosystem::Oci || is_rewritten_by_design(tag) {
+            return Ok(());
+        }
+        if self.tx.policy_facts(self.head.id).await?.repository_kind != RepositoryKind::Release {
+            return Ok(());
+        }
+        let tags = [tag.to_owned()];
+        let mut targets = self.tx.tag_targets(self.head.id, &tags).await?;
+        targets.extend(self.tx.awaited_tag_targets(self.head.id, &tags).await?);
+        if targets.iter().any(|(_, target)| Some(target.as_str()) != wanted) {
+            return Err(RegistryError::conflict("tag_protected", "the tags of a release repository stay as they are"));
+        }
+        Ok(())
+    }
+}
 
 impl Registry {
     /// Tags of live releases with version and time, by name, and how many there are.
@@ -22,7 +45,8 @@ impl Registry {
     /// Points a tag at a live release.
     ///
     /// # Errors
-    /// `NotFound` without such a release, `release_not_published` for a staged one.
+    /// `NotFound` without such a release, `release_not_published` for a staged one, `tag_protected` for one that is
+    /// written once.
     pub async fn put_tag(
         &self,
         who: &Principal,
@@ -38,6 +62,7 @@ impl Registry {
         if !release.summary.status.is_live() {
             return Err(RegistryError::conflict("release_not_published", "the release is not published"));
         }
+        change.require_movable(tag, Some(&release.summary.version)).await?;
         let sequence = change.tx.next_sequence(change.head.id).await?;
         change.tx.set_tag(change.head.id, tag, release.summary.id, sequence, change.now).await?;
         let version = release.summary.version;
@@ -51,7 +76,7 @@ impl Registry {
     }
 
     /// # Errors
-    /// `NotFound` when there is no such tag, `tag_protected` for npm's `latest`.
+    /// `NotFound` when there is no such tag, `tag_protected` for npm's `latest` and for one that is written once.
     pub async fn remove_tag(
         &self,
         who: &Principal,
@@ -68,7 +93,10 @@ impl Registry {
         if ecosystem == Ecosystem::Npm && tag == "latest" {
             return Err(RegistryError::conflict("tag_protected", "npm packages always have a `latest`"));
         }
+        change.require_movable(tag, None).await?;
         change.tx.delete_tag(change.head.id, tag).await?;
+        // Earlier pushes that still wait for their scans must not bring it back.
+        change.tx.unstage_tag(change.head.id, tag).await?;
         let entry = change.audit(AuditAction::TagDelete).with("tag", tag);
         change.commit(entry).await
     }

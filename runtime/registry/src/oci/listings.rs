@@ -1,7 +1,7 @@
 //! Tags, the catalog and referrers, page by page.
 
-use publaryn_core::{Decision, Operation, Principal, RegistryError, Visibility, access::Resource, decide};
-use publaryn_metadata::packages::PackageHead;
+use publaryn_core::{Principal, RegistryError, Visibility};
+use publaryn_metadata::reach::Reach;
 
 use super::OciRepository;
 use crate::Registry;
@@ -26,7 +26,7 @@ pub struct Referrers {
 
 /// Candidates looked at per query of the catalog.
 const SLICE: i64 = 500;
-/// Rows read per query of referrers; each may carry a manifest's worth of annotations.
+/// Referrers looked at per query.
 const REFERRERS_AT_ONCE: u32 = 100;
 
 impl Registry {
@@ -44,30 +44,23 @@ impl Registry {
     /// Repositories with something live in them that the listing shows this caller (access.md §2).
     pub async fn oci_catalog(&self, who: &Principal, last: Option<&str>, limit: u32) -> Result<Names, RegistryError> {
         let (mut names, mut last) = (Vec::new(), last.map(str::to_owned));
+        let (reach, standings) = (Reach::of(who), self.0.db.standings(who).await?);
         loop {
-            let user = who.user().map(|user| user.id);
-            let candidates = self.0.db.repositories_after(user, last.as_deref(), SLICE).await?;
+            let mut candidates = self.0.db.repositories_after(&reach, last.as_deref(), SLICE).await?;
             let is_end = candidates.len() < SLICE as usize;
-            for head in candidates {
-                if self.is_listed(who, &head).await? {
-                    if names.len() == limit as usize {
-                        return Ok(Names { names, has_more: true });
-                    }
-                    names.push(head.normalized_name.to_string());
+            last = candidates.last().map(|head| head.normalized_name.to_string());
+            // Unlisted ones are for those who know their name.
+            candidates.retain(|head| head.effective != Visibility::Unlisted);
+            for listed in self.visible_to(who, &standings, candidates).await? {
+                if names.len() == limit as usize {
+                    return Ok(Names { names, has_more: true });
                 }
-                last = Some(head.normalized_name.to_string());
+                names.push(listed.head.normalized_name.to_string());
             }
             if is_end {
                 return Ok(Names { names, has_more: false });
             }
         }
-    }
-
-    async fn is_listed(&self, who: &Principal, head: &PackageHead) -> Result<bool, RegistryError> {
-        let access = head.access(self.full_relation(who, head).await?);
-        let is_readable = decide(who, Operation::NativeRead, Resource::Package(&access)) == Decision::Allow;
-        // Unlisted ones are for those who know their name.
-        Ok(is_readable && head.effective != Visibility::Unlisted)
     }
 
     /// Live manifests about `subject` after `last`, up to `limit` of them and about `max_bytes` of text.
@@ -82,21 +75,27 @@ impl Registry {
     ) -> Result<Referrers, RegistryError> {
         let mut page = Referrers { descriptors: Vec::new(), last: None };
         let Some(head) = repository.head.as_ref().filter(|_| repository.may_read()) else { return Ok(page) };
-        let (mut bytes, mut after) = (0, last.map(str::to_owned));
+        let (mut bytes, mut count, mut after) = (0, 0, last.map(str::to_owned));
         loop {
             let wanted = i64::from(REFERRERS_AT_ONCE);
             let rows = self.0.db.referrers_after(head.id, subject, artifact_type, after.as_deref(), wanted).await?;
             let is_end = rows.len() < wanted as usize;
+            let (mut fitting, mut is_full) = (Vec::new(), false);
             for row in rows {
-                let is_full = page.descriptors.len() == limit as usize
-                    || (bytes + row.descriptor.len() > max_bytes && !page.descriptors.is_empty());
+                let size = row.size_bytes.unsigned_abs() as usize;
+                is_full = count == limit || (bytes + size > max_bytes && count > 0);
                 if is_full {
-                    page.last = after;
-                    return Ok(page);
+                    break;
                 }
-                bytes += row.descriptor.len() + 1;
-                page.descriptors.push(row.descriptor);
-                after = Some(row.digest);
+                bytes += size + 1;
+                count += 1;
+                after = Some(row.digest.clone());
+                fitting.push(row.digest);
+            }
+            page.descriptors.extend(self.0.db.descriptors(head.id, &fitting).await?);
+            if is_full {
+                page.last = after;
+                return Ok(page);
             }
             if is_end {
                 return Ok(page);

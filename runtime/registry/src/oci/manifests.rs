@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use publaryn_blobs::{BlobKey, StagePlan};
 use publaryn_core::{
-    ArtifactKind, ContentDigest, Ecosystem, Principal, RegistryError, ReleaseId, ReleaseState,
+    ArtifactKind, ContentDigest, Digest, Ecosystem, Principal, RegistryError, ReleaseId, ReleaseState,
+    crash::{self, CrashPoint},
     finding::Finding,
     manifest::Manifest,
     publish::{NewArtifact, PublishCommand, PublishOutcome},
@@ -29,6 +30,7 @@ pub struct ServableManifest {
     digest: String,
     media_type: String,
     size_bytes: u64,
+    sha256: Digest,
     location: BlobKey,
     deprecation: Option<String>,
     /// Why it was yanked, if it was.
@@ -62,6 +64,7 @@ impl ServableManifest {
             digest: row.version,
             media_type: row.content_type,
             size_bytes: row.size_bytes.unsigned_abs(),
+            sha256: row.sha256,
             location: row.location.parse().map_err(RegistryError::internal)?,
             deprecation: row.deprecation_message.filter(|_| row.status == ReleaseState::Deprecated),
             yank,
@@ -143,7 +146,7 @@ impl Registry {
         repository: &OciRepository,
         manifest: &ServableManifest,
     ) -> Result<Bytes, RegistryError> {
-        let body = self.0.blobs.open(&manifest.location, None).await.map_err(blob_error)?;
+        let body = self.open_content(&manifest.location, manifest.sha256, None).await?;
         let bytes = body.into_bytes(manifest.size_bytes).await.map_err(blob_error)?;
         count_bytes(Direction::Out, Ecosystem::Oci, bytes.len() as u64);
         if let Some(head) = &repository.head {
@@ -190,26 +193,18 @@ impl Registry {
                 return Err(refusal);
             }
         };
+        crash::reached(CrashPoint::ReleaseCommitted);
         let patience = self.0.settings.publish_wait.min(MAX_PATIENCE);
-        let pushed = |outcome, new_repository| Pushed { outcome: outcome_of(outcome), new_repository };
-        match committed {
-            ManifestCommit::Staged { unused, repository_slug, .. } => {
-                self.forget_bytes(unused);
-                Ok(pushed(waiter.outcome(release, patience).await?, repository_slug))
-            }
-            ManifestCommit::Joined { release } => {
-                self.forget_bytes([file.location]);
-                Ok(pushed(self.0.outcomes.expect(Subject::Release(release)).outcome(release, patience).await?, None))
-            }
-            ManifestCommit::Live { release } => {
-                self.forget_bytes([file.location]);
-                Ok(pushed(PublishOutcome::Live { release }, None))
-            }
-            ManifestCommit::Blocked { release } => {
-                self.forget_bytes([file.location]);
-                Ok(pushed(self.0.outcomes.expect(Subject::Release(release)).outcome(release, patience).await?, None))
-            }
-        }
+        let ManifestCommit { release: judged, is_live, repository_slug, unused } = committed;
+        self.forget_bytes(unused);
+        let outcome = if is_live {
+            PublishOutcome::Live { release: judged }
+        } else if judged == release {
+            waiter.outcome(judged, patience).await?
+        } else {
+            self.0.outcomes.expect(Subject::Release(judged)).outcome(judged, patience).await?
+        };
+        Ok(Pushed { outcome: outcome_of(outcome), new_repository: repository_slug })
     }
 
     async fn stage_manifest(&self, push: &ManifestPush) -> Result<StagedFile, RegistryError> {

@@ -6,11 +6,11 @@ use publaryn_core::{
     ContentDigest, Decision, Digest, Operation, PackageId, Principal, RegistryError, Timestamp, access::Resource,
     decide,
 };
-use publaryn_metadata::oci::MountSource;
+use publaryn_metadata::{oci::MountSource, reach::Reach};
 use publaryn_publish::{actor_of, content_job};
 use uuid::Uuid;
 
-use super::{BlobUse, OciRepository};
+use super::{BlobUse, OciRepository, blobs::is_live};
 use crate::Registry;
 
 /// Repositories looked through for a mount that names none. All of them are looked at, found or not:
@@ -28,8 +28,8 @@ impl Registry {
         from: Option<&OciRepository>,
     ) -> Result<bool, RegistryError> {
         let Some(holder) = target.holder() else { return Ok(false) };
-        if let Some(held) = self.0.db.held_blob(holder, target.name(), digest).await? {
-            return self.touch_link(holder, target.name(), digest, &held).await;
+        if let Some((holder, held)) = self.held_in(target, digest).await? {
+            return Ok(held.is_kept && self.touch_link(holder, target.name(), digest, &held).await?);
         }
         let found = match from {
             Some(source) => self.oci_blob(source, digest, BlobUse::Head).await?.map(|blob| blob.sha256()),
@@ -44,7 +44,7 @@ impl Registry {
     /// The blob in any repository that shows it to the caller.
     async fn find_blob(&self, who: &Principal, digest: ContentDigest) -> Result<Option<Digest>, RegistryError> {
         let mut found = None;
-        for source in self.0.db.holders_of_blob(digest, MAX_SOURCES).await? {
+        for source in self.0.db.holders_of_blob(&Reach::of(who), actor_of(who), digest, MAX_SOURCES).await? {
             let shown = self.shown_by(who, &source, digest).await?;
             found = found.or(shown);
         }
@@ -59,7 +59,7 @@ impl Registry {
     ) -> Result<Option<Digest>, RegistryError> {
         let held = self.0.db.held_blob(source.holder_id, &source.name, digest).await?;
         let head = self.0.db.package_head_by_id(PackageId(source.holder_id)).await?;
-        let Some(held) = held else { return Ok(None) };
+        let Some(held) = held.filter(|held| held.is_kept) else { return Ok(None) };
         let is_shown = match head.map(Arc::new) {
             // No package: somebody's uploads, shown to nobody else.
             None => actor_of(who) == Some(source.holder_id),
@@ -67,7 +67,7 @@ impl Registry {
             Some(head) => {
                 let access = head.access(self.full_relation(who, &head).await?);
                 let may = |operation| decide(who, operation, Resource::Package(&access)) == Decision::Allow;
-                may(Operation::NativeRead) && (held.is_live || may(Operation::Publish))
+                may(Operation::NativeRead) && (is_live(&held)? || may(Operation::Publish))
             }
         };
         Ok(is_shown.then_some(held.sha256))

@@ -1,12 +1,12 @@
 //! Deletes (oci.md §8): tags, manifests, and a repository's hold on a blob.
 
 use publaryn_core::{
-    ContentDigest, Ecosystem, Operation, PackageName, Principal, RegistryError, ReleaseState, RepositoryKind,
-    Timestamp,
+    ContentDigest, Ecosystem, Operation, PackageId, PackageName, Principal, RegistryError, ReleaseId, ReleaseState,
+    RepositoryKind, Timestamp,
     audit::{AuditAction, AuditEntry},
     job::JobKind,
 };
-use publaryn_metadata::jobs::NewJob;
+use publaryn_metadata::{Tx, jobs::NewJob, packages::PackageHead};
 use publaryn_publish::settle_tags;
 use serde_json::json;
 
@@ -21,8 +21,32 @@ fn stays(message: String) -> RegistryError {
 }
 
 /// What has been let go of is looked for at once; its age still decides.
-fn cleanup() -> NewJob {
+pub(crate) fn cleanup_oci() -> NewJob {
     NewJob::new(JobKind::CleanupOciBlobs, &json!({})).unique("all".to_owned())
+}
+
+/// An index, live or about to be, that cannot do without this manifest.
+pub(crate) async fn needing_index(
+    tx: &mut Tx,
+    package: PackageId,
+    digest: &str,
+) -> Result<Option<String>, RegistryError> {
+    let waiting = [ReleaseState::Published, ReleaseState::Deprecated, ReleaseState::Yanked, ReleaseState::Scanning];
+    Ok(tx.parents_of(package, digest, &waiting).await?.pop().map(|(_, index)| index))
+}
+
+/// Deletes a manifest with its tags and lets go of what it referred to. The caller has locked the package.
+pub(crate) async fn take_manifest_out(
+    tx: &mut Tx,
+    head: &PackageHead,
+    release: ReleaseId,
+    now: Timestamp,
+) -> Result<(), RegistryError> {
+    tx.set_release_state(release, ReleaseState::Deleted, now).await?;
+    settle_tags(tx, head, release, now).await?;
+    tx.forget_manifest(release).await?;
+    tx.enqueue(&cleanup_oci()).await?;
+    Ok(())
 }
 
 impl Registry {
@@ -65,14 +89,10 @@ impl Registry {
         if facts.repository_kind == RepositoryKind::Release && !who.is_platform_admin() {
             return Err(stays("manifests of a release repository cannot be deleted".into()));
         }
-        let waiting = [ReleaseState::Published, ReleaseState::Deprecated, ReleaseState::Yanked, ReleaseState::Scanning];
-        if let Some((_, index)) = change.tx.parents_of(change.head.id, &text, &waiting).await?.pop() {
+        if let Some(index) = needing_index(&mut change.tx, change.head.id, &text).await? {
             return Err(stays(format!("the manifest is part of the index {index}; delete that first")));
         }
-        change.tx.set_release_state(release.id, ReleaseState::Deleted, change.now).await?;
-        settle_tags(&mut change.tx, &change.head, release.id, change.now).await?;
-        change.tx.forget_manifest(release.id).await?;
-        change.tx.enqueue(&cleanup()).await?;
+        take_manifest_out(&mut change.tx, &change.head, release.id, change.now).await?;
         let entry = change.audit(AuditAction::ReleaseDelete).release(release.id).with("version", text);
         change.commit(entry).await
     }
@@ -100,7 +120,7 @@ impl Registry {
             return Err(stays("a manifest of this repository refers to the blob".into()));
         }
         change.tx.unlink_blob(package.0, name.canonical(), digest).await?;
-        change.tx.enqueue(&cleanup()).await?;
+        change.tx.enqueue(&cleanup_oci()).await?;
         let entry = change.audit(AuditAction::PackageUpdate).with("deleted_blob", digest.to_string());
         change.commit(entry).await
     }
@@ -117,7 +137,7 @@ impl Registry {
         if !tx.unlink_blob(holder, repository.name(), digest).await? {
             return Err(RegistryError::NotFound);
         }
-        tx.enqueue(&cleanup()).await?;
+        tx.enqueue(&cleanup_oci()).await?;
         let entry = AuditEntry::by(who, AuditAction::PackageUpdate).with("source", Ecosystem::Oci.as_str());
         let entry = entry.with("name", repository.name()).with("deleted_blob", digest.to_string());
         Ok(tx.commit_audited(&entry, Timestamp::now()).await?)

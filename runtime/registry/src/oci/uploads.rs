@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use publaryn_blobs::{AppendPlan, Appended, BlobError, BlobKey, BlobStore, ByteStream, Checkpoint, UploadState};
-use publaryn_core::{ContentDigest, Digest, Ecosystem, PackageName, Principal, RegistryError, Timestamp, UploadId};
+use publaryn_core::{
+    ContentDigest, Digest, Ecosystem, PackageName, Principal, RegistryError, Timestamp, UploadId,
+    crash::{self, CrashPoint},
+};
 use publaryn_metadata::{Db, DbError, oci::UploadRow, until_won};
 use publaryn_publish::{actor_of, content_job};
 use sha2::{Digest as _, Sha512};
@@ -102,6 +105,20 @@ impl Registry {
         Ok(row.map(|row| UploadStatus { size_bytes: row.size_bytes.unsigned_abs(), begun: row.created_at }))
     }
 
+    /// Whether an upload of this caller became this blob, lately enough for a client that lost the answer.
+    pub async fn oci_upload_became(
+        &self,
+        who: &Principal,
+        name: &PackageName,
+        id: UploadId,
+        digest: ContentDigest,
+    ) -> Result<bool, RegistryError> {
+        let row = self.own_upload(who, name, id).await?;
+        Ok(row.is_some_and(|row| {
+            row.finished_digest == Some(digest) && Timestamp::now().since(row.touched_at) < REPEATABLE
+        }))
+    }
+
     async fn own_upload(
         &self,
         who: &Principal,
@@ -151,7 +168,8 @@ impl Registry {
         work.await.map_err(RegistryError::internal)?
     }
 
-    /// Appends the last content and makes a blob of the upload, if its digest is this one.
+    /// Appends the last content and makes a blob of the upload, if its digest is this one. What
+    /// [`Self::oci_upload_became`] a blob already is not asked here.
     pub async fn oci_finish_upload(
         &self,
         who: &Principal,
@@ -162,9 +180,8 @@ impl Registry {
         digest: ContentDigest,
     ) -> Result<(), UploadRefusal> {
         let row = self.own_upload(who, &repository.name, id).await?.ok_or(UploadRefusal::Unknown)?;
-        if let Some(finished) = row.finished_digest {
-            let is_repeat = finished == digest && Timestamp::now().since(row.touched_at) < REPEATABLE;
-            return if is_repeat { Ok(()) } else { Err(UploadRefusal::Unknown) };
+        if row.finished_digest.is_some() {
+            return Err(UploadRefusal::Unknown);
         }
         let (registry, who, name) = (self.clone(), who.clone(), repository.name.clone());
         let work = tokio::spawn(async move {
@@ -324,12 +341,22 @@ impl Claim {
             self.drop_session(Some(state)).await?;
             return Err(UploadRefusal::WrongDigest);
         }
-        let key = self.store().complete(&state).await?;
-        if is_right.is_none() && sha512_of(&**self.store(), &key).await? != digest.hex() {
+        let completing = async {
+            let key = self.store().complete(&state).await?;
+            let is_right = is_right.is_some() || sha512_of(&**self.store(), &key).await? == digest.hex();
+            Ok::<_, UploadRefusal>((key, is_right))
+        };
+        // Joining the parts of a large blob, or reading it again, may take longer than a claim lasts.
+        let (key, is_right) = tokio::select! {
+            completed = completing => completed?,
+            () = self.keep_renewing() => return Err(UploadRefusal::OutOfStep { size_bytes: state.size_bytes() }),
+        };
+        if !is_right {
             self.drop_session(None).await?;
             self.registry.forget_bytes([key]);
             return Err(UploadRefusal::WrongDigest);
         }
+        crash::reached(CrashPoint::UploadPromoted);
         let commit = || self.commit(&state, &key, sha256, who, name, digest);
         let has_lost = |refusal: &UploadRefusal| matches!(refusal, UploadRefusal::Registry(error) if is_lost(error));
         let kept = until_won(commit, has_lost).await?;

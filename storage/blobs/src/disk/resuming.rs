@@ -79,7 +79,7 @@ impl Appender {
 /// Gives a finished upload its final name. The name follows from the upload, so that repeating
 /// this after a crash finds what it did before.
 pub(super) fn complete(layout: &Layout, state: &UploadState) -> Result<BlobKey, BlobError> {
-    let key = Layout::key(&state.sha256()?, &generation(state.id()));
+    let key = key_of(state)?;
     if state.place == UploadPlace::Nowhere {
         // Not a single byte came: there is no file yet.
         let (_, _) = Appender::open(layout, state.clone())?.save(layout)?;
@@ -92,6 +92,17 @@ pub(super) fn complete(layout: &Layout, state: &UploadState) -> Result<BlobKey, 
     // The content itself was synced when the state was saved.
     shard.sync().map_err(BlobError::from_io)?;
     Ok(key)
+}
+
+/// Whether [`complete`] came so far that the content has its final name.
+pub(super) fn is_completed(layout: &Layout, state: &UploadState) -> Result<bool, BlobError> {
+    let key = key_of(state)?;
+    let path = layout.blob_path(&key).ok_or_else(|| BlobError::missing(&key))?;
+    Ok(state.place == UploadPlace::Disk && path.metadata().is_ok_and(|file| file.len() == state.size_bytes()))
+}
+
+fn key_of(state: &UploadState) -> Result<BlobKey, BlobError> {
+    Ok(Layout::key(&state.sha256()?, &generation(state.id())))
 }
 
 pub(super) fn abandon(layout: &Layout, id: UploadId) -> Result<(), BlobError> {

@@ -60,6 +60,7 @@ contract! {
     resuming::long_appends_are_saved_on_the_way,
     resuming::abandoned_uploads_are_found_and_removed,
     resuming::lost_content_is_told_apart,
+    resuming::a_completed_upload_may_be_ended_again,
     resuming::a_second_writer_is_noticed_on_disk,
     memory::two_hundred_megabytes_in_constant_memory,
 }

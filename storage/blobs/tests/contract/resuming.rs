@@ -174,6 +174,17 @@ pub async fn lost_content_is_told_apart(f: Fixture) {
     assert!(matches!(try_append(&*f.store, state, more).await, Err(BlobError::UploadLost)));
 }
 
+/// As after a crash between the completion and the commit that would have told of it.
+pub async fn a_completed_upload_may_be_ended_again(f: Fixture) {
+    let whole = content(8, PART_BYTES + 10);
+    let state = append(&*f.store, UploadState::new(UploadId::new(), false), &whole).await;
+    let key = f.store.complete(&state).await.unwrap();
+    let ended = f.store.append(state, body(b"", 1), plan(1 << 30, true), &Kept::default()).await.unwrap();
+    assert!(ended.trouble.is_none());
+    assert_eq!(f.store.complete(&ended.state).await.unwrap(), key);
+    assert_content(&*f.store, &ended.state, &whole).await;
+}
+
 pub async fn a_second_writer_is_noticed_on_disk(f: Fixture) {
     if !f.is_disk() {
         return;

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::json_list;
-use crate::{Db, DbResult, Engine, Sql, Tx};
+use crate::{Db, DbResult, Engine, Sql, Tx, reach::Reach};
 
 /// A blob in a repository, with what decides who may see it.
 #[derive(Debug, Clone, FromRow)]
@@ -15,8 +15,13 @@ pub struct HeldBlob {
     /// The blob store's own key.
     pub location: String,
     pub touched_at: Timestamp,
-    /// A live manifest of the repository needs it.
+    /// Neither lost nor damaged, as far as anybody looked.
+    pub is_kept: bool,
+    /// A live manifest of the repository needs it, and was judged with it.
     pub is_live: bool,
+    /// What was found in it, as JSON text, where a live manifest named it before it was here: nobody judged them
+    /// together.
+    pub late_findings: Option<String>,
     /// Some manifest of the repository needs it, staged ones included.
     pub is_referenced: bool,
 }
@@ -38,10 +43,14 @@ pub struct MountSource {
 
 macro_rules! held_blob {
     () => {
-        "SELECT l.sha256, b.size_bytes, b.location, l.touched_at, \
+        "SELECT l.sha256, b.size_bytes, b.location, l.touched_at, b.state = 'kept' AS is_kept, \
          EXISTS (SELECT 1 FROM oci_references f JOIN releases r ON r.id = f.release_id \
-         WHERE f.package_id = l.holder_id AND f.child = l.digest AND f.kind <> 'manifest' \
+         WHERE f.package_id = l.holder_id AND f.child = l.digest AND f.kind <> 'manifest' AND f.sha256 IS NOT NULL \
          AND r.status IN ('published', 'deprecated', 'yanked')) AS is_live, \
+         (SELECT s.findings FROM content_scans s WHERE s.sha256 = l.sha256 AND EXISTS \
+         (SELECT 1 FROM oci_references f JOIN releases r ON r.id = f.release_id \
+         WHERE f.package_id = l.holder_id AND f.child = l.digest AND f.kind <> 'manifest' AND f.sha256 IS NULL \
+         AND r.status IN ('published', 'deprecated', 'yanked'))) AS late_findings, \
          EXISTS (SELECT 1 FROM oci_references f WHERE f.package_id = l.holder_id AND f.child = l.digest \
          AND f.kind <> 'manifest') AS is_referenced \
          FROM oci_blobs l JOIN blobs b ON b.digest = l.sha256 \
@@ -55,10 +64,27 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(holder).bind(name).bind(digest).fetch_optional(c).await)?)
     }
 
-    /// Repositories that hold a blob, in no particular order.
-    pub async fn holders_of_blob(&self, digest: ContentDigest, limit: i64) -> DbResult<Vec<MountSource>> {
-        const SQL: &str = "SELECT holder_id, name FROM oci_blobs WHERE digest = $1 LIMIT $2";
-        Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(digest).bind(limit).fetch_all(c).await)?)
+    /// Repositories that hold a blob; first those that the caller may be told of, and their own uploads.
+    pub async fn holders_of_blob(
+        &self,
+        reach: &Reach,
+        actor: Option<Uuid>,
+        digest: ContentDigest,
+        limit: i64,
+    ) -> DbResult<Vec<MountSource>> {
+        const SQL: &str = concat!(
+            "SELECT l.holder_id, l.name FROM oci_blobs l LEFT JOIN packages p ON p.id = l.holder_id ",
+            "LEFT JOIN repositories r ON r.id = p.repository_id WHERE l.digest = $6 ",
+            "ORDER BY CASE WHEN l.holder_id = $7 OR ",
+            discoverable_package!(),
+            " THEN 0 ELSE 1 END LIMIT $8"
+        );
+        Ok(on_db!(self, |c| bind_reach!(sqlx::query_as(SQL), reach)
+            .bind(digest)
+            .bind(actor)
+            .bind(limit)
+            .fetch_all(c)
+            .await)?)
     }
 }
 
@@ -77,9 +103,9 @@ impl Tx {
         Ok(())
     }
 
-    /// Locks a blob's row and counts it as used now; where it is kept, or `None` when it is not there.
+    /// Locks a blob's row and counts it as used now; where it is kept, or `None` when it is not there or damaged.
     pub async fn touch_blob(&mut self, digest: Digest, now: Timestamp) -> DbResult<Option<String>> {
-        const SQL: &str = "UPDATE blobs SET created_at = $2 WHERE digest = $1 RETURNING location";
+        const SQL: &str = "UPDATE blobs SET created_at = $2 WHERE digest = $1 AND state = 'kept' RETURNING location";
         Ok(on_tx!(self, |c| sqlx::query_scalar(SQL).bind(digest).bind(now).fetch_optional(c).await)?)
     }
 
@@ -118,13 +144,14 @@ impl Tx {
         Ok(())
     }
 
-    /// The links of a repository among these digests.
+    /// The links of a repository among these digests, without those to damaged content.
     pub async fn links(&mut self, holder: Uuid, name: &str, digests: &[ContentDigest]) -> DbResult<Vec<LinkRow>> {
         let sql = Sql {
             sqlite: "SELECT l.digest, l.sha256, b.size_bytes FROM oci_blobs l JOIN blobs b ON b.digest = l.sha256 \
-                     WHERE l.holder_id = $1 AND l.name = $2 AND l.digest IN (SELECT value FROM json_each($3))",
+                     WHERE l.holder_id = $1 AND l.name = $2 AND b.state = 'kept' \
+                     AND l.digest IN (SELECT value FROM json_each($3))",
             postgres: "SELECT l.digest, l.sha256, b.size_bytes FROM oci_blobs l JOIN blobs b ON b.digest = l.sha256 \
-                       WHERE l.holder_id = $1 AND l.name = $2 \
+                       WHERE l.holder_id = $1 AND l.name = $2 AND b.state = 'kept' \
                        AND l.digest = ANY(ARRAY(SELECT json_array_elements_text($3::json)))",
         }
         .on(self.engine());

@@ -1,11 +1,13 @@
 //! Listings in byte order: tags, the catalog, referrers.
 
-use publaryn_core::{Ecosystem, PackageId, UserId};
+use publaryn_core::{Ecosystem, PackageId};
 use sqlx::FromRow;
 
+use super::json_list;
 use crate::{
     Db, DbResult, Sql,
     packages::{HeadRow, PackageHead},
+    reach::Reach,
 };
 
 /// Tags in byte order, and whether more follow.
@@ -15,12 +17,12 @@ pub struct TagPage {
     pub has_more: bool,
 }
 
-/// One entry of a referrers listing.
+/// One entry of a referrers listing, without what it says: annotations may fill a manifest.
 #[derive(Debug, Clone, FromRow)]
 pub struct ReferrerRow {
     pub digest: String,
-    /// JSON text.
-    pub descriptor: String,
+    /// Of its descriptor.
+    pub size_bytes: i64,
 }
 
 /// Sorts behind every text there is: no text of ours has such a character.
@@ -44,35 +46,33 @@ impl Db {
         Ok(TagPage { tags, has_more })
     }
 
-    /// Repositories after `last` with something live in them that everybody, or this user, may find.
-    /// Candidates only: current rights decide.
+    /// Repositories after `last` with something live in them that the caller may be told of. Candidates only: current
+    /// rights decide.
     pub async fn repositories_after(
         &self,
-        user: Option<UserId>,
+        reach: &Reach,
         last: Option<&str>,
         limit: i64,
     ) -> DbResult<Vec<PackageHead>> {
         let sql = self.sql(Sql {
-            sqlite: head_columns!(
-                "WHERE p.ecosystem = $1 AND p.normalized_name > $2 AND p.deleted_at IS NULL \
-                 AND ((p.visibility = 'public' AND r.visibility = 'public') OR p.owner_org_id IS NOT NULL \
-                 OR p.owner_user_id = $3 OR EXISTS (SELECT 1 FROM package_owners o WHERE o.package_id = p.id AND o.user_id = $3)) \
-                 AND EXISTS (SELECT 1 FROM releases v WHERE v.package_id = p.id AND v.status IN ('published', 'deprecated', 'yanked')) \
-                 ORDER BY p.normalized_name LIMIT $4"
-            ),
-            postgres: head_columns!(
-                "WHERE p.ecosystem = $1 AND p.normalized_name COLLATE \"C\" > $2 AND p.deleted_at IS NULL \
-                 AND ((p.visibility = 'public' AND r.visibility = 'public') OR p.owner_org_id IS NOT NULL \
-                 OR p.owner_user_id = $3 OR EXISTS (SELECT 1 FROM package_owners o WHERE o.package_id = p.id AND o.user_id = $3)) \
-                 AND EXISTS (SELECT 1 FROM releases v WHERE v.package_id = p.id AND v.status IN ('published', 'deprecated', 'yanked')) \
-                 ORDER BY p.normalized_name COLLATE \"C\" LIMIT $4"
-            ),
+            sqlite: head_columns!(concat!(
+                "WHERE p.ecosystem = $6 AND p.normalized_name > $7 AND p.deleted_at IS NULL AND ",
+                discoverable_package!(),
+                " AND EXISTS (SELECT 1 FROM releases v WHERE v.package_id = p.id \
+                 AND v.status IN ('published', 'deprecated', 'yanked')) ORDER BY p.normalized_name LIMIT $8"
+            )),
+            postgres: head_columns!(concat!(
+                "WHERE p.ecosystem = $6 AND p.normalized_name COLLATE \"C\" > $7 AND p.deleted_at IS NULL AND ",
+                discoverable_package!(),
+                " AND EXISTS (SELECT 1 FROM releases v WHERE v.package_id = p.id \
+                 AND v.status IN ('published', 'deprecated', 'yanked')) \
+                 ORDER BY p.normalized_name COLLATE \"C\" LIMIT $8"
+            )),
         });
         let last = last.unwrap_or(BEFORE_ALL);
-        let rows: Vec<HeadRow> = on_db!(self, |c| sqlx::query_as(sql)
+        let rows: Vec<HeadRow> = on_db!(self, |c| bind_reach!(sqlx::query_as(sql), reach)
             .bind(Ecosystem::Oci)
             .bind(last)
-            .bind(user)
             .bind(limit)
             .fetch_all(c)
             .await)?;
@@ -89,10 +89,10 @@ impl Db {
         limit: i64,
     ) -> DbResult<Vec<ReferrerRow>> {
         let sql = self.sql(Sql {
-            sqlite: "SELECT m.digest, m.descriptor FROM oci_manifests m JOIN releases r ON r.id = m.release_id \
+            sqlite: "SELECT m.digest, LENGTH(CAST(m.descriptor AS BLOB)) AS size_bytes FROM oci_manifests m JOIN releases r ON r.id = m.release_id \
                      WHERE m.package_id = $1 AND m.subject = $2 AND m.digest > $3 AND ($4 IS NULL OR m.artifact_type = $4) \
                      AND r.status IN ('published', 'deprecated', 'yanked') ORDER BY m.digest LIMIT $5",
-            postgres: "SELECT m.digest, m.descriptor FROM oci_manifests m JOIN releases r ON r.id = m.release_id \
+            postgres: "SELECT m.digest, CAST(OCTET_LENGTH(m.descriptor) AS BIGINT) AS size_bytes FROM oci_manifests m JOIN releases r ON r.id = m.release_id \
                        WHERE m.package_id = $1 AND m.subject = $2 AND m.digest COLLATE \"C\" > $3 \
                        AND ($4::text IS NULL OR m.artifact_type = $4) \
                        AND r.status IN ('published', 'deprecated', 'yanked') ORDER BY m.digest COLLATE \"C\" LIMIT $5",
@@ -106,5 +106,17 @@ impl Db {
             .bind(limit)
             .fetch_all(c)
             .await)?)
+    }
+
+    /// The descriptors of these manifests as JSON text, by digest.
+    pub async fn descriptors(&self, package: PackageId, digests: &[String]) -> DbResult<Vec<String>> {
+        let sql = self.sql(Sql {
+            sqlite: "SELECT descriptor FROM oci_manifests WHERE package_id = $1 \
+                     AND digest IN (SELECT value FROM json_each($2)) ORDER BY digest",
+            postgres: "SELECT descriptor FROM oci_manifests WHERE package_id = $1 \
+                       AND digest = ANY(ARRAY(SELECT json_array_elements_text($2::json))) ORDER BY digest COLLATE \"C\"",
+        });
+        let list = json_list(digests);
+        Ok(on_db!(self, |c| sqlx::query_scalar(sql).bind(package).bind(list).fetch_all(c).await)?)
     }
 }

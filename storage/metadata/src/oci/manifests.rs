@@ -41,6 +41,7 @@ pub struct ManifestRow {
     /// Media type.
     pub content_type: String,
     pub size_bytes: i64,
+    pub sha256: Digest,
     /// The blob store's own key.
     pub location: String,
 }
@@ -56,8 +57,8 @@ macro_rules! manifest_columns {
     ($rest:literal) => {
         concat!(
             "SELECT r.id AS release_id, r.version, r.status, r.is_yanked, r.yank_reason, r.deprecation_message, ",
-            "a.content_type, a.size_bytes, b.location FROM releases r JOIN artifacts a ON a.release_id = r.id ",
-            "AND a.kind = 'oci_manifest' JOIN blobs b ON b.digest = a.sha256 ",
+            "a.content_type, a.size_bytes, a.sha256, b.location FROM releases r JOIN artifacts a ON a.release_id = r.id ",
+            "AND a.kind = 'oci_manifest' AND a.filename = r.version JOIN blobs b ON b.digest = a.sha256 ",
             $rest
         )
     };
@@ -99,6 +100,7 @@ impl Tx {
         Ok(())
     }
 
+    /// Notes what a manifest refers to. What it was noted to refer to already keeps the content that is known of it.
     pub async fn insert_references(
         &mut self,
         release: ReleaseId,
@@ -108,10 +110,12 @@ impl Tx {
         let sql = Sql {
             sqlite: "INSERT INTO oci_references (release_id, package_id, child, kind, size_bytes, sha256) \
                      SELECT $1, $2, value ->> 'child', value ->> 'kind', value ->> 'size', value ->> 'sha256' \
-                     FROM json_each($3)",
+                     FROM json_each($3) WHERE TRUE ON CONFLICT (release_id, child) \
+                     DO UPDATE SET sha256 = COALESCE(oci_references.sha256, excluded.sha256)",
             postgres: "INSERT INTO oci_references (release_id, package_id, child, kind, size_bytes, sha256) \
                        SELECT $1, $2, value ->> 'child', value ->> 'kind', CAST(value ->> 'size' AS BIGINT), \
-                       value ->> 'sha256' FROM json_array_elements($3::json)",
+                       value ->> 'sha256' FROM json_array_elements($3::json) ON CONFLICT (release_id, child) \
+                       DO UPDATE SET sha256 = COALESCE(oci_references.sha256, excluded.sha256)",
         }
         .on(self.engine());
         let rows = references.iter().map(|new| {
@@ -236,6 +240,24 @@ impl Tx {
                      WHERE t.package_id = $1 AND t.tag IN (SELECT value FROM json_each($2))",
             postgres: "SELECT t.tag, r.version FROM tags t JOIN releases r ON r.id = t.release_id \
                        WHERE t.package_id = $1 AND t.tag = ANY(ARRAY(SELECT json_array_elements_text($2::json)))",
+        }
+        .on(self.engine());
+        let list = json_list(tags);
+        Ok(on_tx!(self, |c| sqlx::query_as(sql).bind(package).bind(list).fetch_all(c).await)?)
+    }
+
+    /// The manifests in scanning that wait with one of these tags, by tag.
+    pub async fn awaited_tag_targets(
+        &mut self,
+        package: PackageId,
+        tags: &[String],
+    ) -> DbResult<Vec<(String, String)>> {
+        let sql = Sql {
+            sqlite: "SELECT s.tag, r.version FROM staged_tags s JOIN releases r ON r.id = s.release_id \
+                     WHERE r.package_id = $1 AND r.status = 'scanning' AND s.tag IN (SELECT value FROM json_each($2))",
+            postgres: "SELECT s.tag, r.version FROM staged_tags s JOIN releases r ON r.id = s.release_id \
+                       WHERE r.package_id = $1 AND r.status = 'scanning' \
+                       AND s.tag = ANY(ARRAY(SELECT json_array_elements_text($2::json)))",
         }
         .on(self.engine());
         let list = json_list(tags);

@@ -219,6 +219,10 @@ async fn download(
         }
         return Ok(response);
     }
+    if response.headers().contains_key(header::LOCATION) {
+        // To an address that is good for minutes: what is said about it is not about the file.
+        return Ok(response);
+    }
     response.extensions_mut().insert(Verbatim);
     let answer = response.headers_mut();
     let mut set = |name: &'static str, value: String| {

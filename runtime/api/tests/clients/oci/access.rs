@@ -205,22 +205,77 @@ on_backends!(hidden_and_missing_repositories_look_alike, async |mut server: Serv
     };
     let open = token(&Wire::anonymous(&server).get("/v2/token?service=publaryn").await.is(200));
     for wire in [Wire::anonymous(&server), Wire::with_bearer(&server, &open)] {
-        for ((method, hidden), (_, missing)) in routes("acme/hidden").into_iter().zip(routes("acme/nothing")) {
+        for ((method, hidden), (_, missing)) in routes("acme/hidden").into_iter().zip(routes("acme/absent")) {
             let hidden = shown(wire.send(method.clone(), &hidden, &[], "").await, "acme/hidden");
-            let missing = shown(wire.send(method.clone(), &missing, &[], "").await, "acme/nothing");
+            let missing = shown(wire.send(method.clone(), &missing, &[], "").await, "acme/absent");
             assert_eq!(hidden.0, 401, "{method} {hidden:?}");
             assert_eq!(hidden, missing, "{method}");
         }
     }
-    for (method, path) in routes("acme/hidden") {
-        let answer = eve.send(method.clone(), &path, &[], "").await;
-        assert_eq!(answer.status, 404, "{method} {path}: {answer:?}");
+    // Whoever could make the missing one is told the same of both, piece by piece; and whoever could not, as well.
+    for ((method, hidden), (_, missing)) in routes("acme/hidden").into_iter().zip(routes("acme/absent")) {
+        let hidden = shown(eve.send(method.clone(), &hidden, &[], "").await, "acme/hidden");
+        let missing = shown(eve.send(method.clone(), &missing, &[], "").await, "acme/absent");
+        assert_eq!(hidden, missing, "{method}");
+        assert!(hidden.0 == 404 || hidden.2.contains("\"manifests\":[]"), "{method} {hidden:?}");
     }
     eve.post("/v2/acme/hidden/blobs/uploads/").await.refuses(404, "NAME_UNKNOWN");
     ada.post("/v2/eve/open/blobs/uploads/").await.refuses(403, "DENIED");
     // What one could make is missing piece by piece, which is how helm finds out that a chart is new.
     eve.get("/v2/eve/new/manifests/1").await.refuses(404, "MANIFEST_UNKNOWN");
     eve.get(&format!("/v2/eve/new/referrers/{digest}")).await.is(200);
+});
+
+/// A claim is public; what is below it is not.
+on_backends!(below_a_claim_hidden_and_missing_look_alike, async |mut server: Server| {
+    let stranger = server.new_user("eve").await;
+    server.restart_with(&[("packages.personal_repository_visibility", "private")]).await;
+    let user = server.new_user("ada").await;
+    let (ada, eve) = (Wire::of(&server, &user), Wire::of(&server, &stranger));
+    let claim = json!({ "ecosystem": "oci", "namespace": "acme" });
+    let may_claim = server.token("ada", &user.password, &["namespaces:write"]).await;
+    server.post("/v1/namespaces", Some(&may_claim), &claim).await;
+    let digest = ada.image("acme/hidden", "1", &[b"secret"]).await;
+    // Its owner finds out that a name is new, as anybody does elsewhere.
+    ada.get("/v2/acme/missing/manifests/1").await.refuses(404, "MANIFEST_UNKNOWN");
+    let seen = async |name: &str| {
+        let mut seen = Vec::new();
+        for (method, rest) in [
+            (Method::GET, "manifests/1".to_owned()),
+            (Method::GET, format!("blobs/{}", sha256(b"secret"))),
+            (Method::GET, "tags/list".to_owned()),
+            (Method::GET, format!("referrers/{digest}")),
+            (Method::DELETE, "manifests/1".to_owned()),
+            (Method::POST, "blobs/uploads/".to_owned()),
+        ] {
+            let answer = eve.send(method.clone(), &format!("/v2/{name}/{rest}"), &[], "").await;
+            seen.push((method, answer.status, String::from_utf8_lossy(&answer.body).replace(name, "NAME")));
+        }
+        let query = format!("/v2/token?service=publaryn&scope=repository:{name}:pull,push");
+        let granted = access(&token(&eve.get(&query).await.is(200))).to_string().replace(name, "NAME");
+        seen.push((Method::GET, 200, granted));
+        seen
+    };
+    let hidden = seen("acme/hidden").await;
+    assert_eq!(hidden, seen("acme/missing").await);
+    assert!(hidden[..6].iter().all(|answer| answer.1 == 404), "{hidden:?}");
+});
+
+on_backends!(where_reading_needs_a_login_nobody_is_told_anything, async |mut server: Server| {
+    let user = server.new_user("ada").await;
+    Wire::of(&server, &user).image("acme/app", "1", &[b"layer"]).await;
+    server.restart_with(&[("access.require_login", "true")]).await;
+    let ada = Wire::of(&server, &user);
+    let query = "/v2/token?service=publaryn&scope=repository:acme/app:pull&scope=registry:catalog:*";
+    let open = Wire::with_bearer(&server, &token(&Wire::anonymous(&server).get(query).await.is(200)));
+    for wire in [Wire::anonymous(&server), open] {
+        challenge(wire.get("/v2/_catalog").await, "registry:catalog:*");
+        for path in ["manifests/1", "tags/list"] {
+            challenge(wire.get(&format!("/v2/acme/app/{path}")).await, "repository:acme/app:pull");
+        }
+    }
+    assert_eq!(ada.get("/v2/_catalog").await.is(200).json()["repositories"], json!(["acme/app"]));
+    ada.get("/v2/acme/app/manifests/1").await.is(200);
 });
 
 on_backends!(a_second_factor_asks_for_an_api_token, async |server: Server| {

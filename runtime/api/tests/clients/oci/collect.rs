@@ -14,7 +14,7 @@ use crate::{Backend, Server, on_backends};
 const HOUR_MICROS: i64 = 3_600_000_000;
 
 /// Makes every link and blob look untouched for an hour: nobody waits for that in a test.
-async fn grow_old(server: &Server) {
+pub(super) async fn grow_old(server: &Server) {
     let db = server.database().await;
     for (table, column) in [("oci_blobs", "touched_at"), ("blobs", "created_at")] {
         db.execute_raw(&format!("UPDATE {table} SET {column} = {column} - {HOUR_MICROS}")).await.unwrap();
@@ -23,7 +23,7 @@ async fn grow_old(server: &Server) {
 }
 
 /// Blobs that the store has, as `doctor` counts them.
-async fn blobs(server: &Server) -> usize {
+pub(super) async fn blobs(server: &Server) -> usize {
     let doctor = server.run(&["doctor", "--json"]).await;
     let check = doctor["checks"].as_array().unwrap().iter().find(|check| check["name"] == "blobs").unwrap().clone();
     let text = check["text"].as_str().unwrap().to_owned();
@@ -79,16 +79,25 @@ on_backends!(a_publishers_look_keeps_a_blob, async |server: Server| {
     assert_eq!(ada.get(&format!("/v2/acme/app/blobs/{digest}")).await.is(200).body, b"waiting");
 });
 
-const ROUNDS: u64 = 5;
-const PUSHERS: u64 = 6;
-const IMAGES: u64 = 3;
+/// How much a soak pushes.
+#[derive(Clone, Copy)]
+struct Load {
+    rounds: u64,
+    pushers: u64,
+    /// Of each pusher in each round.
+    images: u64,
+}
+
+const SHORT: Load = Load { rounds: 5, pushers: 6, images: 3 };
+/// As "Done means" asks for: 8 × 1000.
+const LONG: Load = Load { rounds: 25, pushers: 8, images: 40 };
 
 /// Pushers of images that share layers, deletes, a collector without grace in a loop, some of whose runs are
 /// killed. Before each round everything is old: only what this round's pushes were told is here is theirs.
-async fn soak(servers: &[Arc<Server>]) {
+async fn soak(servers: &[Arc<Server>], load: Load) {
     let user = servers[0].new_user("ada").await;
     let mut kept = Vec::new();
-    for round in 0..ROUNDS {
+    for round in 0..load.rounds {
         grow_old(&servers[0]).await;
         let is_over = Arc::new(AtomicBool::new(false));
         let collecting = tokio::spawn({
@@ -96,17 +105,17 @@ async fn soak(servers: &[Arc<Server>]) {
             async move {
                 let mut runs = 0;
                 while !is_over.load(SeqCst) {
-                    let killed_after = Duration::from_millis(30 + 35 * (runs + 7 * round));
+                    let killed_after = Duration::from_millis(30 + 35 * ((runs + 7 * round) % 50));
                     server.run_briefly(&["gc", "--grace", "0s", "--json"], killed_after).await;
                     server.run(&["gc", "--grace", "0s", "--json"]).await;
                     runs += 1;
                 }
             }
         });
-        let pushing: Vec<_> = (0..PUSHERS)
+        let pushing: Vec<_> = (0..load.pushers)
             .map(|pusher| {
                 let server = servers[pusher as usize % servers.len()].clone();
-                tokio::spawn(push_images(Wire::of(&server, &user), round, pusher))
+                tokio::spawn(push_images(Wire::of(&server, &user), round, pusher, load.images))
             })
             .collect();
         for pusher in pushing {
@@ -131,10 +140,10 @@ async fn soak(servers: &[Arc<Server>]) {
 }
 
 /// Pushes and deletes of one pusher in one round; what stays: name, tag, digest.
-async fn push_images(ada: Wire, round: u64, pusher: u64) -> Vec<(String, String, String)> {
+async fn push_images(ada: Wire, round: u64, pusher: u64, images: u64) -> Vec<(String, String, String)> {
     let name = format!("acme/p{}", pusher / 2);
     let mut kept = Vec::new();
-    for n in 0..IMAGES {
+    for n in 0..images {
         // Layers come back again and again, in other images and other repositories.
         let shared = [noise(3000, (n + round) % 5), noise(3000, 10 + (n + pusher) % 3)];
         let own = noise(500, 1_000_000 + round * 10_000 + pusher * 100 + n);
@@ -178,7 +187,7 @@ async fn push(ada: &Wire, name: &str, tag: &str, layers: &[&[u8]]) -> String {
 }
 
 on_backends!(a_collector_without_grace_takes_nothing_that_a_push_relies_on, async |server: Server| {
-    soak(&[Arc::new(server)]).await;
+    soak(&[Arc::new(server)], SHORT).await;
 });
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +199,16 @@ async fn two_replicas_and_a_collector_agree() {
     crate::bounded(async {
         let one = Server::start(backend.clone()).await;
         let two = one.replica(backend).await;
-        soak(&[Arc::new(one), Arc::new(two)]).await;
+        soak(&[Arc::new(one), Arc::new(two)], SHORT).await;
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "8000 images: most of an hour"]
+async fn eight_pushers_and_a_thousand_images_each() {
+    let backend = Backend::external().await.expect("external services (benches/services/with-services.sh)");
+    let one = Server::start(backend.clone()).await;
+    let two = one.replica(backend).await;
+    soak(&[Arc::new(one), Arc::new(two)], LONG).await;
 }

@@ -1,6 +1,6 @@
 //! Deletes: tags, manifests, blobs, and what has to stay.
 
-use super::{Wire, layer, sha256, wire};
+use super::{Wire, layer, noise, sha256, wire};
 use crate::{Server, on_backends};
 
 on_backends!(deletes_take_what_nothing_needs, async |server: Server| {
@@ -55,7 +55,7 @@ on_backends!(deletes_take_what_nothing_needs, async |server: Server| {
     assert!(!server.log().contains("\"status\":5"), "nothing failed inside");
 });
 
-on_backends!(a_release_repository_keeps_what_it_has, async |server: Server| {
+on_backends!(a_release_repository_keeps_what_it_has, async |mut server: Server| {
     let user = server.new_user("ada").await;
     let ada = Wire::of(&server, &user);
     let digest = ada.image("acme/app", "1", &[b"one"]).await;
@@ -74,4 +74,14 @@ on_backends!(a_release_repository_keeps_what_it_has, async |server: Server| {
         ada.delete(&format!("/v2/acme/app/manifests/{reference}")).await.refuses(405, "UNSUPPORTED");
     }
     assert_eq!(ada.get("/v2/acme/app/manifests/1").await.is(200).header("docker-content-digest"), digest);
+    // A tag that is promised to an image in scanning is taken as well.
+    server.restart_with(&[("publish.wait_seconds", "1")]).await;
+    let ada = Wire::of(&server, &user);
+    let _paused = server.pause_scanners();
+    let [first, second] =
+        [ada.prepare("acme/app", &[&noise(9000, 61)]).await, ada.prepare("acme/app", &[&noise(9000, 62)]).await];
+    ada.manifest("acme/app", "3", &first).await.is(201);
+    let refused = ada.manifest("acme/app", "3", &second).await.refuses(403, "DENIED");
+    assert_eq!(refused.json()["errors"][0]["message"], "tag 3 is immutable");
+    ada.manifest("acme/app", "3", &first).await.is(201);
 });

@@ -1,7 +1,7 @@
 //! Mounting, and who sees a blob.
 
 use super::{Wire, layer, noise, sha256};
-use crate::{Server, on_backends};
+use crate::{Backend, Server, on_backends};
 
 on_backends!(mounts_take_over_what_the_caller_may_see, async |mut server: Server| {
     let (user, stranger) = (server.new_user("ada").await, server.new_user("eve").await);
@@ -75,6 +75,26 @@ on_backends!(a_blob_is_seen_by_those_who_may, async |server: Server| {
     ada.get(&format!("/v2/acme/app/blobs/md5:{}", "0".repeat(32))).await.refuses(404, "BLOB_UNKNOWN");
 });
 
+/// Two pushers of a new name: one made the package while the other's upload was on its way, and filed under them.
+on_backends!(what_was_uploaded_while_the_package_was_made_is_found, async |server: Server| {
+    let user = server.new_user("ada").await;
+    let ada = Wire::of(&server, &user);
+    ada.image("acme/app", "1", &[b"of the other"]).await;
+    let early = ada.prepare("acme/app", &[b"early"]).await;
+    let file_under_pusher = format!(
+        "UPDATE oci_blobs SET holder_id = (SELECT id FROM users WHERE username = 'ada') WHERE digest = '{}'",
+        sha256(b"early")
+    );
+    server.database().await.execute_raw(&file_under_pusher).await.unwrap();
+    let path = format!("/v2/acme/app/blobs/{}", sha256(b"early"));
+    ada.head(&path).await.is(200);
+    ada.get(&path).await.is(200);
+    ada.post(&format!("/v2/acme/app/blobs/uploads/?mount={}&from=acme/other", sha256(b"early"))).await.is(201);
+    Wire::anonymous(&server).get(&path).await.is(401);
+    ada.manifest("acme/app", "2", &early).await.is(201);
+    assert_eq!(Wire::anonymous(&server).get(&path).await.is(200).body, b"early");
+});
+
 on_backends!(blobs_are_served_in_parts, async |server: Server| {
     let user = server.new_user("ada").await;
     let ada = Wire::of(&server, &user);
@@ -104,6 +124,8 @@ on_backends!(blobs_are_served_in_parts, async |server: Server| {
     for range in ["bytes 0-1/100000", "bytes 50-59/100000", "bytes 99999-99999/100000"] {
         assert!(text.contains(range), "{text}");
     }
+    // The same bytes are not sent twice.
+    assert_eq!(part("bytes=0-,0-,0-").await.is(200).header("content-length"), "100000");
     let conditional = [("range", "bytes=0-9"), ("if-range", "\"sha256:other\"")];
     ada.send(reqwest::Method::GET, &path, &conditional, "").await.is(200);
     for tag in [format!("\"{digest}\""), digest.clone()] {
@@ -115,3 +137,37 @@ on_backends!(blobs_are_served_in_parts, async |server: Server| {
     let head = ada.send(reqwest::Method::HEAD, &path, &[("range", "bytes=0-9")], "").await.is(200);
     assert_eq!(head.header("content-length"), "100000");
 });
+
+/// The address is good for minutes, so nobody may keep it.
+#[tokio::test(flavor = "multi_thread")]
+async fn redirects_are_not_kept() {
+    let Some(backend) = Backend::external().await else {
+        eprintln!("no external services in this run (make test starts them)");
+        return;
+    };
+    crate::bounded(async {
+        let server = Server::start_with(backend, &[("storage.s3.redirect_downloads", "true")]).await;
+        let user = server.new_user("ada").await;
+        let bytes = layer(&[("a", &noise(50_000, 33))]);
+        let image = Wire::of(&server, &user).image("acme/app", "1", &[&bytes]).await;
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        let native = format!("/v2/acme/app/blobs/{}", sha256(&bytes));
+        let control = format!("/v1/packages/oci/acme%2Fapp/releases/{image}/artifacts/{image}");
+        let mut addresses = 0;
+        for path in [native, control] {
+            let answer = client.get(format!("{}{path}", server.base_url())).send().await.unwrap();
+            if !answer.status().is_redirection() {
+                // Small files are handed out from here.
+                assert!(answer.status().is_success(), "{path}: {answer:?}");
+                continue;
+            }
+            addresses += 1;
+            assert_eq!(answer.headers()["cache-control"], "private, no-store", "{path}: {answer:?}");
+            assert!(!answer.headers().contains_key("repr-digest"), "{path}: {answer:?}");
+            let address = answer.headers()["location"].to_str().unwrap();
+            client.get(address).send().await.unwrap().error_for_status().unwrap();
+        }
+        assert!(addresses > 0, "the store has addresses of its own");
+    })
+    .await;
+}

@@ -91,6 +91,30 @@ on_backends!(a_broken_upload_goes_on_where_it_stopped, async |mut server: Server
     assert!(wire.get(&format!("/v2/acme/app/blobs/{digest}")).await.is(200).body == bytes, "what was sent is read");
 });
 
+on_backends!(an_end_that_was_lost_in_a_crash_may_be_asked_for_again, async |mut server: Server| {
+    server.restart_with(&[("debug.fault_injection", "true")]).await;
+    let user = server.new_user("ada").await;
+    let bytes = noise(300_000, 22);
+    let digest = sha256(&bytes);
+    let path = Wire::of(&server, &user).begin("acme/app").await;
+    // The bytes have their final place, and no row knows.
+    server.restart_with(&[("debug.crash_at", "upload_promoted")]).await;
+    let wire = Wire::of(&server, &user);
+    wire.patch(&path, &[], bytes.clone()).await.is(202);
+    let end = format!("{path}?digest={digest}");
+    assert!(wire.request(reqwest::Method::PUT, &end).send().await.is_err(), "the server ends in the middle");
+    server.ended(SOON).await;
+    server.restart_with(&[("debug.crash_at", "")]).await;
+    let wire = Wire::of(&server, &user);
+    eventually("the dead writer's claim has ended", SOON, async || {
+        let answer = wire.put(&end, &[], "").await;
+        assert!(matches!(answer.status, 201 | 416), "{answer:?}");
+        answer.status == 201
+    })
+    .await;
+    assert!(wire.get(&format!("/v2/acme/app/blobs/{digest}")).await.is(200).body == bytes);
+});
+
 /// Chunks of one upload go to two replicas in turn.
 #[tokio::test(flavor = "multi_thread")]
 async fn any_replica_takes_the_next_chunk() {

@@ -52,6 +52,8 @@ on_backends!(an_upload_goes_by_its_offset, async |server: Server| {
     assert_eq!(done.header("docker-content-digest"), digest);
     // The answer may have been lost; anything else is over.
     wire.put(&format!("{path}?digest={digest}"), &[], "").await.is(201);
+    let last = [("content-range", "2500-2999")];
+    wire.put(&format!("{path}?digest={digest}"), &last, bytes[2500..].to_vec()).await.is(201);
     wire.put(&format!("{path}?digest={EMPTY}"), &[], "").await.refuses(404, "BLOB_UPLOAD_UNKNOWN");
     wire.get(&path).await.refuses(404, "BLOB_UPLOAD_UNKNOWN");
     wire.patch(&path, &[], "more").await.refuses(404, "BLOB_UPLOAD_UNKNOWN");
@@ -131,6 +133,7 @@ on_backends!(an_oversize_layer_or_manifest_is_refused, async |mut server: Server
     // Known by its length.
     let path = wire.begin("acme/app").await;
     wire.put(&format!("{path}?digest={}", sha256(&bytes)), &[], bytes.clone()).await.refuses(413, "SIZE_INVALID");
+    wire.get(&path).await.refuses(404, "BLOB_UPLOAD_UNKNOWN");
     // Found out on the way, in one body and in two.
     let path = wire.begin("acme/app").await;
     let pieces: Vec<Result<Vec<u8>, std::io::Error>> = bytes.chunks(100_000).map(|piece| Ok(piece.to_vec())).collect();
@@ -174,6 +177,8 @@ on_backends!(broken_manifests_are_refused, async |server: Server| {
         ("index and image at once", with(&|m| m["manifests"] = serde_json::json!([]))),
         ("wrong size", with(&|m| m["layers"][0]["size"] = 4.into())),
         ("broken digest", with(&|m| m["layers"][0]["digest"] = "sha256:x".into())),
+        ("a NUL where texts are compared", with(&|m| m["artifactType"] = "a\u{0}b".into())),
+        ("the same in a descriptor", with(&|m| m["config"]["mediaType"] = "a\u{0}b".into())),
         ("no config", with(&|m| drop(m.as_object_mut().unwrap().remove("config")))),
     ];
     for (what, body) in cases {
@@ -193,6 +198,16 @@ on_backends!(broken_manifests_are_refused, async |server: Server| {
     wire.put(path, &kind, good.to_string()).await.is(201);
     let read = wire.get(path).await.is(200);
     assert_eq!(read.body, good.to_string().as_bytes(), "byte for byte");
+    // No text that is stored has a NUL, and PostgreSQL could not compare with one.
+    let mut odd = good.clone();
+    odd["annotations"] = serde_json::json!({ "org.opencontainers.image.description": "a\u{0}b" });
+    wire.manifest("acme/app", "odd", &odd).await.is(201);
+    assert_eq!(wire.get("/v2/acme/app/manifests/odd").await.is(200).body, odd.to_string().as_bytes());
+    let referrers = format!("/v2/acme/app/referrers/{}?artifactType=%00", sha256(b"x"));
+    for query in ["/v2/acme/app/tags/list?last=a%00", "/v2/_catalog?last=%00", referrers.as_str()] {
+        wire.get(query).await.refuses(400, "UNSUPPORTED");
+    }
+    wire.delete("/v2/acme/app/manifests/odd").await.is(202);
     // Without a type it is known by what it says; with sixteen tags at once.
     let tags: Vec<String> = (0..16).map(|n| format!("tag=t{n}")).collect();
     let digest = sha256(good.to_string().as_bytes());
