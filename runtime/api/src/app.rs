@@ -11,8 +11,8 @@ use std::{
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret, sigstore::TrustRoot};
 use publaryn_config::{
-    AnonymousMiss, Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration,
-    Role,
+    AnonymousMiss, Config, CorsOrigin, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility,
+    Registration, Role,
 };
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_jobs::Jobs;
@@ -30,7 +30,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backends,
-    http::{Edge, HttpLimits, MetricsPage, Probes, RateLimits, Surfaces, bind, with_templates},
+    http::{
+        Edge, HttpLimits, MetricsPage, Probes, RateLimits, Surfaces, TrustedProxies, bind,
+        cors::{self, AllowedOrigins},
+        with_templates,
+    },
     protocols,
     supervision::{self, Parts, Standing},
     v1::{self, ApiSettings, ApiState, problem::Problem},
@@ -138,6 +142,11 @@ impl App {
             let adapters: Vec<Arc<dyn Adapter>> = protocols::all().into_iter().map(Arc::from).collect();
             let management =
                 v1::router(management_state(&config, &registry, &adapters, rate_limits.as_ref(), &standing_tree));
+            let origins = AllowedOrigins::new(config.server.cors_allowed_origins.iter().map(CorsOrigin::as_str));
+            let management = match origins {
+                Some(origins) => management.layer(axum::middleware::from_fn_with_state(origins, cors::around)),
+                None => management,
+            };
             (adapters, with_templates(management.merge(probing)))
         };
         let edge = Edge::new(
@@ -146,7 +155,7 @@ impl App {
             rate_limits.clone(),
             config.log.access,
             config.server.idle_timeout_seconds.duration(),
-            config.server.trusted_proxies.clone(),
+            TrustedProxies(config.server.trusted_proxies.clone()),
         );
         let metrics_listener = match config.metrics.listen.filter(|_| config.metrics.enabled) {
             Some(address) => {

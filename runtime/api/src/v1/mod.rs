@@ -141,7 +141,7 @@ pub fn described() -> Vec<Described> {
 
 /// The router of `/v1`, of the token exchange and of the documents.
 pub fn router(state: ApiState) -> Router {
-    assemble(routes(), state.clone()).merge(assemble(exchange::routes(), state)).merge(documents::router())
+    assemble(routes(), state.clone()).merge(assemble(exchange::routes(), state.clone())).merge(documents::router(state))
 }
 
 /// Declared routes as a service, with everything that holds for all of them.
