@@ -22,6 +22,7 @@ use uuid::Uuid;
 use crate::{
     PublishSettings, ScanArtifact, StagedFile, Verdict, finalize, index_job, note_similar_name,
     place::{Place, TokenUse, Wanted, use_token},
+    room::require_release_room,
     scan_content::content_job,
 };
 
@@ -155,6 +156,7 @@ impl Push<'_> {
             // The row is locked by us or absent; only an engine fault leads here.
             return Err(RegistryError::VersionExists(self.command.version.to_string()).into());
         }
+        require_release_room(&mut tx, self.settings, package, sequence).await?;
         note_similar_name(&mut tx, self.settings, &self.place.head, sequence, id, now).await?;
         let digests = &file.artifact.digests;
         let kept = tx.upsert_blob(digests.sha256, file.location.as_str(), file.artifact.size_bytes, now).await?;
