@@ -171,7 +171,7 @@ async fn retry_many(
 ) -> Result<Response, Problem> {
     let mut fields = body.fields().await?;
     let wanted: Option<JobState> = fields.word("state");
-    if wanted.is_none() && !fields.has("state") {
+    if !fields.has("state") || fields.is_null("state") {
         fields.report("state", "is required");
     }
     if wanted.is_some_and(|state| !state.can_retry()) {
