@@ -37,7 +37,7 @@ use crate::{
     },
     protocols,
     supervision::{self, Parts, Standing},
-    v1::{self, ApiSettings, ApiState, problem::Problem},
+    v1::{self, ApiSettings, ApiState, problem::Problem, stream_log::EventLog},
 };
 
 /// How this process differs from what the configuration says.
@@ -133,15 +133,16 @@ impl App {
             config.metrics.token.as_ref().map(|t| t.expose().to_owned()),
         );
         let rate_limits = rate_limits(&config, &registry);
-        let standing_tree = Arc::new(OnceLock::new());
+        let (standing_tree, event_log) = (Arc::new(OnceLock::new()), EventLog::default());
         // A worker serves probes and metrics only.
         let probing = probes.router(config.metrics.listen.is_none());
         let (adapters, routes) = if config.server.role == Role::Worker {
             (Vec::new(), probing)
         } else {
             let adapters: Vec<Arc<dyn Adapter>> = protocols::all().into_iter().map(Arc::from).collect();
-            let management =
-                v1::router(management_state(&config, &registry, &adapters, rate_limits.as_ref(), &standing_tree));
+            let state =
+                management_state(&config, &registry, &adapters, rate_limits.as_ref(), &standing_tree, &event_log);
+            let management = v1::router(state);
             let origins = AllowedOrigins::new(config.server.cors_allowed_origins.iter().map(CorsOrigin::as_str));
             let management = match origins {
                 Some(origins) => management.layer(axum::middleware::from_fn_with_state(origins, cors::around)),
@@ -184,6 +185,8 @@ impl App {
             stop_http: stop_http.clone(),
             exhausted: exhausted.clone(),
             turns: turns_child,
+            event_log,
+            standing_tree: standing_tree.clone(),
             metrics_listener,
         })
         .await?;
@@ -435,6 +438,7 @@ fn management_state(
     adapters: &[Arc<dyn Adapter>],
     limits: Option<&RateLimits>,
     tree: &Arc<OnceLock<Tree>>,
+    events: &EventLog,
 ) -> ApiState {
     let names: Arc<[Arc<dyn Adapter>]> = adapters.into();
     ApiState {
@@ -457,5 +461,6 @@ fn management_state(
         limits: limits.cloned(),
         tree: tree.clone(),
         streams: Arc::new(Semaphore::new(config.limits.sse_streams.as_usize())),
+        events: events.clone(),
     }
 }

@@ -75,6 +75,7 @@ async fn each_of(identity_settings: IdentitySettings, api_settings: ApiSettings)
             limits: None,
             tree: Arc::default(),
             streams: Arc::new(tokio::sync::Semaphore::new(2)),
+            events: Default::default(),
         };
         all.push(App { router: v1::router(state.clone()), identity, state, _scratch: scratch, _ground: ground });
     }

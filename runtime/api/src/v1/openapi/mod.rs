@@ -390,4 +390,26 @@ mod tests {
             assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
         }
     }
+
+    #[test]
+    fn limited_routes_tell_where_their_caller_stands() {
+        let document = document(&super::super::described()).unwrap();
+        let headers = |path: &str, method: &str, status: &str| {
+            let answer = &document["paths"][path][method]["responses"][status];
+            assert!(!answer.is_null(), "{method} {path} {status}");
+            answer["headers"].as_object().map_or_else(Vec::new, |headers| headers.keys().cloned().collect())
+        };
+        let told = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
+        assert_eq!(headers("/v1/stats", "get", "200"), told);
+        assert_eq!(headers("/_/oidc/mint-token", "post", "200"), told);
+        for (path, method) in [("/v1/stats", "get"), ("/_/oidc/audience", "get"), ("/_/oidc/burn-token", "post")] {
+            let limited = headers(path, method, "429");
+            assert!(
+                told.iter().chain(["retry-after"].iter()).all(|name| limited.iter().any(|h| h == name)),
+                "{limited:?}"
+            );
+            assert!(headers(path, method, "401").is_empty(), "{path}");
+        }
+        assert!(headers("/health", "get", "200").is_empty());
+    }
 }
