@@ -192,11 +192,7 @@ impl Db {
             ($select:literal, $rest:literal) => {
                 Sql {
                     sqlite: matching!($select, "u.username_key GLOB $3 OR u.display_name GLOB $3", $rest),
-                    postgres: matching!(
-                        $select,
-                        "u.username_key LIKE $3 ESCAPE '!' OR LOWER(u.display_name) LIKE $3 ESCAPE '!'",
-                        $rest
-                    ),
+                    postgres: matching!($select, "u.username_key ~ $3 OR u.display_name ~ $3", $rest),
                 }
             };
             ($select:literal, $is_like:literal, $rest:literal) => {
@@ -218,10 +214,7 @@ impl Db {
         const COUNT: Sql = matching!("CAST(COUNT(*) AS BIGINT)", "");
         let (sql, count) = (self.sql(SQL), self.sql(COUNT));
         let role = role.map_or("", OrgRole::as_str);
-        let pattern = match self.engine() {
-            Engine::Sqlite => query.map(glob_pattern).unwrap_or_default(),
-            Engine::Postgres => query.map(contains_pattern).unwrap_or_default(),
-        };
+        let pattern = query.map(|text| contains_pattern(text, self.engine())).unwrap_or_default();
         let rows = on_db!(self, |c| sqlx::query_as(sql)
             .bind(org)
             .bind(role)
@@ -288,35 +281,27 @@ impl Db {
     }
 }
 
-/// What [`contains_pattern`] finds, for SQLite, whose `LIKE` and `LOWER` know the case of ASCII letters only.
-fn glob_pattern(text: &str) -> String {
-    let mut pattern = String::from("*");
+/// A pattern for texts that contain `text` in whatever case, for `GLOB` of SQLite and `~` of PostgreSQL: what the
+/// engines themselves know of letters stops at ASCII, or depends on how the database was set up.
+fn contains_pattern(text: &str, engine: Engine) -> String {
+    let (mut pattern, any) = match engine {
+        Engine::Sqlite => ("*".to_owned(), "*"),
+        Engine::Postgres => (String::new(), ""),
+    };
     for c in text.chars() {
         let forms: BTreeSet<char> = c.to_lowercase().chain(c.to_uppercase()).collect();
-        // One form is itself, unless it means something here.
-        if forms.len() == 1 && !matches!(c, '*' | '?' | '[') {
-            pattern.push(c);
-        } else {
-            pattern.push('[');
-            pattern.extend(forms);
-            pattern.push(']');
+        match engine {
+            _ if forms.len() > 1 => {
+                pattern.push('[');
+                pattern.extend(forms);
+                pattern.push(']');
+            }
+            Engine::Sqlite if matches!(c, '*' | '?' | '[') => pattern.extend(['[', c, ']']),
+            Engine::Postgres if c.is_ascii_punctuation() => pattern.extend(['\\', c]),
+            _ => pattern.push(c),
         }
     }
-    pattern.push('*');
-    pattern
-}
-
-/// A `LIKE` pattern (escape `!`) for texts that contain `text`, in lower case.
-fn contains_pattern(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in text.to_lowercase().chars() {
-        if matches!(c, '%' | '_' | '!') {
-            pattern.push('!');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
+    pattern + any
 }
 
 impl Tx {

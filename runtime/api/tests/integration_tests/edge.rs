@@ -24,17 +24,19 @@ async fn allowed_origins_call_from_browsers_and_no_others() {
                 .header("access-control-request-headers", "authorization,if-match")
         };
         for path in ["/v1/orgs/acme", "/v1/nothing/there", "/_/oidc/audience", "/api-docs/openapi.json"] {
-            let answer = preflight(path, PORTAL).expect(204).await;
-            assert_eq!(header(&answer, "access-control-allow-origin"), Some(PORTAL), "{path}");
-            assert!(header(&answer, "access-control-allow-methods").unwrap().contains("PATCH"));
+            let answer = preflight(path, PORTAL).open_if(204).await.unwrap_or_else(|| panic!("{path}"));
+            let said = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap());
+            assert_eq!(said("access-control-allow-origin"), Some(PORTAL), "{path}");
+            assert!(said("access-control-allow-methods").unwrap().contains("PATCH"));
             for wanted in ["authorization", "if-match", "idempotency-key", "content-type"] {
-                assert!(header(&answer, "access-control-allow-headers").unwrap().contains(wanted));
+                assert!(said("access-control-allow-headers").unwrap().contains(wanted));
             }
-            assert!(header(&answer, "vary").unwrap().contains("Origin"));
-            assert_eq!(header(&answer, "access-control-allow-credentials"), None);
-            let refused = preflight(path, "https://portal.example.com.evil.example").send().await;
-            assert_ne!(refused.status, 204, "{path}");
-            assert_eq!(header(&refused, "access-control-allow-origin"), None, "{path}");
+            assert!(said("vary").unwrap().contains("Origin"));
+            assert_eq!(said("access-control-allow-credentials"), None);
+            let status = if path.ends_with("there") { 404 } else { 405 };
+            let refused = preflight(path, "https://portal.example.com.evil.example").open_if(status).await;
+            let refused = refused.unwrap_or_else(|| panic!("{path}"));
+            assert!(!refused.headers().contains_key("access-control-allow-origin"), "{path}");
         }
         // Refusals can be read, too: their code is what a page goes by.
         for (path, status) in [("/v1/stats", 200), ("/v1/users/me", 401), ("/v1/none", 404)] {

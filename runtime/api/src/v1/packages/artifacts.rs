@@ -49,6 +49,7 @@ pub fn routes() -> Routes {
                 .problem(409, "package_archived")
                 .problem(413, "artifact_too_large")
                 .problem(422, "checksum_mismatch")
+                .problem(422, "too_many_files")
                 .audit(AuditAction::ReleaseUpdate),
         )
         .delete(

@@ -73,6 +73,7 @@ pub fn routes() -> Routes {
                 .problem(409, "package_archived")
                 .problem(409, "state_conflict")
                 .problem(422, "invalid_version")
+                .problem(422, "too_many_releases")
                 .audit(AuditAction::ReleaseCreate),
         )
         .get(one, show, public("A release").answer(200, "Release"))
