@@ -20,6 +20,7 @@ use crate::{
     finalize::Verdict,
     landing::note_similar_name,
     place::{Place, TokenUse, Wanted, use_token},
+    room::require_release_room,
     scan_job::{Scan, ScanArtifact, note_first_scan},
 };
 
@@ -193,6 +194,7 @@ async fn release_of(
         published_by: who.acting_user(),
     };
     tx.insert_release(&new, now).await?;
+    require_release_room(tx, settings, package, sequence).await?;
     note_similar_name(tx, settings, &place.head, sequence, new.id, now).await?;
     let made = tx.lock_release(new.id).await?;
     // The package is locked, so nobody else can have made it meanwhile.

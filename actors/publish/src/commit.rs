@@ -16,6 +16,7 @@ use crate::{
     finalize::Verdict,
     landing::note_similar_name,
     place::{Place, TokenUse, Wanted, use_token},
+    room::{require_file_room, require_release_room},
     scan_job::{Scan, ScanArtifact, note_first_scan},
 };
 
@@ -86,6 +87,7 @@ pub async fn commit(
     files: &[StagedFile],
     scanned: Option<&[Scanned]>,
 ) -> Result<Committed, RegistryError> {
+    require_file_room(settings, files.len())?;
     let now = Timestamp::now();
     let wanted = Wanted {
         ecosystem: command.ecosystem,
@@ -114,6 +116,7 @@ pub async fn commit(
     if !tx.insert_release(&release, now).await? {
         return Err(RegistryError::VersionExists(command.version.to_string()));
     }
+    require_release_room(&mut tx, settings, package, sequence).await?;
     let (mut unused, mut artifacts) = (Vec::new(), Vec::with_capacity(files.len()));
     for file in files {
         let NewArtifact { digests, size_bytes, .. } = &file.artifact;

@@ -97,6 +97,10 @@ pub async fn create_package(
         let is_told = holder.effective.is_open();
         return Err(RegistryError::NameTaken { existing: is_told.then(|| holder.name.to_string()) });
     }
+    if tx.is_retired_name(ecosystem, name.collision_key()).await? {
+        let message = format!("`{name}` was unpublished and its owner is gone; nobody may have the name again");
+        return Err(RegistryError::invalid("reserved_name", message));
+    }
     if claim.is_none()
         && let Some(vendor) = vendor_of(ecosystem, name.canonical())
     {

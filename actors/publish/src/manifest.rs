@@ -22,6 +22,7 @@ use uuid::Uuid;
 use crate::{
     PublishSettings, ScanArtifact, StagedFile, Verdict, finalize, index_job, note_similar_name,
     place::{Place, TokenUse, Wanted, use_token},
+    room::require_release_room,
     scan_content::content_job,
     scan_job::SCAN_FAILED,
 };
@@ -159,6 +160,7 @@ impl Push<'_> {
             // The row is locked by us or absent; only an engine fault leads here.
             return Err(RegistryError::VersionExists(self.command.version.to_string()).into());
         }
+        require_release_room(&mut tx, self.settings, package, sequence).await?;
         note_similar_name(&mut tx, self.settings, &self.place.head, sequence, id, now).await?;
         let unused = self.keep_bytes(&mut tx, file).await?;
         let artifact = tx.insert_artifact(id, &file.artifact, None, now).await?;

@@ -52,7 +52,12 @@ fn last<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// A parameter of the last element of `Forwarded`.
 fn forwarded<'a>(headers: &'a HeaderMap, parameter: &str) -> Option<&'a str> {
-    last(headers, "forwarded")?.split(';').find_map(|pair| {
+    forwarded_parameter(last(headers, "forwarded")?, parameter)
+}
+
+/// A parameter of one element of `Forwarded`, without its quotes (RFC 7239 §4).
+pub fn forwarded_parameter<'a>(element: &'a str, parameter: &str) -> Option<&'a str> {
+    element.split(';').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         name.trim().eq_ignore_ascii_case(parameter).then(|| value.trim().trim_matches('"'))
     })

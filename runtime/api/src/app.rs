@@ -11,8 +11,8 @@ use std::{
 use publaryn_actors::Tree;
 use publaryn_auth::{AccountRules, EmailAddress, HashCost, RuleBreak, SigningSecret, sigstore::TrustRoot};
 use publaryn_config::{
-    AnonymousMiss, Config, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility, Registration,
-    Role,
+    AnonymousMiss, Config, CorsOrigin, DataDir, DataDirError, DataDirLock, DeleteWindow, Origin, PersonalVisibility,
+    Registration, Role,
 };
 use publaryn_core::{ArtifactKind, BoxError, SystemClock, Visibility};
 use publaryn_jobs::Jobs;
@@ -30,10 +30,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backends,
-    http::{Edge, HttpLimits, MetricsPage, Probes, RateLimits, Surfaces, bind, with_templates},
+    http::{
+        Edge, HttpLimits, MetricsPage, Probes, RateLimits, Surfaces, TrustedProxies, bind,
+        cors::{self, AllowedOrigins},
+        with_templates,
+    },
     protocols,
     supervision::{self, Parts, Standing},
-    v1::{self, ApiSettings, ApiState, problem::Problem},
+    v1::{self, ApiSettings, ApiState, problem::Problem, stream_log::EventLog},
 };
 
 /// How this process differs from what the configuration says.
@@ -129,15 +133,21 @@ impl App {
             config.metrics.token.as_ref().map(|t| t.expose().to_owned()),
         );
         let rate_limits = rate_limits(&config, &registry);
-        let standing_tree = Arc::new(OnceLock::new());
+        let (standing_tree, event_log) = (Arc::new(OnceLock::new()), EventLog::default());
         // A worker serves probes and metrics only.
         let probing = probes.router(config.metrics.listen.is_none());
         let (adapters, routes) = if config.server.role == Role::Worker {
             (Vec::new(), probing)
         } else {
             let adapters: Vec<Arc<dyn Adapter>> = protocols::all().into_iter().map(Arc::from).collect();
-            let management =
-                v1::router(management_state(&config, &registry, &adapters, rate_limits.as_ref(), &standing_tree));
+            let state =
+                management_state(&config, &registry, &adapters, rate_limits.as_ref(), &standing_tree, &event_log);
+            let management = v1::router(state);
+            let origins = AllowedOrigins::new(config.server.cors_allowed_origins.iter().map(CorsOrigin::as_str));
+            let management = match origins {
+                Some(origins) => management.layer(axum::middleware::from_fn_with_state(origins, cors::around)),
+                None => management,
+            };
             (adapters, with_templates(management.merge(probing)))
         };
         let edge = Edge::new(
@@ -146,7 +156,7 @@ impl App {
             rate_limits.clone(),
             config.log.access,
             config.server.idle_timeout_seconds.duration(),
-            config.server.trusted_proxies.clone(),
+            TrustedProxies(config.server.trusted_proxies.clone()),
         );
         let metrics_listener = match config.metrics.listen.filter(|_| config.metrics.enabled) {
             Some(address) => {
@@ -175,6 +185,8 @@ impl App {
             stop_http: stop_http.clone(),
             exhausted: exhausted.clone(),
             turns: turns_child,
+            event_log,
+            standing_tree: standing_tree.clone(),
             metrics_listener,
         })
         .await?;
@@ -426,6 +438,7 @@ fn management_state(
     adapters: &[Arc<dyn Adapter>],
     limits: Option<&RateLimits>,
     tree: &Arc<OnceLock<Tree>>,
+    events: &EventLog,
 ) -> ApiState {
     let names: Arc<[Arc<dyn Adapter>]> = adapters.into();
     ApiState {
@@ -448,5 +461,6 @@ fn management_state(
         limits: limits.cloned(),
         tree: tree.clone(),
         streams: Arc::new(Semaphore::new(config.limits.sse_streams.as_usize())),
+        events: events.clone(),
     }
 }

@@ -1,6 +1,10 @@
 //! The supervision tree (jobs.md §7): what runs, under which name, restarted how.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use publaryn_actors::{ChildSpec, Context, Strategy, SupervisorSpec, Tree, TreeOptions};
 use publaryn_blobs::BlobStore;
@@ -20,6 +24,7 @@ use crate::{
     AppOptions, StartError,
     http::{Edge, HttpLimits, Listening, RateLimits, fold_samples, serve},
     protocols,
+    v1::stream_log::EventLog,
 };
 
 pub(crate) struct Parts<'a> {
@@ -35,6 +40,9 @@ pub(crate) struct Parts<'a> {
     pub stop_http: CancellationToken,
     pub exhausted: CancellationToken,
     pub turns: ChildSpec,
+    /// What event streams tell, of this tree once it stands.
+    pub event_log: EventLog,
+    pub standing_tree: Arc<OnceLock<Tree>>,
     /// `metrics.listen`.
     pub metrics_listener: Option<ChildSpec>,
 }
@@ -68,7 +76,7 @@ pub(crate) async fn start(parts: Parts<'_>) -> Result<Standing, StartError> {
         .child(parts.turns.clone())
         .child(storage(&registry))
         .child(search(&registry))
-        .child(events(&registry));
+        .child(events(&parts));
     let root = jobs.children().into_iter().fold(root, SupervisorSpec::child).child(http(&parts));
     let exhausted = parts.exhausted.clone();
     let options = TreeOptions { on_exhausted: Some(Box::new(move |_| exhausted.cancel())) };
@@ -271,7 +279,9 @@ async fn report_usage(registry: Registry, context: Context) -> Result<(), BoxErr
     Ok(())
 }
 
-fn events(registry: &Registry) -> SupervisorSpec {
+fn events(parts: &Parts<'_>) -> SupervisorSpec {
+    let registry = &parts.registry;
+    let (log, told, tree) = (parts.event_log.clone(), registry.clone(), parts.standing_tree.clone());
     let (watching, cluster) = (registry.clone(), registry.cluster().clone());
     let seen = Arc::new(std::sync::atomic::AtomicI64::new(-1));
     let telling = (!cluster.is_alone()).then(|| registry.clone());
@@ -279,6 +289,10 @@ fn events(registry: &Registry) -> SupervisorSpec {
         .child(until_stopped("cluster", move || {
             let cluster = cluster.clone();
             async move { cluster.run().await }
+        }))
+        .child(until_stopped("log", move || {
+            let (log, registry, tree) = (log.clone(), told.clone(), tree.clone());
+            async move { log.write(&registry, &tree).await }
         }))
         .child(every("strangers", LOOK_FOR_STRANGERS, move || {
             let (registry, seen) = (watching.clone(), seen.clone());

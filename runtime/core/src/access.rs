@@ -61,11 +61,13 @@ pub enum Operation {
     ReadOrgAudit,
     /// Open invitations of an organization.
     ReadInvitations,
+    /// The organization's automation tokens, without their secrets.
+    ReadOrgTokens,
     /// Profile, members, invitations, teams and grants of an organization.
     Govern,
     /// Leave an organization.
     Leave,
-    /// List, create and revoke the organization's automation tokens.
+    /// Create and revoke the organization's automation tokens.
     ManageOrgTokens,
     TransferOrganization,
     DeleteOrganization,
@@ -111,6 +113,7 @@ impl Operation {
             (Self::ReadDirectory | Self::ReadGrants | Self::ReadOrgAudit | Self::ReadInvitations, _) => Scope::OrgsRead,
             (Self::Govern | Self::DeleteOrganization | Self::Receive, _) => Scope::OrgsWrite,
             (Self::Leave, _) => Scope::OrgsJoin,
+            (Self::ReadOrgTokens, _) => Scope::TokensRead,
             (Self::ManageOrgTokens, _) => Scope::TokensWrite,
             (Self::TransferOrganization, _) => Scope::OrgsTransfer,
             (Self::PlatformRead, _) => Scope::AuditRead,

@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use publaryn_core::{OrgRole, PackageId, Principal, RegistryError, RepositoryKind, Scope, Visibility, principal::Who};
+use publaryn_core::{
+    OrgRole, PackageId, Principal, RegistryError, RepositoryKind, Scope, Visibility, access::OrgRules, principal::Who,
+};
 use publaryn_metadata::{documents::Releases, standing::Standings};
 use publaryn_search::{Audience, AudienceTag, SearchQuery};
 
@@ -70,13 +72,19 @@ impl Registry {
         }
         let (user, mut tags) = match &who.who {
             Who::User(user) => (Some(user.id), vec![AudienceTag::User(user.id)]),
-            Who::Automation { org, .. } => (None, vec![AudienceTag::Org(*org), AudienceTag::OrgPrivate(*org)]),
+            Who::Automation { org, role } => {
+                let mut tags = vec![AudienceTag::Org(*org)];
+                if standings.rules_of(*org).is_some_and(|rules| !is_shut_out(rules, *role)) {
+                    tags.push(AudienceTag::OrgPrivate(*org));
+                }
+                (None, tags)
+            }
             Who::Anonymous | Who::TrustedPublisher { .. } => return Ok(Audience::public()),
         };
         let mut shut_out = HashSet::new();
         for (org, rules, role) in standings.organizations() {
             tags.push(AudienceTag::Org(org));
-            if rules.restrict_private_reads && matches!(role, OrgRole::Viewer | OrgRole::BillingManager) {
+            if is_shut_out(rules, role) {
                 shut_out.insert(org);
             } else {
                 tags.push(AudienceTag::OrgPrivate(org));
@@ -94,6 +102,11 @@ impl Registry {
         tags.extend(repositories.map(|(id, _)| AudienceTag::Repository(id)));
         Ok(Audience::of(tags))
     }
+}
+
+/// Whether that role does not see private packages without a grant (`restrict_private_reads`).
+fn is_shut_out(rules: &OrgRules, role: OrgRole) -> bool {
+    rules.restrict_private_reads && matches!(role, OrgRole::Viewer | OrgRole::BillingManager)
 }
 
 /// Whether a package that may be read is one to be found, too: the index may not know yet.

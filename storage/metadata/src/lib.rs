@@ -44,6 +44,7 @@ pub mod pending_publishers;
 pub mod release_views;
 pub mod releases;
 pub mod repositories;
+mod retired_names;
 mod rows;
 pub mod search_documents;
 mod seen_names;

@@ -148,6 +148,12 @@ impl Tx {
         Ok(())
     }
 
+    /// Whose challenge it is. The account is locked before the challenge, as whoever changes a password does.
+    pub async fn mfa_challenge_user(&mut self, id_hash: &[u8; 32]) -> DbResult<Option<UserId>> {
+        const SQL: &str = "SELECT user_id FROM mfa_challenges WHERE id_hash = $1";
+        Ok(on_tx!(self, |c| sqlx::query_scalar(SQL).bind(id_hash.as_slice()).fetch_optional(c).await)?)
+    }
+
     /// A challenge, locked against a second answer.
     pub async fn lock_mfa_challenge(&mut self, id_hash: &[u8; 32]) -> DbResult<Option<MfaChallenge>> {
         const SQL: Sql = Sql {

@@ -1,9 +1,11 @@
 //! Organizations, their members and invitations.
 
+use std::collections::BTreeSet;
+
 use publaryn_core::{InvitationId, InvitationState, OrgId, OrgRole, RepositoryId, Timestamp, UserId};
 use sqlx::FromRow;
 
-use crate::{Db, DbResult, Sql, Tx};
+use crate::{Db, DbResult, Engine, Sql, Tx, reach::Reach};
 
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct OrgRow {
@@ -109,7 +111,7 @@ impl Slice {
 }
 
 macro_rules! org_columns {
-    ($more:literal, $rest:literal) => {
+    ($more:expr, $rest:literal) => {
         concat!(
             "SELECT o.id, o.slug, o.name, o.description, o.website, o.email, o.avatar_url, o.is_verified, o.mfa_required, ",
             "o.member_directory_is_private, o.restrict_private_reads, o.default_repository_id, ",
@@ -144,17 +146,37 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
     }
 
-    /// The organizations a person is a member of, by name.
-    pub async fn organizations_of(&self, user: UserId, slice: Slice) -> DbResult<(Vec<OrgSummaryRow>, i64)> {
+    /// The organizations a person is a member of, by name, with how many of their packages the credential may be
+    /// told of.
+    pub async fn organizations_of(
+        &self,
+        user: UserId,
+        reach: &Reach,
+        slice: Slice,
+    ) -> DbResult<(Vec<OrgSummaryRow>, i64)> {
+        // Most members may be told of every package; only for the others each one is looked at.
         const SQL: &str = org_columns!(
-            ", m.role, m.joined_at, (SELECT CAST(COUNT(*) AS BIGINT) FROM teams t WHERE t.org_id = o.id) AS team_count, \
-             (SELECT CAST(COUNT(*) AS BIGINT) FROM packages p WHERE p.owner_org_id = o.id AND p.deleted_at IS NULL) \
-             AS package_count",
-            "JOIN memberships m ON m.org_id = o.id AND m.user_id = $1 ORDER BY o.name, o.id LIMIT $2 OFFSET $3"
+            concat!(
+                ", m.role, m.joined_at, ",
+                "(SELECT CAST(COUNT(*) AS BIGINT) FROM teams t WHERE t.org_id = o.id) AS team_count, ",
+                "CASE WHEN $1 IS NOT NULL AND $4 IS NULL AND $5 IS NULL ",
+                "AND NOT (o.restrict_private_reads AND m.role IN ('viewer', 'billing_manager')) ",
+                "THEN (SELECT CAST(COUNT(*) AS BIGINT) FROM packages p ",
+                "WHERE p.owner_org_id = o.id AND p.deleted_at IS NULL) ",
+                "ELSE (SELECT CAST(COUNT(*) AS BIGINT) FROM packages p JOIN repositories r ON r.id = p.repository_id ",
+                "WHERE p.owner_org_id = o.id AND p.deleted_at IS NULL AND ",
+                discoverable_package!(),
+                ") END AS package_count"
+            ),
+            "JOIN memberships m ON m.org_id = o.id AND m.user_id = $6 ORDER BY o.name, o.id LIMIT $7 OFFSET $8"
         );
         const COUNT: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM memberships WHERE user_id = $1";
-        let rows =
-            on_db!(self, |c| sqlx::query_as(SQL).bind(user).bind(slice.limit).bind(slice.offset).fetch_all(c).await)?;
+        let rows = on_db!(self, |c| bind_reach!(sqlx::query_as(SQL), reach)
+            .bind(user)
+            .bind(slice.limit)
+            .bind(slice.offset)
+            .fetch_all(c)
+            .await)?;
         Ok((rows, on_db!(self, |c| sqlx::query_scalar(COUNT).bind(user).fetch_one(c).await)?))
     }
 
@@ -168,24 +190,32 @@ impl Db {
     ) -> DbResult<(Vec<MemberRow>, i64)> {
         macro_rules! matching {
             ($select:literal, $rest:literal) => {
+                Sql {
+                    sqlite: matching!($select, "u.username_key GLOB $3 OR u.display_name GLOB $3", $rest),
+                    postgres: matching!($select, "u.username_key ~ $3 OR u.display_name ~ $3", $rest),
+                }
+            };
+            ($select:literal, $is_like:literal, $rest:literal) => {
                 concat!(
                     "SELECT ",
                     $select,
                     " FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.org_id = $1 ",
-                    "AND (m.role = $2 OR $2 = '') AND ($3 = '' OR u.username_key LIKE $3 ESCAPE '!' ",
-                    "OR LOWER(u.display_name) LIKE $3 ESCAPE '!') ",
+                    "AND (m.role = $2 OR $2 = '') AND ($3 = '' OR ",
+                    $is_like,
+                    ") ",
                     $rest
                 )
             };
         }
-        const SQL: &str = matching!(
+        const SQL: Sql = matching!(
             "m.user_id, u.username, u.display_name, m.role, m.joined_at, u.totp_enabled_at IS NOT NULL AS mfa_enabled",
             "ORDER BY CASE WHEN m.role = 'owner' THEN 0 ELSE 1 END, u.username_key LIMIT $4 OFFSET $5"
         );
-        const COUNT: &str = matching!("CAST(COUNT(*) AS BIGINT)", "");
+        const COUNT: Sql = matching!("CAST(COUNT(*) AS BIGINT)", "");
+        let (sql, count) = (self.sql(SQL), self.sql(COUNT));
         let role = role.map_or("", OrgRole::as_str);
-        let pattern = query.map(contains_pattern).unwrap_or_default();
-        let rows = on_db!(self, |c| sqlx::query_as(SQL)
+        let pattern = query.map(|text| contains_pattern(text, self.engine())).unwrap_or_default();
+        let rows = on_db!(self, |c| sqlx::query_as(sql)
             .bind(org)
             .bind(role)
             .bind(pattern.as_str())
@@ -194,7 +224,7 @@ impl Db {
             .fetch_all(c)
             .await)?;
         let total =
-            on_db!(self, |c| sqlx::query_scalar(COUNT).bind(org).bind(role).bind(pattern.as_str()).fetch_one(c).await)?;
+            on_db!(self, |c| sqlx::query_scalar(count).bind(org).bind(role).bind(pattern.as_str()).fetch_one(c).await)?;
         Ok((rows, total))
     }
 
@@ -251,17 +281,27 @@ impl Db {
     }
 }
 
-/// A `LIKE` pattern (escape `!`) for texts that contain `text`, in lower case.
-fn contains_pattern(text: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in text.to_lowercase().chars() {
-        if matches!(c, '%' | '_' | '!') {
-            pattern.push('!');
+/// A pattern for texts that contain `text` in whatever case, for `GLOB` of SQLite and `~` of PostgreSQL: what the
+/// engines themselves know of letters stops at ASCII, or depends on how the database was set up.
+fn contains_pattern(text: &str, engine: Engine) -> String {
+    let (mut pattern, any) = match engine {
+        Engine::Sqlite => ("*".to_owned(), "*"),
+        Engine::Postgres => (String::new(), ""),
+    };
+    for c in text.chars() {
+        let forms: BTreeSet<char> = c.to_lowercase().chain(c.to_uppercase()).collect();
+        match engine {
+            _ if forms.len() > 1 => {
+                pattern.push('[');
+                pattern.extend(forms);
+                pattern.push(']');
+            }
+            Engine::Sqlite if matches!(c, '*' | '?' | '[') => pattern.extend(['[', c, ']']),
+            Engine::Postgres if c.is_ascii_punctuation() => pattern.extend(['\\', c]),
+            _ => pattern.push(c),
         }
-        pattern.push(c);
     }
-    pattern.push('%');
-    pattern
+    pattern + any
 }
 
 impl Tx {
@@ -378,6 +418,13 @@ impl Tx {
             .await
             .map(|done| done.rows_affected()))?;
         Ok(done == 1)
+    }
+
+    /// The slug of the organization that invited this person, not locked.
+    pub async fn inviting_organization(&mut self, id: InvitationId, user: UserId) -> DbResult<Option<String>> {
+        const SQL: &str = "SELECT o.slug FROM invitations i JOIN organizations o ON o.id = i.org_id \
+             WHERE i.id = $1 AND i.user_id = $2";
+        Ok(on_tx!(self, |c| sqlx::query_scalar(SQL).bind(id).bind(user).fetch_optional(c).await)?)
     }
 
     pub async fn invitation(&mut self, id: InvitationId) -> DbResult<Option<InvitationRow>> {

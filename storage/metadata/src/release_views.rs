@@ -3,7 +3,7 @@
 use publaryn_core::{
     ArtifactId, ArtifactKind, ArtifactState, Digest, FindingId, JobId, PackageId, ReleaseId, ReleaseState, Timestamp,
     UserId, Version,
-    finding::{FindingKind, Severity},
+    finding::{Category, FindingKind, Severity},
     job::JobState,
 };
 use sqlx::FromRow;
@@ -75,6 +75,7 @@ impl ArtifactViewRow {
 pub struct FindingViewRow {
     pub id: FindingId,
     pub kind: FindingKind,
+    pub category: Category,
     pub severity: Severity,
     pub title: String,
     pub description: Option<String>,
@@ -170,7 +171,7 @@ macro_rules! artifact_columns {
 macro_rules! finding_columns {
     ($findings:expr, $rest:literal) => {
         concat!(
-            "SELECT f.id, f.kind, f.severity, f.title, f.description, f.resolved_at, f.resolved_by, ",
+            "SELECT f.id, f.kind, f.category, f.severity, f.title, f.description, f.resolved_at, f.resolved_by, ",
             "u.username AS resolved_by_username, f.note, f.detected_at, r.version AS release_version, ",
             "r.status AS release_status, a.filename AS artifact_filename, f.rule_id FROM ",
             $findings,
@@ -337,7 +338,7 @@ impl Db {
     ) -> DbResult<(Vec<FindingViewRow>, i64)> {
         const SQL: &str = finding_columns!(
             concat!(
-                "(SELECT f.id, f.kind, f.severity, f.title, f.description, f.resolved_at, f.resolved_by, f.note, ",
+                "(SELECT f.id, f.kind, f.category, f.severity, f.title, f.description, f.resolved_at, f.resolved_by, f.note, ",
                 "f.detected_at, f.release_id, f.artifact_id, f.rule_id FROM findings f ",
                 finding_filter!(),
                 " ORDER BY f.detected_at DESC, f.id DESC LIMIT $6 OFFSET $7)"
@@ -473,6 +474,12 @@ impl Tx {
     pub async fn artifact_of(&mut self, release: ReleaseId, filename: &str) -> DbResult<Option<ArtifactViewRow>> {
         const SQL: &str = artifact_columns!("WHERE a.release_id = $1 AND a.filename = $2");
         Ok(on_tx!(self, |c| sqlx::query_as(SQL).bind(release).bind(filename).fetch_optional(c).await)?)
+    }
+
+    pub async fn count_artifacts(&mut self, release: ReleaseId) -> DbResult<usize> {
+        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM artifacts WHERE release_id = $1";
+        let count: i64 = on_tx!(self, |c| sqlx::query_scalar(SQL).bind(release).fetch_one(c).await)?;
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
     }
 
     pub async fn artifacts_of(&mut self, release: ReleaseId) -> DbResult<Vec<ArtifactViewRow>> {

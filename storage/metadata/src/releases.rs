@@ -194,6 +194,12 @@ impl Tx {
         Ok(done == 1)
     }
 
+    /// Live and staged releases.
+    pub async fn count_releases(&mut self, package: PackageId) -> DbResult<i64> {
+        const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM releases WHERE package_id = $1 AND status <> 'deleted'";
+        Ok(on_tx!(self, |c| sqlx::query_scalar(SQL).bind(package).fetch_one(c).await)?)
+    }
+
     /// A release, locked until the end of the transaction.
     pub async fn lock_release(&mut self, id: ReleaseId) -> DbResult<Option<ReleaseProgress>> {
         let sql =

@@ -41,7 +41,9 @@ pub struct RepositoryDetails {
     pub owner_org_name: Option<String>,
     /// Packages anybody may be told of.
     pub public_packages: i64,
-    /// Packages of the repository's owner and those anybody may be told of.
+    /// Those, and packages of the repository's owner that no member of it is shut out from.
+    pub shared_packages: i64,
+    /// Those, and the owner's private packages.
     pub all_packages: i64,
 }
 
@@ -61,6 +63,10 @@ macro_rules! details_columns {
             "o.name AS owner_org_name, ",
             "(SELECT CAST(COUNT(*) AS BIGINT) FROM packages p WHERE p.repository_id = r.id AND p.deleted_at IS NULL ",
             "AND p.visibility = 'public' AND r.visibility = 'public' AND NOT p.is_quarantined) AS public_packages, ",
+            "(SELECT CAST(COUNT(*) AS BIGINT) FROM packages p WHERE p.repository_id = r.id AND p.deleted_at IS NULL ",
+            "AND ((p.visibility = 'public' AND r.visibility = 'public' AND NOT p.is_quarantined) ",
+            "OR (p.owner_org_id = r.owner_org_id AND (p.is_quarantined OR 'private' NOT IN (p.visibility, r.visibility) ",
+            "OR 'quarantined' IN (p.visibility, r.visibility))))) AS shared_packages, ",
             "(SELECT CAST(COUNT(*) AS BIGINT) FROM packages p WHERE p.repository_id = r.id AND p.deleted_at IS NULL ",
             "AND ((p.visibility = 'public' AND r.visibility = 'public' AND NOT p.is_quarantined) ",
             "OR p.owner_user_id = r.owner_user_id OR p.owner_org_id = r.owner_org_id)) AS all_packages ",
@@ -255,7 +261,7 @@ impl Tx {
         Ok(widened.map(|(_, _, count)| count).sum())
     }
 
-    /// Rows of packages in a repository, unpublished ones included.
+    /// Packages in a repository, unpublished ones included.
     pub async fn count_packages_in(&mut self, id: RepositoryId) -> DbResult<i64> {
         const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM packages WHERE repository_id = $1";
         Ok(on_tx!(self, |c| sqlx::query_scalar(SQL).bind(id).fetch_one(c).await)?)

@@ -203,6 +203,10 @@ impl Standings {
     pub fn organizations(&self) -> impl Iterator<Item = (OrgId, &OrgRules, OrgRole)> {
         self.orgs.iter().filter_map(|(id, (rules, role))| Some((*id, rules, (*role)?)))
     }
+    /// The rules of an organization that the caller belongs to or acts for.
+    pub fn rules_of(&self, org: OrgId) -> Option<&OrgRules> {
+        self.orgs.get(&org).map(|(rules, _)| rules)
+    }
     /// The repositories with grants, and by which organizations.
     pub fn granted_repositories(&self) -> impl Iterator<Item = (RepositoryId, OrgId)> + '_ {
         self.repositories.iter().flat_map(|(id, grants)| grants.iter().map(|(org, _)| (*id, *org)))

@@ -44,7 +44,7 @@ impl UserRow {
 }
 
 /// A stored password hash; `Debug` does not show it.
-#[derive(Clone, sqlx::Type)]
+#[derive(Clone, PartialEq, Eq, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct StoredPassword(String);
 
@@ -241,6 +241,16 @@ impl Tx {
         Ok(on_tx!(self, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await)?)
     }
 
+    /// [`Tx::lock_user`], with what a login is checked against.
+    pub async fn lock_login(&mut self, id: UserId) -> DbResult<Option<LoginRow>> {
+        let sql = crate::Sql {
+            sqlite: user_columns!(", password_hash", "WHERE id = $1"),
+            postgres: user_columns!(", password_hash", "WHERE id = $1 FOR UPDATE"),
+        }
+        .on(self.engine());
+        Ok(on_tx!(self, |c| sqlx::query_as(sql).bind(id).fetch_optional(c).await)?)
+    }
+
     /// Creates an account; call [`Tx::lock_user_creation`] first.
     pub async fn insert_user(&mut self, new: &NewUser<'_>, now: Timestamp) -> DbResult<UserInserted> {
         const TAKEN: &str = "SELECT username_key FROM users WHERE username_key = $1 OR email_key = $2";
@@ -284,9 +294,12 @@ impl Tx {
         Ok(())
     }
 
+    /// Sets a password; logins that proved the old one and wait for a code are void.
     pub async fn set_password(&mut self, id: UserId, password_hash: &str, now: Timestamp) -> DbResult<()> {
         const SQL: &str = "UPDATE users SET password_hash = $2, updated_at = $3 WHERE id = $1";
+        const CHALLENGES: &str = "DELETE FROM mfa_challenges WHERE user_id = $1";
         on_tx!(self, |c| sqlx::query(SQL).bind(id).bind(password_hash).bind(now).execute(c).await.map(drop))?;
+        on_tx!(self, |c| sqlx::query(CHALLENGES).bind(id).execute(c).await.map(drop))?;
         self.notice().credentials = true;
         Ok(())
     }

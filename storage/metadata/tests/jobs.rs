@@ -331,6 +331,25 @@ async fn dead_nodes_and_expired_leases_give_their_jobs_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_operator_recovers_every_stale_run_however_many() {
+    for test in testing::each().await {
+        let db = &test.db;
+        register(db, "n1").await;
+        let mut tx = db.begin().await.unwrap();
+        for _ in 0..1100 {
+            tx.enqueue(&index("a")).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        assert_eq!(claim(db, 1100).await.len(), 1100);
+        db.execute_raw("UPDATE jobs SET locked_until = 1").await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        assert_eq!(tx.recover_stale_jobs(MINUTE).await.unwrap().len(), 1100);
+        tx.commit().await.unwrap();
+        assert_eq!(db.count_rows("jobs WHERE state = 'running'").await.unwrap(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn counters_follow_every_transition() {
     for test in testing::each().await {
         let db = &test.db;

@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
@@ -13,7 +13,7 @@ use std::{
 use axum::{Router, body::Body, response::Response};
 use dashmap::DashMap;
 use futures::FutureExt;
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Version, header};
+use http::{HeaderValue, Method, Request, StatusCode, Version, header};
 use hyper::body::Incoming;
 use metrics::{Counter, Gauge, Histogram};
 use publaryn_core::{RegistryError, audit::ClientOrigin};
@@ -22,7 +22,8 @@ use tower::Service;
 use tower_http::timeout::TimeoutBody;
 
 use super::{
-    RateLimits, Surfaces,
+    RateLimits, Surfaces, TrustedProxies,
+    client_address::is_forwarded,
     leftover::Lent,
     limits::{self, NativeRequest},
 };
@@ -36,7 +37,7 @@ use crate::v1::{
 pub struct Edge {
     shared: Arc<Shared>,
     router: Router,
-    peer: SocketAddr,
+    peer: IpAddr,
 }
 
 struct Shared {
@@ -46,10 +47,8 @@ struct Shared {
     log_access: bool,
     /// Without byte progress for this long an upload is given up.
     idle: Duration,
-    trusted_proxies: Vec<ipnet::IpNet>,
+    trusted_proxies: TrustedProxies,
 }
-
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 impl Edge {
     pub fn new(
@@ -58,32 +57,17 @@ impl Edge {
         limits: Option<RateLimits>,
         log_access: bool,
         idle: Duration,
-        trusted_proxies: Vec<ipnet::IpNet>,
+        trusted_proxies: TrustedProxies,
     ) -> Self {
         let counters = Counters::default();
         let shared = Shared { surfaces, counters, limits, log_access, idle, trusted_proxies };
-        Self { shared: Arc::new(shared), router, peer: SocketAddr::from(([0, 0, 0, 0], 0)) }
+        Self { shared: Arc::new(shared), router, peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED) }
     }
 
     pub(crate) fn for_peer(mut self, peer: SocketAddr) -> Self {
-        self.peer = peer;
+        // A dual-stack socket shows IPv4 peers as `::ffff:…`.
+        self.peer = peer.ip().to_canonical();
         self
-    }
-
-    fn is_trusted(&self, ip: &IpAddr) -> bool {
-        self.shared.trusted_proxies.iter().any(|net| net.contains(ip))
-    }
-
-    fn client_ip(&self, request: &Request<Incoming>) -> IpAddr {
-        let trusted = |ip: &IpAddr| self.is_trusted(ip);
-        let peer = self.peer.ip();
-        if !trusted(&peer) {
-            return peer;
-        }
-        // The right-most hop that is not one of ours is the client; everything left of it is hearsay.
-        let hops = request.headers().get_all(FORWARDED_FOR).iter().filter_map(|v| v.to_str().ok());
-        let hops: Vec<IpAddr> = hops.flat_map(|v| v.split(',')).filter_map(|h| h.trim().parse().ok()).collect();
-        hops.into_iter().rev().find(|hop| !trusted(hop)).unwrap_or(peer)
     }
 }
 
@@ -98,7 +82,9 @@ impl Service<Request<Incoming>> for Edge {
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
         let started = Instant::now();
-        let (id, client) = (RequestId::of(request.headers()).0, self.client_ip(&request));
+        let id = RequestId::of(request.headers()).0;
+        let client = self.shared.trusted_proxies.client(self.peer, request.headers());
+        let is_direct = !is_forwarded(request.headers());
         let facts = RequestFacts::of(request.method(), request.uri());
         let version = request.version();
         let idle = self.shared.idle;
@@ -120,11 +106,11 @@ impl Service<Request<Incoming>> for Edge {
             Body::new(TimeoutBody::new(idle, lent))
         });
         request.extensions_mut().insert(RequestId(id.clone()));
-        request.extensions_mut().insert(ClientIp(client));
+        request.extensions_mut().insert(ClientIp { address: client, is_direct });
         let user_agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         let origin = ClientOrigin::new(Some(client), user_agent);
         request.extensions_mut().insert(origin);
-        if !self.is_trusted(&self.peer.ip()) {
+        if !self.shared.trusted_proxies.contain(self.peer) {
             // Links in documents follow these; only our own proxies may say where clients find us.
             PROXY_HEADERS.iter().for_each(|name| drop(request.headers_mut().remove(*name)));
         }
@@ -178,6 +164,8 @@ impl Service<Request<Incoming>> for Edge {
             if let Ok(value) = HeaderValue::from_str(&id) {
                 response.headers_mut().insert(REQUEST_ID, value);
             }
+            // Adapters and routes say so themselves where they say more.
+            response.headers_mut().entry(header::X_CONTENT_TYPE_OPTIONS).or_insert(HeaderValue::from_static("nosniff"));
             if !goes_on {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

@@ -1,5 +1,7 @@
 //! The HTTP edge: connections, what happens around every request, probes and metrics.
 
+mod client_address;
+pub(crate) mod cors;
 mod edge;
 mod leftover;
 pub(crate) mod limits;
@@ -8,6 +10,7 @@ mod probes;
 mod serve;
 mod surface;
 
+pub use client_address::TrustedProxies;
 pub use edge::Edge;
 pub use limits::RateLimits;
 pub use metrics_page::{MetricsPage, fold_samples};

@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 
 use super::MetricsPage;
 use crate::v1::{
-    context::ClientIp,
+    context::{self, ClientIp},
     problem::Problem,
     route::{Routes, public},
 };
@@ -117,7 +117,7 @@ impl Probes {
     pub fn router(&self, has_metrics: bool) -> Router {
         let router = Router::new().route("/health", get(health)).route("/readiness", get(readiness));
         let router = if has_metrics { router.route("/metrics", get(metrics_page)) } else { router };
-        router.with_state(self.clone())
+        finished(router).with_state(self.clone())
     }
 
     /// Serves `/metrics`, and nothing else, on the address of `metrics.listen`: whoever reaches it may read it.
@@ -128,7 +128,7 @@ impl Probes {
             async move {
                 let listener = listener.as_ref().as_ref().map_err(|error| error.to_string())?.try_clone()?;
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                let router = Router::new().route("/metrics", get(open_page)).with_state(probes);
+                let router = finished(Router::new().route("/metrics", get(open_page))).with_state(probes);
                 let stopping = async move { context.stopping().await };
                 Ok(axum::serve(listener, router).with_graceful_shutdown(stopping).await?)
             }
@@ -182,6 +182,13 @@ impl Probes {
     }
 }
 
+/// The probes answer in the form of control-plane.md §1.1, too.
+fn finished(router: Router<Probes>) -> Router<Probes> {
+    router
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(axum::middleware::from_fn(context::around))
+}
+
 async fn health() -> Response {
     Json(json!({ "status": "ok", "service": "publaryn", "version": env!("CARGO_PKG_VERSION") })).into_response()
 }
@@ -207,8 +214,8 @@ async fn metrics_page(State(probes): State<Probes>, request: Request) -> Respons
         (Some(wanted), Some(given)) => publaryn_auth::Secret::new(wanted.as_str()).matches(given),
         _ => false,
     };
-    let forwarded = headers.contains_key("x-forwarded-for") || headers.contains_key(header::FORWARDED);
-    let local = request.extensions().get::<ClientIp>().is_some_and(|ip| ip.0.is_loopback()) && !forwarded;
+    let client = request.extensions().get::<ClientIp>();
+    let local = client.is_some_and(|client| client.is_direct && client.address.is_loopback());
     let allowed = by_token || (probes.0.metrics_token.is_none() && local) || {
         match probes.0.registry.identity().authenticate(&presented, Surface::Control).await {
             Ok(who) => decide(&who, Operation::PlatformRead, Resource::Platform) == Decision::Allow,

@@ -214,7 +214,7 @@ async fn logout(
     let mut response = message("signed out");
     if let Some(token) = cookie::read(&headers) {
         // The portal may come without its short-lived access token; its cookie names the session too.
-        state.identity.logout_by_refresh(&token, &origin).await?;
+        state.identity.logout_by_refresh(&token, all, &origin).await?;
         set_cookie(&mut response, cookie::clear(&state.settings));
     }
     Ok(response)

@@ -14,7 +14,11 @@ pub struct RequestId(pub SmolStr);
 
 /// The client's address after trusted proxies were taken out; put into the extensions by the edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientIp(pub IpAddr);
+pub struct ClientIp {
+    pub address: IpAddr,
+    /// No header says that somebody passed the request on.
+    pub is_direct: bool,
+}
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 

@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use sha2::{Digest, Sha256};
 
 use super::{
-    context, openapi,
+    ApiState, context, guard, openapi,
     problem::Problem,
     route::{Routes, public},
     validators,
@@ -29,16 +29,23 @@ pub fn routes() -> Routes {
         .described(
             Method::GET,
             "/api-docs/openapi.json",
-            public("This document").answer(200, "openapi s, info o, paths o, components o"),
+            public("This document")
+                .answer(200, "openapi s, info o, paths o, components o")
+                .problem(401, "unauthenticated"),
         )
-        .described(Method::GET, "/swagger-ui", public("A page to try the API out").media(200, "text/html"))
+        .described(
+            Method::GET,
+            "/swagger-ui",
+            public("A page to try the API out").media(200, "text/html").problem(401, "unauthenticated"),
+        )
 }
 
-pub fn router() -> Router {
+pub fn router(state: ApiState) -> Router {
     Router::new()
         .route("/api-docs/openapi.json", get(openapi_json))
         .route("/swagger-ui", get(page))
         .route("/swagger-ui/{file}", get(file))
+        .route_layer(axum::middleware::from_fn_with_state(state, guard::credential))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
         .layer(axum::middleware::from_fn(context::around))
         .layer(super::compression())

@@ -35,7 +35,8 @@ pub fn routes() -> Routes {
             public("Whom identity tokens must be made for")
                 .always_open()
                 .answer(200, "audience s")
-                .answer(403, "message s"),
+                .answer(403, "message s")
+                .problem(429, "rate_limited"),
         )
         .post(
             "/mint-token",
@@ -63,6 +64,8 @@ pub fn routes() -> Routes {
                 .answer(200, "success b")
                 .answer(422, FAILURE)
                 .answer(429, FAILURE)
+                .answer(500, FAILURE)
+                .answer(503, FAILURE)
                 .when_limited(limited)
                 .audit(AuditAction::TokenRevoke),
         )

@@ -79,7 +79,7 @@ impl FromRequestParts<ApiState> for Origin {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &ApiState) -> Result<Self, Self::Rejection> {
-        let ip: Option<IpAddr> = parts.extensions.get::<ClientIp>().map(|ip| ip.0);
+        let ip: Option<IpAddr> = parts.extensions.get::<ClientIp>().map(|ip| ip.address);
         let agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         Ok(Self(ClientOrigin::new(ip, agent)))
     }

@@ -8,7 +8,7 @@ use std::{
 
 use axum::{
     body::Body,
-    extract::{FromRequestParts, Request},
+    extract::{FromRequestParts, Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -46,7 +46,7 @@ async fn enter(spec: &Spec, request: Request, next: Next) -> Result<Response, Pr
     let state = state.ok_or_else(|| RegistryError::internal("the router has no state"))?;
     let caller = Caller::from_request_parts(&mut parts, &state).await?;
     let Some(limits) = &state.limits else { return admitted(spec, &state, caller, parts, body, next).await };
-    let client = parts.extensions.get::<ClientIp>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ip| ip.0);
+    let client = parts.extensions.get::<ClientIp>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ip| ip.address);
     let payer = Some(&caller.0).filter(|_| spec.tier != Tier::Auth).and_then(Payer::of_credential);
     let verdict = limits.take(spec.tier, payer.unwrap_or_else(|| Payer::address(client))).await;
     let mut response = match limits::refusal(&verdict) {
@@ -58,6 +58,15 @@ async fn enter(spec: &Spec, request: Request, next: Next) -> Result<Response, Pr
     };
     limits::tell(&verdict, response.headers_mut());
     Ok(response)
+}
+
+/// Refuses a credential that does not hold, on routes that ask for nothing else.
+pub async fn credential(state: State<ApiState>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match Caller::from_request_parts(&mut parts, &state).await {
+        Ok(_) => next.run(Request::from_parts(parts, body)).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
 /// What follows for a caller who may ask.

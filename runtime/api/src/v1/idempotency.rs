@@ -44,7 +44,7 @@ pub(super) async fn run(state: &ApiState, caller: &Caller, request: Request, nex
         key_hash: digest(&[
             actor(&caller.0).as_bytes(),
             parts.method.as_str().as_bytes(),
-            parts.uri.path_and_query().map_or("", |path| path.as_str()).as_bytes(),
+            parts.uri.path().as_bytes(),
             key.as_bytes(),
         ]),
         body_hash: digest(&[&bytes]),

@@ -150,6 +150,10 @@ pub fn path_id<T: std::str::FromStr>(text: &str) -> Result<T, Problem> {
 }
 
 pub fn unprocessable_parameter(name: &'static str, message: &str) -> Problem {
-    let place = Place::Parameter(name);
-    Problem::unprocessable(vec![FieldProblem { place, code: "validation_failed", message: message.into() }])
+    Problem::unprocessable(vec![wrong_parameter(name, message)])
+}
+
+/// A parameter that can be read and is wrong, beside whatever else is.
+pub fn wrong_parameter(name: &'static str, message: &str) -> FieldProblem {
+    FieldProblem { place: Place::Parameter(name), code: "validation_failed", message: message.into() }
 }

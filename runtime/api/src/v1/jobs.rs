@@ -35,7 +35,8 @@ pub fn routes() -> Routes {
             platform(Scope::AuditRead, "Jobs, with the whole queue in numbers")
                 .notes(
                     "Waiting and running jobs by schedule, finished ones latest first. `target` is a package, release \
-                     or artifact. The summary describes the queue, not the filter.",
+                     or artifact. The summary describes the queue, not the filter. A job whose time is moved while \
+                     somebody walks along `cursor` is listed where it stands then.",
                 )
                 .query("state JobState?, kind JobKind?, stale b?, target u?, cursor s?")
                 .listed(50, "JobList"),
@@ -171,7 +172,7 @@ async fn retry_many(
 ) -> Result<Response, Problem> {
     let mut fields = body.fields().await?;
     let wanted: Option<JobState> = fields.word("state");
-    if wanted.is_none() && !fields.has("state") {
+    if !fields.has("state") || fields.is_null("state") {
         fields.report("state", "is required");
     }
     if wanted.is_some_and(|state| !state.can_retry()) {

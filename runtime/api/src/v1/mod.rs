@@ -31,6 +31,7 @@ pub mod route;
 pub mod search;
 pub mod stats;
 mod stream;
+pub mod stream_log;
 pub mod tokens;
 pub mod users;
 pub mod validators;
@@ -54,6 +55,7 @@ use tower_http::{
 
 use problem::Problem;
 use route::{Described, Routes};
+use stream_log::EventLog;
 
 use crate::http::RateLimits;
 
@@ -72,6 +74,8 @@ pub struct ApiState {
     pub tree: Arc<OnceLock<Tree>>,
     /// How many event streams may still be opened (`limits.sse_streams`).
     pub streams: Arc<Semaphore>,
+    /// What they tell.
+    pub events: EventLog,
 }
 
 /// Turns a name from a request into one of its ecosystem; the adapters know how.
@@ -141,7 +145,7 @@ pub fn described() -> Vec<Described> {
 
 /// The router of `/v1`, of the token exchange and of the documents.
 pub fn router(state: ApiState) -> Router {
-    assemble(routes(), state.clone()).merge(assemble(exchange::routes(), state)).merge(documents::router())
+    assemble(routes(), state.clone()).merge(assemble(exchange::routes(), state.clone())).merge(documents::router(state))
 }
 
 /// Declared routes as a service, with everything that holds for all of them.

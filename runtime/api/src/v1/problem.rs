@@ -237,7 +237,7 @@ impl From<IdentityError> for Problem {
                 let limited = Self::from(RegistryError::RateLimited { retry_after });
                 Self { code: "login_throttled", detail: text, ..limited }
             }
-            IdentityError::NotGrantable { scopes } => {
+            IdentityError::NotGrantable { scopes, .. } => {
                 Self::new(StatusCode::FORBIDDEN, "scope_not_grantable", text).with("scopes", scopes.words())
             }
             IdentityError::Invalid(problems) => {

@@ -68,15 +68,13 @@ async fn search(State(state): State<ApiState>, caller: Caller, query: Query) -> 
         repository: slug("repository")?,
     };
     let found = state.registry.search_packages(&caller.0, request).await?;
-    let end = page.offset().saturating_add(u64::from(page.per_page));
-    let has_next = !found.hits.is_empty() && (found.total as u64 > end || !found.is_exact);
     let body = json!({
         "total": found.total,
         "total_relation": if found.is_exact { "eq" } else { "gte" },
         "page": page.page,
         "per_page": page.per_page,
-        "has_next": has_next,
+        "has_next": found.has_more,
         "packages": found.hits.iter().map(objects::hit).collect::<Vec<_>>(),
     });
-    Ok(page.linked(&query, body, has_next, None))
+    Ok(page.linked(&query, body, found.has_more, None))
 }

@@ -1,7 +1,8 @@
 //! `/v1/admin/jobs/stream`: what the queue and the actors do, as it happens (jobs.md §6).
 //!
-//! A stream holds no events of its own: it reads the rings that the engine, the tree and what is heard of other nodes
-//! are written to, and a consumer that falls behind them is told how much it missed and gets a new snapshot.
+//! A stream holds no events of its own: it reads the log ([`super::stream_log`]) of what the engine, the tree and other
+//! nodes tell. A consumer that falls behind is told how much it missed and gets a new snapshot; one that was cut off
+//! goes on where it was.
 
 use std::{
     collections::VecDeque,
@@ -15,13 +16,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use futures::{Stream, StreamExt, stream, stream::BoxStream};
+use futures::{Stream, stream};
 use http::{HeaderMap, header};
-use publaryn_actors::ActorEvent;
 use publaryn_auth::Presented;
 use publaryn_core::{Operation, RegistryError, Scope, job::JobKind};
 use publaryn_jobs::JobEvent;
-use publaryn_registry::{JobNews, identity::Surface};
+use publaryn_registry::identity::Surface;
 use serde_json::{Map, Value, json};
 use tokio::{
     sync::{OwnedSemaphorePermit, broadcast, broadcast::error::RecvError},
@@ -36,6 +36,7 @@ use super::{
     problem::Problem,
     queues::node,
     route::{Routes, platform},
+    stream_log::{Logged, News, OWN_MASK},
 };
 
 const EVENTS: [&str; 6] = ["snapshot", "summary", "job", "node", "actor", "ping"];
@@ -53,12 +54,12 @@ pub fn routes() -> Routes {
         stream,
         platform(Scope::AuditRead, "What the queue and the actors do, as it happens")
             .notes(
-                "Server-sent events: `snapshot` first and after every gap, then `summary`, `job`, `node`, `actor`, `ping` \
+                "Server-sent events: `snapshot` first, unless the stream goes on after `Last-Event-ID`, and after every gap, then `summary`, `job`, `node`, `actor`, `ping` \
                  and `bye`. `events` is a list with commas of those that are wanted. Jobs are those of all nodes, actors \
                  those of the answering one.",
             )
             .query("kind JobKind?, events s?")
-            .header("Last-Event-ID", "the last event that was seen; the stream begins with a snapshot all the same")
+            .header("Last-Event-ID", "the last event that was seen; up to a minute later the stream goes on after it")
             .media(200, "text/event-stream"),
     )
 }
@@ -75,10 +76,13 @@ async fn stream(State(state): State<ApiState>, headers: HeaderMap, query: Query)
     };
     let permit = state.streams.clone().try_acquire_owned();
     let permit = permit.map_err(|_| RegistryError::unavailable("streams", "as many as may be are open"))?;
-    let tree = state.tree.get().ok_or_else(|| RegistryError::unavailable("actors", "the tree starts"))?;
-    let feed = Feed {
-        jobs: state.registry.job_news()?,
-        actors: tree.events(),
+    let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let opened = state.events.open(seen).await;
+    let opened = opened.ok_or_else(|| RegistryError::unavailable("events", "nothing is told at the moment"))?;
+    let mut feed = Feed {
+        log: opened.live,
+        id: opened.at,
+        is_resumed: opened.missed.is_some(),
         look: every(LOOK_EVERY),
         ping: every(PING_EVERY),
         rights: every(RIGHTS_EVERY),
@@ -86,7 +90,6 @@ async fn stream(State(state): State<ApiState>, headers: HeaderMap, query: Query)
         kind,
         wanted,
         last: Value::Null,
-        next_id: 1,
         ready: VecDeque::new(),
         second: (Instant::now(), 0),
         dropped: 0,
@@ -94,6 +97,9 @@ async fn stream(State(state): State<ApiState>, headers: HeaderMap, query: Query)
         state,
         _permit: permit,
     };
+    for logged in opened.missed.unwrap_or_default() {
+        feed.hear(&logged);
+    }
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(feed.events())).into_response())
 }
@@ -107,8 +113,11 @@ fn every(period: Duration) -> Interval {
 /// One open stream.
 struct Feed {
     state: ApiState,
-    jobs: BoxStream<'static, JobNews>,
-    actors: broadcast::Receiver<ActorEvent>,
+    log: broadcast::Receiver<Logged>,
+    /// What was told last: an event of the log, and in the lowest bits what the stream said of its own since.
+    id: u64,
+    /// The consumer knows the queue as it was a moment ago.
+    is_resumed: bool,
     look: Interval,
     ping: Interval,
     rights: Interval,
@@ -117,7 +126,6 @@ struct Feed {
     wanted: Vec<&'static str>,
     /// The queue as the consumer knows it; null before the first snapshot.
     last: Value,
-    next_id: u64,
     ready: VecDeque<Bytes>,
     /// The current second, and how many jobs it told of.
     second: (Instant, u32),
@@ -141,15 +149,8 @@ impl Feed {
 
     async fn step(&mut self) {
         tokio::select! {
-            news = self.jobs.next() => match news {
-                Some(JobNews::Event(event)) => self.tell_job(&event),
-                Some(JobNews::Dropped(count)) => self.dropped += count,
-                Some(JobNews::Lagged(missed)) => self.lag(missed),
-                Some(JobNews::Missed) => self.begin_anew(),
-                None => self.has_ended = true,
-            },
-            event = self.actors.recv() => match event {
-                Ok(event) => self.tell("actor", json!(event)),
+            logged = self.log.recv() => match logged {
+                Ok(logged) => self.hear(&logged),
                 Err(RecvError::Lagged(missed)) => self.lag(missed),
                 Err(RecvError::Closed) => self.has_ended = true,
             },
@@ -157,6 +158,20 @@ impl Feed {
             _ = self.ping.tick() => self.tell("ping", json!({})),
             _ = self.rights.tick() => self.check_rights().await,
         }
+    }
+
+    fn hear(&mut self, logged: &Logged) {
+        // One less than the event itself, which counts as the next thing told.
+        self.id = logged.id - 1;
+        match &*logged.news {
+            News::Job(event) => self.tell_job(event),
+            News::Actor(event) => self.tell("actor", json!(event)),
+            News::Dropped(count) => self.dropped += count,
+            News::Gap(Some(missed)) => self.lag(*missed),
+            News::Gap(None) => self.begin_anew(),
+            News::Tick => {}
+        }
+        self.id = self.id.max(logged.id);
     }
 
     fn tell_job(&mut self, event: &JobEvent) {
@@ -182,7 +197,7 @@ impl Feed {
 
     /// After a gap: the next thing told is a snapshot.
     fn begin_anew(&mut self) {
-        self.last = Value::Null;
+        (self.last, self.is_resumed) = (Value::Null, false);
         self.look.reset_immediately();
     }
 
@@ -198,7 +213,7 @@ impl Feed {
         let nodes: Vec<Value> = nodes.iter().map(node).collect();
         let now = json!({ "summary": summary, "queues": queues, "nodes": nodes });
         let before = std::mem::replace(&mut self.last, now.clone());
-        if before.is_null() {
+        if before.is_null() && !std::mem::take(&mut self.is_resumed) {
             self.tell("snapshot", now);
             return;
         }
@@ -246,7 +261,9 @@ impl Feed {
     }
 
     fn push(&mut self, event: &str, data: &Value) {
-        self.ready.push_back(Bytes::from(format!("id: {}\nevent: {event}\ndata: {data}\n\n", self.next_id)));
-        self.next_id += 1;
+        if self.id & OWN_MASK != OWN_MASK - 1 {
+            self.id += 1;
+        }
+        self.ready.push_back(Bytes::from(format!("id: {}\nevent: {event}\ndata: {data}\n\n", self.id)));
     }
 }

@@ -231,6 +231,12 @@ impl Call {
         response
     }
 
+    /// The same, if it has that status.
+    pub async fn open_if(self, status: u16) -> Option<reqwest::Response> {
+        let response = self.request.send().await.unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        (response.status().as_u16() == status).then_some(response)
+    }
+
     pub async fn expect(self, status: u16) -> Answer {
         let name = self.name.clone();
         let answer = self.send().await;

@@ -6,6 +6,7 @@ mod cargo;
 mod conformance;
 mod contract;
 mod dependencies;
+mod edge;
 mod exchange;
 mod governance;
 #[allow(dead_code, reason = "the client tests use the rest")]

@@ -153,13 +153,67 @@ async fn operators_watch_the_queue() {
             told.clone()
         };
         let snapshot = read_until("event: snapshot").await;
-        assert!(snapshot.contains("id: 1\n") && snapshot.contains("\"nodes_alive\":"), "{snapshot}");
+        assert!(snapshot.starts_with("id: ") && snapshot.contains("\"nodes_alive\":"), "{snapshot}");
         // There is one only.
         server.get(path).bearer(&root.token).problem(503, "unavailable").await;
         let job = server.post("/v1/admin/search/reindex", json!({})).bearer(&root.token).expect(202).await.body;
         let events_told = read_until(&format!("\"id\":\"{}\"", text(&job["job_id"]))).await;
         assert!(events_told.contains("event: job"), "{events_told}");
         assert!(!events_told.contains("\"kind\":\"index_package\",\"status\""), "{events_told}");
+    })
+    .await;
+}
+
+/// A stream read until it told `wanted`: what it told, and the identifiers of its events.
+async fn told(server: &Server, token: &str, last: Option<&str>, wanted: &str) -> (String, Vec<u64>) {
+    let since = Instant::now();
+    let mut events = loop {
+        let call = server.get("/v1/admin/jobs/stream").bearer(token);
+        let call = if let Some(id) = last { call.header("last-event-id", id) } else { call };
+        let response = call.open_if(200).await;
+        if let Some(response) = response {
+            break response;
+        }
+        assert!(since.elapsed() < Duration::from_secs(30), "the place of the stream before stays taken");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    let mut all = String::new();
+    while !all.contains(wanted) {
+        assert!(since.elapsed() < Duration::from_secs(30), "no {wanted} in {all}");
+        let chunk = tokio::time::timeout(Duration::from_secs(30), events.chunk()).await.unwrap().unwrap();
+        all.push_str(std::str::from_utf8(&chunk.expect("the stream goes on")).unwrap());
+    }
+    let ids = all.lines().filter_map(|line| line.strip_prefix("id: ")).map(|id| id.parse().unwrap()).collect();
+    (all, ids)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_cut_off_goes_on_where_it_was() {
+    app::each_with(&[("limits.sse_streams", "1")], async |server| {
+        let root = server.admin("chief").await;
+        let (_, ids) = told(server, &root.token, None, "event: snapshot").await;
+        let last = ids.last().unwrap().to_string();
+        let job = server.post("/v1/admin/search/reindex", json!({})).bearer(&root.token).expect(202).await.body;
+        let job = format!("\"id\":\"{}\"", text(&job["job_id"]));
+        // It was told while nobody listened.
+        let since = Instant::now();
+        while server
+            .get("/v1/admin/jobs?state=completed&kind=reindex_search")
+            .bearer(&root.token)
+            .expect(200)
+            .await
+            .body["jobs"]
+            == json!([])
+        {
+            assert!(since.elapsed() < Duration::from_secs(30), "the job does not end");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let (all, ids) = told(server, &root.token, Some(&last), "event: summary").await;
+        assert!(all.contains(&job) && !all.contains("event: snapshot"), "{all}");
+        assert!(all.contains("event: node") && all.contains("\"nodes_alive\":"), "{all}");
+        assert!(ids.is_sorted_by(|a, b| a < b) && ids[0] > last.parse().unwrap(), "{ids:?}");
+        // Nobody knows that one any more.
+        told(server, &root.token, Some("1"), "event: snapshot").await;
     })
     .await;
 }

@@ -268,6 +268,7 @@ async fn the_queue_is_listed_and_dead_jobs_run_again() {
         job(&app, JobKind::IndexPackage, json!({}), JobState::Dead).await;
         let bulk = |body: Value| app.post("/v1/admin/jobs/retry", body).bearer(&root);
         bulk(json!({})).problem(422, "validation_failed").await;
+        bulk(json!({"state": null})).problem(422, "validation_failed").await;
         bulk(json!({"state": "pending"})).problem(422, "validation_failed").await;
         bulk(json!({"state": "dead", "limit": 10_001})).problem(422, "validation_failed").await;
         assert_eq!(bulk(json!({"state": "dead", "kind": "index_package"})).expect(200).await.body["retried_count"], 1);

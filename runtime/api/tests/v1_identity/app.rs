@@ -75,6 +75,7 @@ async fn each_of(identity_settings: IdentitySettings, api_settings: ApiSettings)
             limits: None,
             tree: Arc::default(),
             streams: Arc::new(tokio::sync::Semaphore::new(2)),
+            events: Default::default(),
         };
         all.push(App { router: v1::router(state.clone()), identity, state, _scratch: scratch, _ground: ground });
     }
@@ -174,7 +175,7 @@ impl Call<'_> {
             request = request.header(*name, value);
         }
         let mut request = request.body(self.body.map_or_else(Body::empty, Body::from)).unwrap();
-        request.extensions_mut().insert(ClientIp(IpAddr::from([192, 0, 2, 1])));
+        request.extensions_mut().insert(ClientIp { address: IpAddr::from([192, 0, 2, 1]), is_direct: true });
         let response = self.app.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();

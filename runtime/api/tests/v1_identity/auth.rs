@@ -134,6 +134,20 @@ async fn the_portal_keeps_its_refresh_token_in_a_cookie() {
         assert!(out.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
         let token = text(&refreshed.body["token"]);
         app.get("/v1/users/me").bearer(&token).problem(401, "session_revoked").await;
+
+        // From all sessions, too, with nothing but the cookie.
+        let sign_in = async || {
+            let login = json!({"username_or_email": "alice", "password": PASSWORD, "cookie": true});
+            app.post("/v1/auth/login", login).header("x-publaryn-portal", "1").expect(200).await
+        };
+        let (here, there) = (sign_in().await, sign_in().await);
+        let cookie = here.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let out = app.post("/v1/auth/logout", json!({"all": true})).header("cookie", &cookie);
+        out.header("x-publaryn-portal", "1").expect(200).await;
+        for session in [here, there] {
+            let token = text(&session.body["token"]);
+            app.get("/v1/users/me").bearer(&token).problem(401, "session_revoked").await;
+        }
     }
 }
 

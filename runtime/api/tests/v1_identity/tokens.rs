@@ -86,6 +86,12 @@ async fn faults_of_a_request_are_named() {
         }
         let admin = create(json!({"name": "x", "scopes": ["audit:read", "packages:read"]}));
         assert_eq!(admin.problem(403, "scope_not_grantable").await["scopes"], json!(["audit:read"]));
+        // A token that may make no tokens, or none that live as long, says which scopes it did not hand on.
+        let short = json!({"name": "x", "scopes": ["tokens:write", "packages:read"], "expires_in_days": 1});
+        let short = text(&create(short).expect(201).await.body["token"]);
+        let wish = json!({"name": "y", "scopes": ["packages:read"], "expires_in_days": 2});
+        let refused = app.post("/v1/tokens", wish).bearer(&short).problem(403, "scope_not_grantable").await;
+        assert_eq!(refused["scopes"], json!(["packages:read"]));
         let missing = json!({"name": "x", "kind": "package", "scopes": ["packages:read"], "package": {"ecosystem": "bun", "name": "a"}});
         create(missing).problem(404, "not_found").await;
         create(json!({"name": "x", "kind": "org-automation", "org_slug": "a", "scopes": ["packages:read"]}))

@@ -23,7 +23,11 @@ pub(super) fn decide_organization(actor: &Principal, operation: Operation, org: 
     }
     let is_read = matches!(
         operation,
-        Operation::ReadDirectory | Operation::ReadGrants | Operation::ReadOrgAudit | Operation::ReadInvitations
+        Operation::ReadDirectory
+            | Operation::ReadGrants
+            | Operation::ReadOrgAudit
+            | Operation::ReadInvitations
+            | Operation::ReadOrgTokens
     );
     let role = match actor.who {
         Who::User(_) => org.role,
@@ -47,6 +51,7 @@ pub(super) fn decide_organization(actor: &Principal, operation: Operation, org: 
             (matches!(role, Some(Owner | Admin | Auditor)), Permission::OrgAudit)
         }
         Operation::ReadInvitations
+        | Operation::ReadOrgTokens
         | Operation::Govern
         | Operation::CreateRepository
         | Operation::CreateClaim

@@ -183,6 +183,7 @@ fn organization_table() {
         (ReadGrants, "yyy331"),
         (ReadOrgAudit, "yyy331"),
         (ReadInvitations, "yy3331"),
+        (ReadOrgTokens, "yy3331"),
         (Govern, "yy3331"),
         (Leave, "3yyy41"),
         (CreateRepository, "yy3331"),
@@ -199,8 +200,8 @@ fn organization_table() {
     // Without a second factor members still read and leave.
     let mfa = |org: &mut OrganizationAccess| org.rules.mfa_required = true;
     assert_eq!(
-        (org_row(Govern, mfa), org_row(ReadGrants, mfa), org_row(Leave, mfa)),
-        ("333331".to_owned(), "yyy331".to_owned(), "3yyy41".to_owned())
+        (org_row(Govern, mfa), org_row(ReadGrants, mfa), org_row(ReadOrgTokens, mfa), org_row(Leave, mfa)),
+        ("333331".to_owned(), "yyy331".to_owned(), "yy3331".to_owned(), "3yyy41".to_owned())
     );
 }
 

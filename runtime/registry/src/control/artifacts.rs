@@ -10,6 +10,7 @@ use publaryn_core::{
     publish::{PackageFacts, ReleaseDocument},
 };
 use publaryn_metadata::release_views::ArtifactViewRow;
+use publaryn_publish::require_file_room;
 
 use super::PackageAccessed;
 use crate::{Companion, Inspector, Registry, ServableArtifact, StageRequest};
@@ -167,6 +168,8 @@ impl Registry {
                 "a file of that name with other content is there already",
             ));
         }
+        let files = change.tx.count_artifacts(id).await?;
+        require_file_room(&self.0.settings.publishing, files + 1)?;
         let digest = file.artifact.digests.sha256;
         let kept = change.tx.upsert_blob(digest, file.location.as_str(), file.artifact.size_bytes, now).await?;
         let artifact = change.tx.insert_artifact(id, &file.artifact, None, now).await?;

@@ -180,7 +180,11 @@ impl Registry {
             Who::User(_) => package.access.relation.role.is_some_and(publaryn_core::OrgRole::governs),
             _ => false,
         };
-        let team_access = if governs { self.0.db.teams_with_access(package.id()).await? } else { Vec::new() };
+        let sees_grants = match package.access.owner.org().filter(|_| governs) {
+            Some(org) => permits(who, Operation::ReadGrants, Resource::Organization(&self.org_access(org, who).await?)),
+            None => false,
+        };
+        let team_access = if sees_grants { self.0.db.teams_with_access(package.id()).await? } else { Vec::new() };
         let latest = match &package.details.latest_version {
             Some(version) => self.latest(who, &package, version).await?,
             None => None,

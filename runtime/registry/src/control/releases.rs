@@ -17,8 +17,8 @@ use publaryn_metadata::{
     release_views::{ArtifactViewRow, PipelineJob, ReleaseDetails, ReleaseFilter, ReleaseSummaryRow, ReleaseTexts},
 };
 use publaryn_publish::{
-    ScanArtifact, Subject, TokenUse, content_job, finalize, note_similar_name, reconsider_files, settle_tags,
-    settle_yanked_tags, use_token,
+    ScanArtifact, Subject, TokenUse, content_job, finalize, note_similar_name, reconsider_files, require_release_room,
+    settle_tags, settle_yanked_tags, use_token,
 };
 use serde_json::json;
 
@@ -296,6 +296,7 @@ impl Registry {
             return Err(RegistryError::VersionExists(new.version.to_string()));
         };
         let settings = &self.0.settings.publishing;
+        require_release_room(&mut change.tx, settings, package, number).await?;
         note_similar_name(&mut change.tx, settings, &change.head, number, id, now).await?;
         let entry = change.audit(AuditAction::ReleaseCreate).release(id).with("version", new.version.as_str());
         change.commit_quietly(entry).await?;
@@ -438,7 +439,8 @@ impl Registry {
         }
         let (mut is_yanked, mut message) = (found.summary.is_yanked, found.deprecation_message.clone());
         let action = match what {
-            ReleaseChange::Yank { .. } if is_yanked => None,
+            // Said again it stands as it is, unless there is something new to say about it.
+            ReleaseChange::Yank { reason } if is_yanked && (reason.is_none() || reason == found.yank_reason) => None,
             ReleaseChange::Yank { reason } => {
                 is_yanked = true;
                 change.tx.set_yanked(id, true, reason.as_deref()).await?;

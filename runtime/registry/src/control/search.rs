@@ -35,11 +35,13 @@ pub struct ControlHit {
 pub struct ControlSearch {
     pub total: usize,
     pub is_exact: bool,
+    /// As far as the index knows; rights may have emptied this page and leave the next one.
+    pub has_more: bool,
     pub hits: Vec<ControlHit>,
 }
 
 impl ControlSearch {
-    const NOTHING: Self = Self { total: 0, is_exact: true, hits: Vec::new() };
+    const NOTHING: Self = Self { total: 0, is_exact: true, has_more: false, hits: Vec::new() };
 }
 
 impl Registry {
@@ -73,7 +75,13 @@ impl Registry {
         // What the index believed and rights refused was not found.
         let refused = ids.len() - hits.len();
         let total = page.total.count().saturating_sub(refused);
-        Ok(ControlSearch { total, is_exact: matches!(page.total, Total::Exactly(_)), hits })
+        let is_exact = matches!(page.total, Total::Exactly(_));
+        let has_more = match page.total {
+            Total::Exactly(total) => total > query.offset.saturating_add(query.limit),
+            // Beyond what the index counts, a page that is not full is the last one.
+            Total::AtLeast(_) => ids.len() >= query.limit,
+        };
+        Ok(ControlSearch { total, is_exact, has_more, hits })
     }
 
     /// Names to ids. `None` when one of them names nobody, or nothing the caller may know of.

@@ -141,6 +141,9 @@ impl Registry {
         let user = require_user(who)?.id;
         let now = Timestamp::now();
         let mut tx: Tx = self.0.db.begin().await?;
+        // The organization first, as whoever changes its people does: two orders would be a deadlock.
+        let org = tx.inviting_organization(id, user).await?.ok_or(RegistryError::NotFound)?;
+        tx.lock_organization(&org).await?.ok_or(RegistryError::NotFound)?;
         let row = tx.invitation(id).await?.filter(|row| row.user_id == user).ok_or(RegistryError::NotFound)?;
         let state = row.state(now);
         if state != InvitationState::Pending {

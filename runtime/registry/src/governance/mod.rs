@@ -74,7 +74,7 @@ impl Registry {
         self.allow(who, decide(who, operation, Resource::Platform))
     }
 
-    async fn org_access(&self, id: OrgId, who: &Principal) -> Result<OrganizationAccess, RegistryError> {
+    pub(crate) async fn org_access(&self, id: OrgId, who: &Principal) -> Result<OrganizationAccess, RegistryError> {
         self.0.db.organization_access(id, who).await?.ok_or(RegistryError::NotFound)
     }
 

@@ -7,6 +7,7 @@ use publaryn_core::{
 };
 use publaryn_metadata::{
     organizations::{MemberRow, OrgRow, OrgSummaryRow, Slice},
+    reach::Reach,
     users::UserRow,
 };
 use serde_json::{Map, Value, json};
@@ -93,7 +94,7 @@ impl Registry {
         slice: Slice,
     ) -> Result<(Vec<(OrgSummaryRow, OrgCapabilities)>, i64), RegistryError> {
         let user = require_user(who)?;
-        let (rows, total) = self.0.db.organizations_of(user.id, slice).await?;
+        let (rows, total) = self.0.db.organizations_of(user.id, &Reach::of(who), slice).await?;
         let with_capabilities = |row: OrgSummaryRow| {
             let access = OrganizationAccess {
                 id: row.org.id,
@@ -211,7 +212,7 @@ impl Registry {
         self.view_of_org(who, after).await
     }
 
-    /// Deletes an organization that owns nothing any more.
+    /// Deletes an organization that owns nothing any more but names of unpublished packages, which become nobody's.
     ///
     /// # Errors
     /// `organization_not_empty`.
@@ -224,6 +225,7 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let mut change = self.change_org(who, slug, Operation::DeleteOrganization, origin).await?;
         precondition(&change.org)?;
+        let retired = change.tx.retire_names_of(change.org.id, change.now).await?;
         if change.tx.count_owned_by_org(change.org.id).await? > 0 {
             return Err(RegistryError::conflict(
                 "organization_not_empty",
@@ -231,7 +233,11 @@ impl Registry {
             ));
         }
         change.tx.delete_organization(change.org.id).await?;
-        let entry = change.audit(AuditAction::OrgDelete).with("slug", slug).with("name", change.org.name.as_str());
+        let entry = change
+            .audit(AuditAction::OrgDelete)
+            .with("slug", slug)
+            .with("name", change.org.name.as_str())
+            .with("retired_names", retired);
         change.commit(entry).await
     }
 

@@ -55,10 +55,18 @@ impl RepositoryView {
     fn of(who: &Principal, details: RepositoryDetails, access: &RepositoryAccess) -> Self {
         let may = |operation| permits(who, operation, Resource::Repository(access));
         // Whoever could list it were it not public sees what is in it.
-        let closed = RepositoryAccess { visibility: Visibility::InternalOrg, ..access.clone() };
-        let is_entitled = permits(who, Operation::Discover, Resource::Repository(&closed));
+        let sees = |visibility| {
+            let closed = RepositoryAccess { visibility, ..access.clone() };
+            permits(who, Operation::Discover, Resource::Repository(&closed))
+        };
         Self {
-            package_count: if is_entitled { details.all_packages } else { details.public_packages },
+            package_count: if sees(Visibility::Private) {
+                details.all_packages
+            } else if sees(Visibility::InternalOrg) {
+                details.shared_packages
+            } else {
+                details.public_packages
+            },
             can_manage: may(Operation::Administer),
             can_create_packages: may(Operation::CreatePackage),
             can_transfer: may(Operation::Transfer),
@@ -253,6 +261,8 @@ impl Registry {
         self.repository(who, slug).await
     }
 
+    /// Deletes a repository without packages. Names of packages that were unpublished from it are nobody's any more.
+    ///
     /// # Errors
     /// `repository_not_empty`.
     pub async fn delete_repository(
@@ -262,14 +272,16 @@ impl Registry {
         precondition: impl Fn(&RepositoryRow) -> Result<(), RegistryError>,
         origin: &ClientOrigin,
     ) -> Result<(), RegistryError> {
+        let now = Timestamp::now();
         let (mut tx, row) = self.change_repository(who, slug, Operation::Administer).await?;
         precondition(&row)?;
+        let retired = tx.retire_names_in(row.id, now).await?;
         if tx.count_packages_in(row.id).await? > 0 {
             return Err(RegistryError::conflict("repository_not_empty", "the repository still holds packages"));
         }
         tx.delete_repository(row.id).await?;
-        let entry = repository_entry(who, AuditAction::RepositoryDelete, &row, origin);
-        Ok(tx.commit_audited(&entry, Timestamp::now()).await?)
+        let entry = repository_entry(who, AuditAction::RepositoryDelete, &row, origin).with("retired_names", retired);
+        Ok(tx.commit_audited(&entry, now).await?)
     }
 
     /// Hands a repository to an organization the caller governs. Packages keep their owner; every grant on the

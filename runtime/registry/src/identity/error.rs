@@ -18,8 +18,8 @@ pub enum IdentityError {
     #[error("too many failed attempts, try again later")]
     Throttled { retry_after: Duration },
     /// The credential or its kind may not carry these.
-    #[error("these scopes may not be granted here: {}", .scopes.words().join(", "))]
-    NotGrantable { scopes: ScopeSet },
+    #[error("these scopes may not be granted here: {}; {why}", .scopes.words().join(", "))]
+    NotGrantable { scopes: ScopeSet, why: &'static str },
     /// Every rule the input breaks.
     #[error("{}", summary(.0))]
     Invalid(Vec<RuleBreak>),

@@ -6,7 +6,7 @@ use publaryn_auth::{RuleBreak, Token};
 use publaryn_core::{
     Ecosystem, OrgId, OrgRole, PackageName, Principal, RegistryError, Scope, ScopeSet, Timestamp, TokenId, TokenKind,
     UserId,
-    access::{Decision, Denial, Operation, Resource, decide},
+    access::{Decision, Operation, Resource, decide},
     audit::{AuditAction, AuditEntry, ClientOrigin},
     principal::{Binding, Credential},
 };
@@ -16,7 +16,8 @@ use publaryn_metadata::{
 };
 
 use super::{
-    DAY, Identity, IdentityError, PasswordProof, administration::allow, authenticate::session_scopes, require_scope,
+    DAY, Identity, IdentityError, PasswordProof, administration::allow, authenticate::session_scopes,
+    login::VerifiedLogin, require_scope,
 };
 
 /// Longest token name, in characters.
@@ -51,7 +52,13 @@ pub struct RequestedOrganization {
 /// Whose a new token is.
 pub(super) enum TokenOwner {
     User(UserId),
-    Organization { id: OrgId, slug: String, role: OrgRole },
+    /// Somebody who just proved a password instead of showing a credential.
+    Proven(Box<VerifiedLogin>),
+    Organization {
+        id: OrgId,
+        slug: String,
+        role: OrgRole,
+    },
 }
 
 /// How long a token shall live.
@@ -121,10 +128,10 @@ impl Identity {
             return Err(IdentityError::Invalid(problems));
         }
         let user = self.own_account(who).await?;
-        let creator = self.creator_limits(who).await?;
+        let creator = self.creator_limits(who, request.scopes).await?;
         let owner = match &request.organization {
             Some(wanted) => TokenOwner::Organization {
-                id: self.manages_tokens_of(who, &wanted.slug).await?,
+                id: self.organization_for_tokens(who, Operation::ManageOrgTokens, &wanted.slug).await?,
                 slug: wanted.slug.clone(),
                 role: wanted.role,
             },
@@ -138,14 +145,19 @@ impl Identity {
         self.insert_token(owner, request, binding, expires_at, entry, now).await
     }
 
-    /// The organization of that name, for whoever may manage its tokens.
+    /// The organization of that name, for whoever may do that to its tokens.
     ///
     /// # Errors
     /// `NotFound`; `Denied` for everybody but its owners and admins.
-    pub(super) async fn manages_tokens_of(&self, who: &Principal, slug: &str) -> Result<OrgId, RegistryError> {
+    pub(super) async fn organization_for_tokens(
+        &self,
+        who: &Principal,
+        operation: Operation,
+        slug: &str,
+    ) -> Result<OrgId, RegistryError> {
         let org = self.0.db.organization_by_slug(slug).await?.ok_or(RegistryError::NotFound)?;
         let access = self.0.db.organization_access(org.id, who).await?.ok_or(RegistryError::NotFound)?;
-        allow(who, Operation::ManageOrgTokens, Resource::Organization(&access))?;
+        allow(who, operation, Resource::Organization(&access))?;
         Ok(org.id)
     }
 
@@ -169,7 +181,7 @@ impl Identity {
         let expires_at = self.expiry(&request, None, now)?;
         let mut entry = AuditEntry::system(AuditAction::TokenCreate).with("source", "login").from_client(origin);
         entry.actor_user = Some(account.user.id);
-        self.insert_token(TokenOwner::User(account.user.id), request, None, expires_at, entry, now).await
+        self.insert_token(TokenOwner::Proven(Box::new(account)), request, None, expires_at, entry, now).await
     }
 
     /// Checks the password once more, for changes that a stolen token alone must not make.
@@ -203,17 +215,15 @@ impl Identity {
     }
 
     /// What the creating credential itself may do and for how long.
-    async fn creator_limits(&self, who: &Principal) -> Result<CreatorLimits, IdentityError> {
+    async fn creator_limits(&self, who: &Principal, scopes: ScopeSet) -> Result<CreatorLimits, IdentityError> {
         match who.credential {
             Credential::Token(id, TokenKind::Personal) if who.binding.is_none() => {
                 let row = self.0.db.token(id).await?.ok_or(RegistryError::NotFound)?;
                 Ok(CreatorLimits { scopes: who.scopes, expires_at: row.token.expires_at })
             }
-            Credential::Token(..) => Err(Denial::Rule {
-                code: "scope_not_grantable",
-                message: "this kind of token cannot create tokens".into(),
+            Credential::Token(..) => {
+                Err(IdentityError::NotGrantable { scopes, why: "this kind of token cannot create tokens" })
             }
-            .into()),
             _ => Ok(CreatorLimits { scopes: who.scopes, expires_at: None }),
         }
     }
@@ -255,7 +265,14 @@ impl Identity {
                     || !kind_allows(request.kind, *scope)
             })
             .collect();
-        if excess.is_empty() { Ok(()) } else { Err(IdentityError::NotGrantable { scopes: excess }) }
+        if excess.is_empty() {
+            Ok(())
+        } else {
+            Err(IdentityError::NotGrantable {
+                scopes: excess,
+                why: "the account, the credential or the kind does not carry them",
+            })
+        }
     }
 
     /// When the token ends; a default never outlives the creating token, a wish for more is refused.
@@ -285,11 +302,10 @@ impl Identity {
         }
         let expires_at = wish.map(|life| now + life);
         match creator_expires_at {
-            Some(limit) if expires_at.is_none_or(|at| at > limit) && is_explicit => Err(Denial::Rule {
-                code: "scope_not_grantable",
-                message: "the new token would outlive the token that creates it".into(),
-            }
-            .into()),
+            Some(limit) if expires_at.is_none_or(|at| at > limit) && is_explicit => Err(IdentityError::NotGrantable {
+                scopes: request.scopes,
+                why: "the new token would outlive the token that creates it",
+            }),
             Some(limit) => Ok(Some(expires_at.map_or(limit, |at| at.min(limit)))),
             None => Ok(expires_at),
         }
@@ -309,9 +325,10 @@ impl Identity {
             return Err(IdentityError::Invalid(problems));
         }
         let minted = Token::mint();
-        let (user_id, organization) = match owner {
-            TokenOwner::User(user) => (Some(user), None),
-            TokenOwner::Organization { id, slug, role } => (None, Some((id, slug, role))),
+        let (user_id, proof, organization) = match owner {
+            TokenOwner::User(user) => (Some(user), None, None),
+            TokenOwner::Proven(login) => (Some(login.user.id), Some(login), None),
+            TokenOwner::Organization { id, slug, role } => (None, None, Some((id, slug, role))),
         };
         let row = TokenRow {
             id: TokenId::new(),
@@ -348,6 +365,9 @@ impl Identity {
             entry = entry.with("role", role.as_str());
         }
         let mut tx = self.0.db.begin().await?;
+        if let Some(login) = &proof {
+            self.require_still_proven(&mut tx, login).await?;
+        }
         tx.insert_token(&row, minted.hash.as_bytes()).await?;
         tx.commit_audited(&entry, now).await?;
         let (repository_slug, package) = match request.binding {

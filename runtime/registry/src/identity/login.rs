@@ -75,22 +75,62 @@ impl Identity {
         password: &Secret,
         origin: &ClientOrigin,
     ) -> Result<LoginOutcome, IdentityError> {
-        let account = self.counted("password", self.prove_account(login, password, origin)).await?;
-        let rehashed = self.rehash(&account, password).await?;
+        self.counted("password", async {
+            let mut account = self.prove_account(login, password, origin).await?;
+            loop {
+                match self.let_in(&account, password, origin).await? {
+                    LetIn::Through(outcome) => return Ok(outcome),
+                    LetIn::StaleProof => account = self.prove_account(login, password, origin).await?,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Acts on a proof, unless the password changed since: another login may have hashed it anew, or its owner
+    /// replaced it.
+    async fn let_in(
+        &self,
+        account: &VerifiedLogin,
+        password: &Secret,
+        origin: &ClientOrigin,
+    ) -> Result<LetIn, IdentityError> {
+        let rehashed = self.rehash(account, password).await?;
         let now = self.now();
         let mut tx = self.0.db.begin().await?;
+        let stored = tx.lock_login(account.user.id).await?.ok_or(CredentialProblem::WrongPassword)?;
+        if stored.password_hash != account.stored.password_hash {
+            return Ok(LetIn::StaleProof);
+        }
         if let Some(hash) = rehashed {
             tx.rehash_password(account.user.id, &account.stored.password_hash, &hash).await?;
         }
-        if account.user.has_mfa() {
+        // As it is under the lock: the factor may have been switched on since the proof.
+        if stored.user.has_mfa() {
             // Not forgiven yet: who knows the password must not guess codes without end.
-            let pending = self.challenge(&mut tx, account.user.id, now).await?;
+            let pending = self.challenge(&mut tx, stored.user.id, now).await?;
             tx.commit().await?;
-            return Ok(LoginOutcome::SecondFactor(pending));
+            return Ok(LetIn::Through(LoginOutcome::SecondFactor(pending)));
         }
-        self.forgive(&account, origin);
-        let grant = self.open_session(tx, account.user, false, origin, now).await?;
-        Ok(LoginOutcome::Granted(Box::new(grant)))
+        self.forgive(account, origin);
+        let grant = self.open_session(tx, stored.user, false, origin, now).await?;
+        Ok(LetIn::Through(LoginOutcome::Granted(Box::new(grant))))
+    }
+
+    /// Locks the account for a change that rests on a proof of its password, in that change's transaction.
+    ///
+    /// # Errors
+    /// `WrongPassword` when password or second factor changed since the proof; `AccountDisabled`.
+    pub(super) async fn require_still_proven(&self, tx: &mut Tx, account: &VerifiedLogin) -> Result<(), IdentityError> {
+        let stored = tx.lock_login(account.user.id).await?.ok_or(CredentialProblem::WrongPassword)?;
+        let needs_code = stored.user.has_mfa() && !account.user.has_mfa();
+        if needs_code || stored.password_hash != account.stored.password_hash {
+            return Err(CredentialProblem::WrongPassword.into());
+        }
+        if !stored.user.is_active {
+            return Err(CredentialProblem::AccountDisabled.into());
+        }
+        Ok(())
     }
 
     /// Commits a new session of an account that proved itself.
@@ -320,6 +360,13 @@ impl Identity {
     }
 }
 
+/// What became of a proof.
+enum LetIn {
+    Through(LoginOutcome),
+    /// The password it was made of is no longer the stored one.
+    StaleProof,
+}
+
 /// An account whose password was just proven.
 pub(super) struct VerifiedLogin {
     pub user: UserRow,
@@ -348,5 +395,83 @@ fn standing(token: &RefreshToken, state: &RefreshState, now: Timestamp) -> Stand
         }
         // The seal shows that we issued it, so whatever is not current was exchanged before.
         _ => Standing::Reused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use publaryn_auth::{HashCost, SigningSecret};
+    use publaryn_core::SystemClock;
+    use publaryn_metadata::{mfa::MfaSetup, testing};
+
+    use super::*;
+    use crate::identity::{IdentityKeys, IdentitySettings, NewAccount};
+
+    const OLD: &str = "correct horse battery";
+    const NEW: &str = "another good password";
+
+    fn origin() -> ClientOrigin {
+        ClientOrigin::new(None, None)
+    }
+
+    /// Each engine's registry with one account, whose password was just proven.
+    async fn proven() -> Vec<(Identity, VerifiedLogin, testing::TestDb)> {
+        let mut all = Vec::new();
+        for scratch in testing::each().await {
+            let hash_cost = HashCost { memory_kib: 64, iterations: 1, parallelism: 1 };
+            let settings = IdentitySettings { hash_cost, ..IdentitySettings::default() };
+            let current = SigningSecret::from_bytes(&[7; 32]).unwrap();
+            let keys = IdentityKeys { issuer: "http://localhost".into(), current, previous: None };
+            let identity = Identity::new(scratch.db.clone(), Arc::new(SystemClock), settings, &keys).unwrap();
+            let rules = identity.rules();
+            let account = NewAccount {
+                username: rules.username("ada").unwrap(),
+                email: publaryn_auth::EmailAddress::parse("ada@example.com").unwrap(),
+                password: rules.password(Secret::new(OLD)).unwrap(),
+            };
+            identity.register(account, &origin()).await.unwrap();
+            let login = identity.prove_account("ada", &Secret::new(OLD), &origin()).await.unwrap();
+            all.push((identity, login, scratch));
+        }
+        all
+    }
+
+    async fn change_password(identity: &Identity) {
+        let new = identity.rules().password(Secret::new(NEW)).unwrap();
+        identity.set_password("ada", &new).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_login_under_way_does_not_outlive_the_password_it_proved() {
+        for (identity, login, scratch) in proven().await {
+            change_password(&identity).await;
+            let let_in = identity.let_in(&login, &Secret::new(OLD), &origin()).await.unwrap();
+            assert!(matches!(let_in, LetIn::StaleProof));
+            let mut tx = scratch.db.begin().await.unwrap();
+            assert!(identity.require_still_proven(&mut tx, &login).await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_login_under_way_is_asked_for_the_factor_switched_on_meanwhile() {
+        for (identity, login, scratch) in proven().await {
+            let mut tx = scratch.db.begin().await.unwrap();
+            let now = identity.now();
+            let setup =
+                MfaSetup { totp_secret: "JBSWY3DPEHPK3PXP".into(), recovery_codes: Vec::new(), expires_at: now };
+            tx.enable_mfa(login.user.id, &setup, 0, now).await.unwrap();
+            tx.commit().await.unwrap();
+            let let_in = identity.let_in(&login, &Secret::new(OLD), &origin()).await.unwrap();
+            assert!(matches!(let_in, LetIn::Through(LoginOutcome::SecondFactor(_))));
+            let mut tx = scratch.db.begin().await.unwrap();
+            assert!(identity.require_still_proven(&mut tx, &login).await.is_err());
+            tx.rollback().await.unwrap();
+            // A new password voids what waits for a code.
+            assert_eq!(scratch.db.count_rows("mfa_challenges").await.unwrap(), 1);
+            change_password(&identity).await;
+            assert_eq!(scratch.db.count_rows("mfa_challenges").await.unwrap(), 0);
+        }
     }
 }

@@ -202,6 +202,8 @@ impl Identity {
     ) -> Result<(SessionGrant, Option<i64>), IdentityError> {
         let id = hash(token.expose());
         let mut tx = self.0.db.begin().await?;
+        let user = tx.mfa_challenge_user(&id).await?.ok_or(CredentialProblem::ChallengeExpired)?;
+        let user = locked(&mut tx, user).await?;
         let challenge = tx.lock_mfa_challenge(&id).await?.ok_or(CredentialProblem::ChallengeExpired)?;
         // Read the clock after the lock: another answer may have taken its time.
         let now = self.now();
@@ -211,7 +213,6 @@ impl Identity {
         if challenge.failures >= MAX_FAILURES {
             return Err(CredentialProblem::ChallengeExhausted.into());
         }
-        let user = locked(&mut tx, challenge.user_id).await?;
         if !user.is_active {
             return Err(CredentialProblem::AccountDisabled.into());
         }

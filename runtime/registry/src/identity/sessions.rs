@@ -6,7 +6,7 @@ use publaryn_core::{
     audit::{AuditAction, AuditEntry, ClientOrigin},
     error::CredentialProblem,
 };
-use publaryn_metadata::sessions::SessionRow;
+use publaryn_metadata::{sessions::SessionRow, users::StoredPassword};
 
 use super::{Identity, IdentityError, PasswordProof, require_scope, require_session, require_user};
 
@@ -36,8 +36,13 @@ impl Identity {
         Ok(())
     }
 
-    /// Ends the session that a refresh token belongs to, if it still has one.
-    pub async fn logout_by_refresh(&self, token: &Secret, origin: &ClientOrigin) -> Result<(), IdentityError> {
+    /// Ends the session that a refresh token belongs to, or all of its account's, if it still has one.
+    pub async fn logout_by_refresh(
+        &self,
+        token: &Secret,
+        all: bool,
+        origin: &ClientOrigin,
+    ) -> Result<(), IdentityError> {
         let Some(token) = self.0.refresh_keys.parse(token.expose()) else { return Ok(()) };
         let now = self.now();
         let mut tx = self.0.db.begin().await?;
@@ -45,9 +50,13 @@ impl Identity {
         if !tx.revoke_session(state.session.id, state.user.id, now).await? {
             return Ok(());
         }
+        if all {
+            tx.revoke_sessions(state.user.id, None, now).await?;
+        }
         let mut entry = AuditEntry::system(AuditAction::UserLogout)
             .user(state.user.id)
             .with("session_id", state.session.id.to_string())
+            .with("all", all)
             .from_client(origin);
         entry.actor_user = Some(state.user.id);
         tx.commit_audited(&entry, now).await?;
@@ -74,7 +83,7 @@ impl Identity {
             Verdict::Match { .. } => self.0.throttle.forgive(&key, origin.ip),
             Verdict::Mismatch => return Err(CredentialProblem::WrongPassword.into()),
         }
-        self.replace_password(who, user.id, new, Some(session), origin).await
+        self.replace_password(who, user.id, &row.password_hash, new, Some(session), origin).await
     }
 
     /// Sets a new password for a client that has a token and no session: it proves the old one, and the second
@@ -91,14 +100,16 @@ impl Identity {
     ) -> Result<(), IdentityError> {
         require_scope(who, Scope::ProfileWrite)?;
         let user = require_user(who)?;
-        self.verify_password(&user.username, proof, origin).await?;
-        self.replace_password(who, user.id, new, None, origin).await
+        let account = self.verify_password(&user.username, proof, origin).await?;
+        self.replace_password(who, user.id, &account.stored.password_hash, new, None, origin).await
     }
 
+    /// Replaces the password that was proven, and no other that was set since.
     async fn replace_password(
         &self,
         who: &Principal,
         user: UserId,
+        proven: &StoredPassword,
         new: &NewPassword,
         keep: Option<SessionId>,
         origin: &ClientOrigin,
@@ -106,6 +117,9 @@ impl Identity {
         let hash = self.0.hasher.hash(new).await?;
         let now = self.now();
         let mut tx = self.0.db.begin().await?;
+        if tx.lock_login(user).await?.is_none_or(|stored| stored.password_hash != *proven) {
+            return Err(CredentialProblem::WrongPassword.into());
+        }
         tx.set_password(user, &hash, now).await?;
         let ended = tx.revoke_sessions(user, keep, now).await?;
         let entry = AuditEntry::by(who, AuditAction::UserPasswordChange)

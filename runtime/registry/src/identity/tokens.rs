@@ -1,7 +1,7 @@
 //! Looking at and revoking tokens.
 
 use publaryn_core::{
-    Principal, RegistryError, Scope, TokenId,
+    Operation, Principal, RegistryError, Scope, TokenId,
     access::Denial,
     audit::{AuditAction, AuditEntry, ClientOrigin},
     principal::Credential,
@@ -49,7 +49,7 @@ impl Identity {
         offset: u64,
     ) -> Result<(Vec<ListedToken>, i64), RegistryError> {
         require_scope(who, Scope::TokensRead)?;
-        let org = self.manages_tokens_of(who, slug).await?;
+        let org = self.organization_for_tokens(who, Operation::ReadOrgTokens, slug).await?;
         let offset = i64::try_from(offset).unwrap_or(i64::MAX);
         let page = TokenPage { include_expired, limit: i64::from(limit), offset };
         Ok(self.0.db.tokens_of_org(org, page, self.now()).await?)
@@ -81,7 +81,7 @@ impl Identity {
         let org = match self.0.db.token(id).await? {
             Some(ListedToken { token, org_slug: Some(slug), .. }) => {
                 // Whose token it is, is nobody else's business.
-                self.manages_tokens_of(who, &slug).await.map_err(hidden)?;
+                self.organization_for_tokens(who, Operation::ManageOrgTokens, &slug).await.map_err(hidden)?;
                 token.org_id
             }
             _ => None,

@@ -63,6 +63,7 @@ impl Identity {
         let account = self.verify_password(login, proof, origin).await?;
         let now = self.now();
         let mut tx = self.0.db.begin().await?;
+        self.require_still_proven(&mut tx, &account).await?;
         if !tx.confirm_web_login(&hash(id), account.user.id, now).await? {
             return Err(RegistryError::NotFound.into());
         }

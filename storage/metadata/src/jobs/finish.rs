@@ -347,15 +347,23 @@ impl Tx {
 
     /// What an operator asks for: every stale run is pending again, whatever its history.
     pub async fn recover_stale_jobs(&mut self, node_timeout: Duration) -> DbResult<Vec<Finished>> {
-        let mut runs = self.dead_node_runs(node_timeout).await?;
-        runs.extend(self.expired_runs().await?);
-        runs.sort_by_key(|run| run.id);
-        runs.dedup_by_key(|run| run.id);
-        for run in &mut runs {
-            // The operator decided that it runs again.
-            run.max_attempts = run.attempts + 1;
+        let mut recovered = Vec::new();
+        // They are read a thousand at a time.
+        loop {
+            let mut runs = self.dead_node_runs(node_timeout).await?;
+            runs.extend(self.expired_runs().await?);
+            runs.sort_by_key(|run| run.id);
+            runs.dedup_by_key(|run| run.id);
+            for run in &mut runs {
+                // The operator decided that it runs again.
+                run.max_attempts = run.attempts + 1;
+            }
+            let ended = self.end_all(runs, |_| JobEnd::LeaseLost { error: "recovered by an operator".into() }).await?;
+            if ended.is_empty() {
+                return Ok(recovered);
+            }
+            recovered.extend(ended);
         }
-        self.end_all(runs, |_| JobEnd::LeaseLost { error: "recovered by an operator".into() }).await
     }
 
     async fn dead_node_runs(&mut self, node_timeout: Duration) -> DbResult<Vec<RunFacts>> {

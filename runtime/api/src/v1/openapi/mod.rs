@@ -56,6 +56,9 @@ pub fn document(routes: &[Described]) -> Result<Value, String> {
         "paths": paths,
         "components": {
             "schemas": schemas()?,
+            "headers": HEADERS.iter().map(|(name, text)| {
+                ((*name).to_owned(), json!({"description": text, "schema": {"type": "integer"}}))
+            }).collect::<Map<_, _>>(),
             "securitySchemes": {"bearer": {
                 "type": "http",
                 "scheme": "bearer",
@@ -265,8 +268,34 @@ fn responses(route: &Described) -> Result<Map<String, Value>, String> {
     if route.method == Method::GET && route.spec.gate.is_public() && route.path.starts_with("/v1/") {
         all.insert("304".into(), json!({"description": meaning(304)}));
     }
+    for (status, response) in all.iter_mut() {
+        let headers = headers(route, status);
+        if !headers.is_empty() {
+            response["headers"] = Value::Object(headers);
+        }
+    }
     all.sort_keys();
     Ok(all)
+}
+
+/// Probes, metrics and documents are not.
+fn is_limited(route: &Described) -> bool {
+    route.path.starts_with("/v1/") || route.path.starts_with(super::exchange::BASE)
+}
+
+const HEADERS: [(&str, &str); 4] = [
+    ("x-ratelimit-limit", "Requests that the caller may make in a minute."),
+    ("x-ratelimit-remaining", "How many of them are left."),
+    ("x-ratelimit-reset", "Seconds until all of them are there again."),
+    ("retry-after", "Seconds to wait before the next attempt."),
+];
+
+/// What an answer says beside its body: where the caller stands with the limits, and when to come back.
+fn headers(route: &Described, status: &str) -> Map<String, Value> {
+    let is_told = is_limited(route) && (status.starts_with('2') || status == "429");
+    let is_told_when = matches!(status, "429" | "503");
+    let named = HEADERS.iter().filter(|(name, _)| if *name == "retry-after" { is_told_when } else { is_told });
+    named.map(|(name, _)| ((*name).to_owned(), json!({"$ref": format!("#/components/headers/{name}")}))).collect()
 }
 
 /// Every problem a route may answer: what its declaration implies, and what it names.
@@ -279,10 +308,13 @@ fn problems(route: &Described) -> BTreeMap<u16, Vec<&'static str>> {
             codes.push(code);
         }
     };
-    if route.path.starts_with("/v1/") {
+    if is_limited(route) {
+        // A credential is checked wherever one is sent.
         for code in ["unauthenticated", "token_expired", "token_revoked", "session_revoked", "account_disabled"] {
             add(401, code);
         }
+    }
+    if route.path.starts_with("/v1/") {
         add(403, "credential_not_accepted");
         if !spec.gate.scopes.is_empty() {
             add(403, "insufficient_scope");
@@ -357,5 +389,27 @@ mod tests {
             let name = part.split('"').next().unwrap();
             assert!(document["components"]["schemas"].get(name).is_some(), "{name}");
         }
+    }
+
+    #[test]
+    fn limited_routes_tell_where_their_caller_stands() {
+        let document = document(&super::super::described()).unwrap();
+        let headers = |path: &str, method: &str, status: &str| {
+            let answer = &document["paths"][path][method]["responses"][status];
+            assert!(!answer.is_null(), "{method} {path} {status}");
+            answer["headers"].as_object().map_or_else(Vec::new, |headers| headers.keys().cloned().collect())
+        };
+        let told = ["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"];
+        assert_eq!(headers("/v1/stats", "get", "200"), told);
+        assert_eq!(headers("/_/oidc/mint-token", "post", "200"), told);
+        for (path, method) in [("/v1/stats", "get"), ("/_/oidc/audience", "get"), ("/_/oidc/burn-token", "post")] {
+            let limited = headers(path, method, "429");
+            assert!(
+                told.iter().chain(["retry-after"].iter()).all(|name| limited.iter().any(|h| h == name)),
+                "{limited:?}"
+            );
+            assert!(headers(path, method, "401").is_empty(), "{path}");
+        }
+        assert!(headers("/health", "get", "200").is_empty());
     }
 }

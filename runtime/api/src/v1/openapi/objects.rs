@@ -2,7 +2,7 @@
 
 use publaryn_core::{
     ArtifactKind, Ecosystem, OrgRole, ReleaseState, RepositoryKind, Scope, TeamPermission, TokenKind, Visibility,
-    finding::{FindingKind, Severity},
+    finding::{Category, FindingKind, Severity},
     job::{JobKind, JobState},
 };
 
@@ -149,7 +149,7 @@ pub const OBJECTS: &[(&str, &str)] = &[
     ),
     (
         "Finding",
-        "id u, kind FindingKind, severity Severity, title s, description s?, advisory_id s?, is_resolved b, resolved_at t?, \
+        "id u, kind FindingKind, category FindingCategory, severity Severity, title s, description s?, advisory_id s?, is_resolved b, resolved_at t?, \
          resolved_by u?, resolved_by_username s?, note s?, detected_at t, release_version s, artifact_filename s?, rule_id s",
     ),
     (
@@ -230,6 +230,7 @@ pub fn enums() -> Vec<(&'static str, Vec<&'static str>)> {
         ("InvitationStatus", vec!["pending", "accepted", "declined", "revoked", "expired"]),
         ("Severity", words(Severity::ALL, Severity::as_str)),
         ("FindingKind", words(FindingKind::ALL, FindingKind::as_str)),
+        ("FindingCategory", words(Category::ALL, Category::as_str)),
         ("JobState", words(JobState::ALL, JobState::as_str)),
         ("JobKind", words(JobKind::ALL, JobKind::as_str)),
     ]

@@ -18,7 +18,7 @@ use super::{
         ApiState,
         auth::message,
         extract::{Caller, Origin, Path},
-        input::unprocessable_parameter,
+        input::wrong_parameter,
         page::Query,
         problem::Problem,
         route::{Routes, public, scoped},
@@ -49,6 +49,7 @@ pub fn routes() -> Routes {
                 .problem(409, "package_archived")
                 .problem(413, "artifact_too_large")
                 .problem(422, "checksum_mismatch")
+                .problem(422, "too_many_files")
                 .audit(AuditAction::ReleaseUpdate),
         )
         .delete(
@@ -106,20 +107,20 @@ async fn upload(
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
     let key = version_in(&state, ecosystem, &version)?;
     state.registry.may_upload(who, ecosystem, name.canonical(), &key).await?;
+    let mut wrong = Vec::new();
     let kind = query.text("kind").and_then(|word| word.parse::<ArtifactKind>().ok());
-    let kind = kind.ok_or_else(|| unprocessable_parameter("kind", "must be an artifact kind"))?;
-    if !is_filename(&filename) {
-        return Err(unprocessable_parameter(
-            "filename",
-            "must be 1 to 255 bytes without `/`, `\\` or control characters",
-        ));
+    if kind.is_none() {
+        wrong.push(wrong_parameter("kind", "must be an artifact kind"));
     }
-    let sha256 = match query.text("sha256") {
-        None => None,
-        Some(text) => {
-            let digest = Digest::from_hex(text);
-            Some(digest.map_err(|_| unprocessable_parameter("sha256", "must be a SHA-256 digest in hex"))?)
-        }
+    if !is_filename(&filename) {
+        wrong.push(wrong_parameter("filename", "must be 1 to 255 bytes without `/`, `\\` or control characters"));
+    }
+    let sha256 = query.text("sha256").map(Digest::from_hex).transpose();
+    if sha256.is_err() {
+        wrong.push(wrong_parameter("sha256", "must be a SHA-256 digest in hex"));
+    }
+    let (Some(kind), Ok(sha256), []) = (kind, sha256, wrong.as_slice()) else {
+        return Err(Problem::unprocessable(wrong));
     };
     let limit_bytes = state.settings.artifact_limit(kind);
     let too_large = || {

@@ -244,9 +244,11 @@ pub fn finding(row: &FindingViewRow) -> Value {
     json!({
         "id": row.id,
         "kind": row.kind,
+        "category": row.category,
         "severity": row.severity,
         "title": row.title,
         "description": row.description,
+        // No scanner of ours compares with published advisories yet.
         "advisory_id": null,
         "is_resolved": row.resolved_at.is_some(),
         "resolved_at": row.resolved_at,

@@ -295,7 +295,9 @@ async fn update(
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
     let administers = ["visibility", "is_archived", "allow_missing_references"].iter().any(|name| fields.has(name));
     let operation = if administers { Operation::Administer } else { Operation::EditMetadata };
-    state.registry.package_for(who, ecosystem, name.canonical(), operation).await?;
+    let package = state.registry.package_for(who, ecosystem, name.canonical(), operation).await?;
+    // Before what is wrong with the members (§1.2); the change asks again under its lock.
+    if_match.check(&revision(&package.details))?;
     if fields.has("allow_missing_references") && ecosystem != Ecosystem::Oci {
         fields.report("allow_missing_references", "is for OCI repositories only");
     }
@@ -329,7 +331,8 @@ async fn remove(
     let who = caller.require_scope(Scope::PackagesWrite)?;
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
     let name = name.canonical();
-    state.registry.package_for(who, ecosystem, name, Operation::Administer).await?;
+    let package = state.registry.package_for(who, ecosystem, name, Operation::Administer).await?;
+    if_match.check(&revision(&package.details))?;
     let check = |details: &PackageDetails| if_match.check(&revision(details));
     if query.one_of("mode", &["archive", "delete"])? == Some("delete") {
         state.registry.delete_package(who, ecosystem, name, check, &origin).await?;
@@ -383,7 +386,8 @@ async fn quarantine(
     let who = caller.require_any()?;
     let mut fields = body.fields().await?;
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
-    state.registry.package_for(who, ecosystem, name.canonical(), Operation::Quarantine).await?;
+    let package = state.registry.package_for(who, ecosystem, name.canonical(), Operation::Quarantine).await?;
+    if_match.check(&revision(&package.details))?;
     let reason = input::optional(&mut fields, "reason", DESCRIPTION);
     if reason.is_none() && !fields.has_problems() {
         fields.report("reason", "is required");

@@ -73,6 +73,7 @@ pub fn routes() -> Routes {
                 .problem(409, "package_archived")
                 .problem(409, "state_conflict")
                 .problem(422, "invalid_version")
+                .problem(422, "too_many_releases")
                 .audit(AuditAction::ReleaseCreate),
         )
         .get(one, show, public("A release").answer(200, "Release"))
@@ -259,8 +260,10 @@ async fn update(
     let mut fields = body.fields().await?;
     let (ecosystem, name) = package_in(&state, &ecosystem, &name)?;
     let name = name.canonical();
-    state.registry.package_for(who, ecosystem, name, Operation::Publish).await?;
+    let package = state.registry.package_for(who, ecosystem, name, Operation::Publish).await?;
     let version = version_in(&state, ecosystem, &version)?;
+    // Before what is wrong with the members (§1.2); the change asks again under its lock.
+    if_match.check(&revision(&state.registry.release(who, &package, &version).await?.details.summary))?;
     let texts = read_texts(&mut fields);
     fields.finish()?;
     let check = |row: &ReleaseSummaryRow| if_match.check(&revision(row));
@@ -343,14 +346,17 @@ async fn changed(
 async fn read_text(
     state: &ApiState,
     caller: &Caller,
-    (ecosystem, name, _): &OfRelease,
+    (_, if_match): &(Origin, IfMatch),
+    (ecosystem, name, version): &OfRelease,
     body: Body,
     member: &'static str,
 ) -> Result<Option<String>, Problem> {
     caller.require_scope(Scope::PackagesWrite)?;
     let mut fields = body.optional_fields().await?;
     let (ecosystem, name) = package_in(state, ecosystem, name)?;
-    state.registry.package_for(&caller.0, ecosystem, name.canonical(), Operation::ManageReleases).await?;
+    let package = state.registry.package_for(&caller.0, ecosystem, name.canonical(), Operation::ManageReleases).await?;
+    let version = version_in(state, ecosystem, version)?;
+    if_match.check(&revision(&state.registry.release(&caller.0, &package, &version).await?.details.summary))?;
     let text = input::optional(&mut fields, member, DESCRIPTION);
     fields.finish()?;
     Ok(text)
@@ -374,7 +380,7 @@ async fn yank(
     Path(path): Path<OfRelease>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let reason = read_text(&state, &caller, &path, body, "reason").await?;
+    let reason = read_text(&state, &caller, &how, &path, body, "reason").await?;
     let view = changed(&state, &caller, how, path, ReleaseChange::Yank { reason }).await?;
     Ok(Json(with_message(objects::release(&state, &view), "release yanked")).into_response())
 }
@@ -396,7 +402,7 @@ async fn deprecate(
     Path(path): Path<OfRelease>,
     body: Body,
 ) -> Result<Response, Problem> {
-    let text = read_text(&state, &caller, &path, body, "message").await?;
+    let text = read_text(&state, &caller, &how, &path, body, "message").await?;
     let view = changed(&state, &caller, how, path, ReleaseChange::Deprecate { message: text }).await?;
     Ok(Json(with_message(objects::release(&state, &view), "release deprecated")).into_response())
 }

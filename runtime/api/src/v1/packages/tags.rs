@@ -14,7 +14,7 @@ use super::{
         ApiState,
         auth::refused,
         extract::{Body, Caller, Origin, Path},
-        input::unprocessable_parameter,
+        input::wrong_parameter,
         page::Query,
         problem::Problem,
         route::{Routes, public, scoped},
@@ -94,7 +94,7 @@ async fn set(
     let name = name.canonical();
     state.registry.package_for(who, ecosystem, name, Operation::ManageTags).await?;
     if let Some(problem) = tag_problem(&state, ecosystem, &tag) {
-        return Err(unprocessable_parameter("tag", problem));
+        fields.problem(wrong_parameter("tag", problem));
     }
     let Some(version) = fields.text("version") else { return Err(refused(fields.finish())) };
     fields.finish()?;

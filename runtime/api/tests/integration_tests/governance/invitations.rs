@@ -95,3 +95,30 @@ async fn people_are_invited_and_answer() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answering_and_revoking_at_once_ends_one_way() {
+    app::each(async |server| {
+        let ada = server.person("ada").await;
+        server.org(&ada, "acme").await;
+        for n in 0..8 {
+            let bob = server.person(&format!("bob{n}")).await;
+            let invite = json!({"username_or_email": bob.name});
+            let sent = server.post("/v1/orgs/acme/invitations", invite).bearer(&ada.token).expect(201).await.body;
+            let id = text(&sent["id"]);
+            let (accepted, revoked, added) = tokio::join!(
+                server.post(format!("/v1/org-invitations/{id}/accept"), json!({})).bearer(&bob.token).send(),
+                server.delete(format!("/v1/orgs/acme/invitations/{id}")).bearer(&ada.token).send(),
+                server
+                    .post("/v1/orgs/acme/members", json!({"username": bob.name, "role": "viewer"}))
+                    .bearer(&ada.token)
+                    .send(),
+            );
+            assert!(matches!(accepted.status, 200 | 409), "{accepted:?}");
+            assert!(matches!(revoked.status, 200 | 404), "{revoked:?}");
+            assert!(matches!(added.status, 200 | 201), "{added:?}");
+            assert!(accepted.status != 200 || revoked.status != 200, "both cannot have happened");
+        }
+    })
+    .await;
+}

@@ -71,3 +71,26 @@ async fn members_are_added_changed_and_removed() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_found_whatever_their_case_and_letters() {
+    app::each(async |server| {
+        let (ada, bob) = (server.person("ada").await, server.person("bob").await);
+        server.org(&ada, "acme").await;
+        server.join(&ada, "acme", &bob, "viewer").await;
+        let name = |name: &str| server.patch("/v1/users/me", json!({"display_name": name})).bearer(&bob.token);
+        let search = async |query: &str| {
+            let path = format!("/v1/orgs/acme/members/search?query={query}");
+            column(&server.get(path).bearer(&ada.token).expect(200).await.body["members"], "username")
+        };
+        name("Émile ÅNGSTRÖM [x]*").expect(200).await;
+        // émile, ÉMILE, ångström, `[X]`, `]*`
+        for query in ["%C3%A9mile", "%C3%89MILE", "%C3%A5ngstr%C3%B6m", "%5BX%5D", "%5D*", "BO"] {
+            assert_eq!(search(query).await, ["bob"], "{query}");
+        }
+        for query in ["emile", "%5Bxy%5D", "%C3%A9*m", "%3F", "%5E"] {
+            assert!(search(query).await.is_empty(), "{query}");
+        }
+    })
+    .await;
+}

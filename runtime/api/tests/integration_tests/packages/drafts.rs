@@ -128,3 +128,49 @@ async fn a_draft_can_be_given_up() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_wrong_is_told_at_once_and_after_the_precondition() {
+    app::each(async |server| {
+        let (ada, _) = stage(server).await;
+        let release = format!("{PATH}/releases/1.0.0");
+        server.post(format!("{PATH}/releases"), json!({"version": "1.0.0"})).bearer(&ada.token).expect(201).await;
+        let bytes = tarball("drafted-tool", "1.0.0");
+        let bad = format!("{release}/artifacts/..%2Fx?kind=odd&sha256=zz");
+        let refused = server.call("PUT", bad).bytes(bytes.clone()).bearer(&ada.token);
+        let refused = refused.problem(422, "validation_failed").await;
+        assert_eq!(column(&refused["errors"], "parameter"), ["kind", "filename", "sha256"]);
+        let refused = server.put(format!("{PATH}/tags/-bad"), json!({})).bearer(&ada.token);
+        let refused = refused.problem(422, "validation_failed").await;
+        let places: Vec<_> = refused["errors"].as_array().unwrap().iter().collect();
+        assert_eq!((&places[0]["parameter"], &places[1]["pointer"]), (&json!("tag"), &json!("/version")));
+
+        let file = format!("{release}/artifacts/drafted-tool-1.0.0.tgz?kind=tarball");
+        server.call("PUT", file).bytes(bytes).bearer(&ada.token).expect(201).await;
+        let publish = server.post(format!("{release}/publish?wait=20"), json!({})).bearer(&ada.token);
+        assert_eq!(publish.expect(200).await.body["status"], "published");
+        let long = "x".repeat(5000);
+        let package = || format!("{PATH}/quarantine");
+        for (method, path, body) in [
+            ("PATCH", PATH.to_owned(), json!({"description": long})),
+            ("PUT", package(), json!({})),
+            ("PATCH", release.clone(), json!({"description": long})),
+            ("PUT", format!("{release}/yank"), json!({"reason": long})),
+            ("PUT", format!("{release}/deprecate"), json!({"message": long})),
+        ] {
+            let call = || server.call(method, &path).json(body.clone()).bearer(&ada.token);
+            call().header("if-match", "\"another\"").problem(412, "precondition_failed").await;
+            call().problem(422, "validation_failed").await;
+        }
+
+        // A reason can be given, and changed, while it is yanked.
+        let yank = |body| server.put(format!("{release}/yank"), body).bearer(&ada.token);
+        assert_eq!(yank(json!({})).expect(200).await.body["yank_reason"], json!(null));
+        let reason = json!({"reason": "leaks"});
+        assert_eq!(yank(reason.clone()).expect(200).await.body["yank_reason"], "leaks");
+        yank(reason).expect(200).await;
+        assert_eq!(yank(json!({})).expect(200).await.body["yank_reason"], "leaks");
+        assert_eq!(server.audited("release_yank").await, 2);
+    })
+    .await;
+}

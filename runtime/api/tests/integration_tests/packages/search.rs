@@ -54,6 +54,23 @@ async fn search_finds_what_the_caller_may_discover_now() {
         assert_eq!(hit["discovery"]["latest_release_status"], "published");
         assert_eq!(hit["discovery"]["worst_unresolved_security_severity"], Value::Null);
 
+        // A page that rights empty is not the last one.
+        found(server, "?q=flux&sort=name", Some(&vic), &["flux-open", "flux-secret"]).await;
+        let hide = "UPDATE packages SET visibility = 'quarantined' WHERE name = 'flux-open'";
+        server.db().execute_raw(hide).await.unwrap();
+        let page = async |n: u8| {
+            let path = format!("/v1/search?q=flux&sort=name&per_page=1&page={n}");
+            server.get(path).bearer(&vic.token).expect(200).await.body
+        };
+        let (first, second) = (page(1).await, page(2).await);
+        assert_eq!((&first["packages"], &first["has_next"]), (&json!([]), &json!(true)), "{first}");
+        assert_eq!(
+            (column(&second["packages"], "name"), &second["has_next"]),
+            (vec!["flux-secret".into()], &json!(false))
+        );
+        let show = "UPDATE packages SET visibility = 'public' WHERE name = 'flux-open'";
+        server.db().execute_raw(show).await.unwrap();
+
         // Rights count at once, whatever the index believes.
         let hide = json!({"visibility": "private"});
         server.patch("/v1/packages/npm/flux-open", hide).bearer(&ada.token).expect(200).await;

@@ -54,6 +54,7 @@ async fn findings_are_triaged_by_those_who_may() {
         let list = |query: &str| server.get(format!("{PATH}/security-findings{query}"));
         let open = list("").expect(200).await.body;
         assert_eq!(column(&open["findings"], "release_version"), ["1.0.0"]);
+        assert_eq!(open["findings"][0]["category"], "vulnerability");
         assert_eq!(list("").bearer(&vic.token).expect(200).await.body["total"], 1);
         let all = list("").bearer(&cyd.token).expect(200).await.body;
         assert_eq!(all["total"], 2);
