@@ -25,6 +25,16 @@ fn temporary_files(server: &Server) -> usize {
     count(&server.data_dir().join("blobs"))
 }
 
+/// How much there is of all that an upload writes.
+async fn rows(server: &Server) -> Vec<(&'static str, i64)> {
+    let db = server.database().await;
+    let mut rows = Vec::new();
+    for table in ["packages", "releases", "artifacts", "blobs", "artifact_companions", "repositories"] {
+        rows.push((table, db.count_rows(table).await.expect("a number")));
+    }
+    rows
+}
+
 /// Two short lines that stand for 7200 tags.
 fn endless_tags() -> String {
     let parts = ["a"; 60].join(".");
@@ -33,6 +43,10 @@ fn endless_tags() -> String {
 
 on_backends!(every_bad_input_has_its_status_and_reason, async |server: Server| {
     let user = server.new_user("ada").await;
+    // Something lies there all along: the S3 server of these tests removes a folder that is empty for a moment, also
+    // under the hands of whoever puts something into it.
+    Dist::new("kept", "1.0").upload_wheel().live(&server, &user).await;
+    let before = rows(&server).await;
     let dist = Dist::new("bad", "1.0");
     let good = dist.upload_wheel();
     let files = dist.wheel_files();
@@ -205,10 +219,7 @@ on_backends!(every_bad_input_has_its_status_and_reason, async |server: Server| {
         assert_eq!(status, wanted, "{what}, file first: {text}");
     }
     assert_eq!(server.get("/pypi/simple/bad/", Some(&user.token)).await.0, 404, "something was stored");
-    let db = server.database().await;
-    for table in ["packages", "releases", "artifacts", "blobs", "artifact_companions", "repositories"] {
-        assert_eq!(db.count_rows(table).await.unwrap(), 0, "{table}");
-    }
+    assert_eq!(rows(&server).await, before);
     if server.is_embedded() {
         assert_eq!(temporary_files(&server), 0);
     }
