@@ -96,15 +96,15 @@ pub async fn append(
     if let Some(open) = command.open.filter(|_| !is_new) {
         check_open(open, command, &release, &files, &file.artifact, now)?;
     }
-    if let Some(repeated) = repeated(&release, &files, &file.artifact)? {
-        let keys = companions.iter().map(|c| &c.location).chain([&file.location]);
-        return Ok(done(repeated, true, keys.cloned().collect(), Verdict::Unchanged));
-    }
-    if release.status == ReleaseState::Quarantine && files.iter().any(|file| file.state == ArtifactState::Joint) {
+    if files.iter().any(FileProgress::is_of_draft) {
         // Its files were never scanned, or did not pass: they must not go live with this one.
         let message =
             format!("release {} is a draft of the management API: publish or delete it first", release.version);
         return Err(RegistryError::conflict("state_conflict", message));
+    }
+    if let Some(repeated) = repeated(&release, &files, &file.artifact)? {
+        let keys = companions.iter().map(|c| &c.location).chain([&file.location]);
+        return Ok(done(repeated, true, keys.cloned().collect(), Verdict::Unchanged));
     }
     check_room(settings, command, &files, &file.artifact)?;
     if release.status == ReleaseState::Quarantine && release.is_made_of_files() {

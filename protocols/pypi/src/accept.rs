@@ -54,17 +54,16 @@ impl Representation {
         if let Some(format) = query.and_then(format_parameter) {
             return Self::of_type(&format);
         }
-        let mut ranges = Vec::new();
-        for value in headers.get_all(header::ACCEPT) {
-            ranges.extend(value.to_str().unwrap_or_default().split(',').filter_map(media_range));
-        }
+        let ranges: Vec<(String, u16)> = media_ranges(headers).collect();
         if ranges.is_empty() {
             return Some(LegacyHtml);
         }
         let named = |form: Self| ranges.iter().rev().find(|(name, _)| Self::of_type(name) == Some(form)).map(|r| r.1);
         let wild = |form: Self| {
-            let covering = ranges.iter().filter(|(name, _)| named(form).is_none() && form.is_covered_by(name));
-            covering.map(|(_, weight)| *weight).max()
+            if named(form).is_some() {
+                return None;
+            }
+            ranges.iter().filter(|(name, _)| form.is_covered_by(name)).map(|(_, weight)| *weight).max()
         };
         let best = |order: [Self; 3], weight: &dyn Fn(Self) -> Option<u16>| {
             let mut found: Option<(Self, u16)> = None;
@@ -86,6 +85,15 @@ impl Representation {
     }
 }
 
+/// Most types read of a request; browsers name the most of all clients, and those are about ten.
+const MAX_RANGES: usize = 64;
+
+/// What `Accept` names.
+fn media_ranges(headers: &HeaderMap) -> impl Iterator<Item = (String, u16)> + '_ {
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).take(MAX_RANGES).filter_map(media_range)
+}
+
 /// A type and its weight in thousandths.
 fn media_range(text: &str) -> Option<(String, u16)> {
     let mut parts = text.split(';').map(str::trim);
@@ -103,11 +111,7 @@ fn format_parameter(query: &str) -> Option<String> {
 
 /// Whether the client asks for JSON by name, as uv does; everybody else prints texts.
 pub fn prefers_json_errors(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .filter_map(media_range)
-        .any(|(name, weight)| name == "application/json" && weight > 0)
+    media_ranges(headers).any(|(name, weight)| name == "application/json" && weight > 0)
 }
 
 #[cfg(test)]
@@ -153,6 +157,13 @@ mod tests {
             assert_eq!(Representation::negotiate(None, &accept(value)), wanted, "{value}");
         }
         assert_eq!(Representation::negotiate(None, &HeaderMap::new()), Some(LegacyHtml));
+    }
+
+    #[test]
+    fn only_the_first_types_are_read() {
+        let after = |others: usize| accept(&format!("{}application/vnd.pypi.simple.v1+json", "x/y,".repeat(others)));
+        assert_eq!(Representation::negotiate(None, &after(MAX_RANGES - 1)), Some(Json));
+        assert_eq!(Representation::negotiate(None, &after(MAX_RANGES)), None);
     }
 
     #[test]

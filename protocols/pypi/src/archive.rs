@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     core_metadata::{CoreMetadata, Headers, MAX_METADATA_BYTES},
-    filename::{DistributionName, Format, check_stem, expand_tag},
+    filename::{DistributionName, Format, check_stem, expand_tags},
     name,
     record::{self, MAX_RECORD_BYTES, Members},
     version,
@@ -222,10 +222,7 @@ fn wheel_tags(bytes: &[u8]) -> Result<BTreeSet<String>, String> {
     if version.split('.').next() != Some("1") {
         return Err("its Wheel-Version is not 1.x".to_owned());
     }
-    let mut tags = BTreeSet::new();
-    for tag in headers.all("tag") {
-        tags.extend(expand_tag(tag).ok_or("a Tag is malformed")?);
-    }
+    let tags = expand_tags(headers.all("tag")).map_err(|fault| fault.to_string())?;
     if tags.is_empty() { Err("it has no Tag".to_owned()) } else { Ok(tags) }
 }
 
@@ -305,8 +302,9 @@ impl Distribution {
             refuse(IDENTITY_RULE, Some(&stem), format!("the directory '{stem}' is not that of {project} {version}"))
         })?;
         match (&file.tags, &self.tags) {
-            (Some(named), Some(inside)) if named.expanded() != *inside => {
-                let first = inside.symmetric_difference(&named.expanded()).next().cloned().unwrap_or_default();
+            (Some(named), Some(inside)) => {
+                let named = named.expanded();
+                let Some(first) = inside.symmetric_difference(&named).next() else { return Ok(()) };
                 let message = format!("the tags of the file name are not those of its WHEEL file: {first}");
                 Err(refuse(IDENTITY_RULE, None, message))
             }

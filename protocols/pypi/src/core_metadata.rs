@@ -9,6 +9,10 @@ pub const MAX_METADATA_BYTES: u64 = 2 << 20;
 /// Most fields of a metadata file; the longest lists, of dependencies and classifiers, have hundreds.
 const MAX_FIELDS: usize = 10_000;
 
+/// Most text of all fields but the description, in bytes: what is stored of them is read for every page of the project.
+/// The longest lists of dependencies there are take 50 KB, a licence in full 35 KB.
+const MAX_FIELD_BYTES: usize = 256 << 10;
+
 /// Fields and text of a file in mail form.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Headers {
@@ -24,6 +28,8 @@ pub struct Headers {
 pub enum MetadataFault {
     #[error("it has more than {MAX_FIELDS} fields")]
     TooManyFields,
+    #[error("its fields take more than {MAX_FIELD_BYTES} bytes")]
+    TooMuchText,
     #[error("it has no {0}")]
     Missing(&'static str),
     #[error("{0} occurs more than once")]
@@ -136,6 +142,10 @@ impl CoreMetadata {
     /// What makes it unreadable, or readable in two ways.
     pub fn parse(bytes: &[u8], is_served: bool) -> Result<Self, MetadataFault> {
         let headers = Headers::parse(bytes)?;
+        let fields = headers.fields.iter().filter(|(name, _)| name != "description");
+        if fields.map(|(name, value)| name.len() + value.len()).sum::<usize>() > MAX_FIELD_BYTES {
+            return Err(MetadataFault::TooMuchText);
+        }
         if is_served && headers.breaks_off {
             return Err(MetadataFault::BreaksOff);
         }
@@ -221,6 +231,11 @@ mod tests {
             let fault = CoreMetadata::parse(METADATA.replace(missing, "").as_bytes(), true).unwrap_err();
             assert!(matches!(fault, MetadataFault::Missing(_)), "{missing}");
         }
+        let long = "x".repeat(MAX_FIELD_BYTES);
+        let fat = METADATA.replace("A :: B", &long);
+        assert_eq!(CoreMetadata::parse(fat.as_bytes(), true).unwrap_err(), MetadataFault::TooMuchText);
+        let described = METADATA.replace("Summary:", &format!("Description: {long}\nSummary:")) + &long;
+        assert!(CoreMetadata::parse(described.as_bytes(), true).is_ok());
         let many = format!("{METADATA}\n").replace("Classifier: A :: B\n", &"Classifier: x\n".repeat(MAX_FIELDS));
         assert_eq!(CoreMetadata::parse(many.as_bytes(), true).unwrap_err(), MetadataFault::TooManyFields);
     }

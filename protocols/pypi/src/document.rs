@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     archive::Distribution,
+    claims::{Claims, Differing},
     core_metadata::CoreMetadata,
     filename::{DistributionName, Format},
 };
@@ -28,13 +29,12 @@ pub struct FileDocument {
     pub metadata_version: String,
     /// Of this file's own metadata; files of one release may differ.
     pub requires_python: Option<String>,
-    pub requires_dist: Vec<String>,
-    pub requires_external: Vec<String>,
-    pub provides_extra: Vec<String>,
     /// The Python tag of a wheel, `source` for an sdist.
     pub python_tag: String,
-    /// What the upload form said, for the scanner to compare.
-    pub form: Claims,
+    /// Where the upload form said something else than the archive, for the scanner to judge. The words of the form
+    /// are not kept: whatever is here is read for every page of the project.
+    #[serde(default)]
+    pub form_differs: Vec<Differing>,
     /// An attestation came along; it is kept, and shown only with `attested_by`.
     pub has_attestations: bool,
     /// The workflow whose signature was checked, and which the project trusts.
@@ -43,7 +43,7 @@ pub struct FileDocument {
 }
 
 impl FileDocument {
-    pub(crate) fn new(content: &Distribution, file: &DistributionName, blake2b_256: String, form: Claims) -> Self {
+    pub(crate) fn new(content: &Distribution, file: &DistributionName, blake2b_256: String, form: &Claims) -> Self {
         let metadata = &content.metadata;
         let is_wheel = file.format == Format::Wheel;
         Self {
@@ -51,11 +51,8 @@ impl FileDocument {
             core_metadata: is_wheel.then(|| hex::encode(Sha256::digest(&content.metadata_file))),
             metadata_version: metadata.metadata_version.clone(),
             requires_python: metadata.requires_python.clone(),
-            requires_dist: metadata.requires_dist.clone(),
-            requires_external: metadata.requires_external.clone(),
-            provides_extra: metadata.provides_extra.clone(),
             python_tag: file.tags.as_ref().map_or_else(|| "source".to_owned(), |tags| tags.python.clone()),
-            form,
+            form_differs: form.differing(metadata),
             has_attestations: false,
             attested_by: None,
         }
@@ -69,17 +66,6 @@ pub(crate) fn metadata_companion(content: &Distribution) -> Companion {
         content_type: "text/plain; charset=utf-8",
         bytes: content.metadata_file.clone(),
     }
-}
-
-/// Fields of the upload form that a client may have filled with something else than the archive holds.
-/// Empty means that the client said nothing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
-    pub requires_python: Option<String>,
-    pub requires_dist: Vec<String>,
-    pub provides_extra: Vec<String>,
-    pub summary: Option<String>,
-    pub classifiers: Vec<String>,
 }
 
 /// What a release says of itself once a file with this metadata is cleared.

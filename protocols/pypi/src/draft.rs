@@ -12,7 +12,8 @@ use publaryn_scan::ArchiveError;
 
 use crate::{
     archive::ArchiveLimits,
-    document::{Claims, FileDocument, metadata_companion, release_document},
+    claims::Claims,
+    document::{FileDocument, metadata_companion, release_document},
     filename::{DistributionName, Format},
     inspect::inspect,
 };
@@ -39,7 +40,7 @@ pub(crate) fn describe(file: &DraftFile<'_>) -> Option<Inspector<Described>> {
         let inspected = inspect(input, named.format, limits)?;
         let content = inspected.content?;
         content.check_identity(&named, &project, &version)?;
-        let document = FileDocument::new(&content, &named, inspected.blake2b_256, Claims::default());
+        let document = FileDocument::new(&content, &named, inspected.blake2b_256, &Claims::default());
         let document = serde_json::to_value(&document)
             .map_err(|error| ArchiveError::refuse("META-DOCUMENT", None, error.to_string()))?;
         let is_wheel = named.format == Format::Wheel;
@@ -47,6 +48,7 @@ pub(crate) fn describe(file: &DraftFile<'_>) -> Option<Inspector<Described>> {
             release: release_document(&content.metadata, &project),
             file: Some(document),
             companions: if is_wheel { vec![metadata_companion(&content)] } else { Vec::new() },
+            is_only_of_its_kind: !is_wheel,
         }))
     }))
 }

@@ -77,26 +77,73 @@ pub struct WheelTags {
 impl WheelTags {
     /// Every `python-abi-platform` triple that the compressed form stands for.
     pub fn expanded(&self) -> BTreeSet<String> {
-        expand(&self.python, &self.abi, &self.platform)
+        self.triple().expand()
+    }
+
+    fn triple(&self) -> Triple<'_> {
+        Triple { python: &self.python, abi: &self.abi, platform: &self.platform }
     }
 }
 
-/// Expands one `Tag` line of a `WHEEL` file, which some tools write compressed.
-pub fn expand_tag(tag: &str) -> Option<BTreeSet<String>> {
-    let mut parts = tag.trim().splitn(3, '-');
-    Some(expand(parts.next()?, parts.next()?, parts.next()?))
+/// Most compatibility tags that a wheel may stand for. Wheels for every platform there is have some hundreds, and a
+/// compressed form stands for the product of its parts: three short lines could stand for thousands of millions.
+const MAX_TAGS: usize = 4096;
+
+/// Why the `Tag` lines of a `WHEEL` file cannot be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TagFault {
+    #[error("a Tag is malformed")]
+    Malformed,
+    #[error("its Tags stand for more than {MAX_TAGS}")]
+    TooMany,
 }
 
-fn expand(python: &str, abi: &str, platform: &str) -> BTreeSet<String> {
+/// Expands the `Tag` lines of a `WHEEL` file, which some tools write compressed.
+///
+/// # Errors
+/// `Malformed`, also for lines that no file name has room for; `TooMany`.
+pub fn expand_tags<'a>(lines: impl Iterator<Item = &'a str>) -> Result<BTreeSet<String>, TagFault> {
     let mut all = BTreeSet::new();
-    for python in python.split('.') {
-        for abi in abi.split('.') {
-            for platform in platform.split('.') {
-                all.insert(format!("{python}-{abi}-{platform}").to_ascii_lowercase());
+    let mut left = MAX_TAGS;
+    for line in lines {
+        if line.len() > MAX_FILENAME_BYTES {
+            return Err(TagFault::Malformed);
+        }
+        let triple = Triple::of(line.trim()).ok_or(TagFault::Malformed)?;
+        left = left.checked_sub(triple.count()).ok_or(TagFault::TooMany)?;
+        all.extend(triple.expand());
+    }
+    Ok(all)
+}
+
+/// Three compatibility tags, each compressed.
+struct Triple<'a> {
+    python: &'a str,
+    abi: &'a str,
+    platform: &'a str,
+}
+
+impl<'a> Triple<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        let mut parts = text.splitn(3, '-');
+        Some(Self { python: parts.next()?, abi: parts.next()?, platform: parts.next()? })
+    }
+
+    fn count(&self) -> usize {
+        [self.python, self.abi, self.platform].into_iter().map(|part| part.split('.').count()).product()
+    }
+
+    fn expand(&self) -> BTreeSet<String> {
+        let mut all = BTreeSet::new();
+        for python in self.python.split('.') {
+            for abi in self.abi.split('.') {
+                for platform in self.platform.split('.') {
+                    all.insert(format!("{python}-{abi}-{platform}").to_ascii_lowercase());
+                }
             }
         }
+        all
     }
-    all
 }
 
 /// Why a file may not be called so; the texts are those of the public index.
@@ -112,6 +159,16 @@ pub enum FilenameFault {
     Version(String),
     #[error("Invalid wheel filename: {0}")]
     Wheel(&'static str),
+}
+
+impl FilenameFault {
+    /// The same, with the project called as its uploader does.
+    pub fn named(self, project: &str) -> Self {
+        match self {
+            Self::Project { wanted, .. } => Self::Project { project: project.to_owned(), wanted },
+            other => other,
+        }
+    }
 }
 
 impl DistributionName {
@@ -199,12 +256,16 @@ fn parse_wheel(stem: &str, project: &str, version: &str) -> Result<WheelTags, Fi
     if !tags.iter().all(|part| is_tag(part)) {
         return Err(FilenameFault::Wheel("a compatibility tag is malformed."));
     }
-    Ok(WheelTags {
+    let tags = WheelTags {
         build: build.map(str::to_owned),
         python: tags[0].to_owned(),
         abi: tags[1].to_owned(),
         platform: tags[2].to_owned(),
-    })
+    };
+    if tags.triple().count() > MAX_TAGS {
+        return Err(FilenameFault::Wheel("it stands for too many compatibility tags."));
+    }
+    Ok(tags)
 }
 
 #[cfg(test)]
@@ -267,14 +328,30 @@ mod tests {
             let error = parse(bad).unwrap_err().to_string();
             assert!(error.contains(wanted), "{bad}: {error}");
         }
+        let named = parse("other-1.0.tar.gz").unwrap_err().named("Demo.Pkg").to_string();
+        assert_eq!(named, "Start filename for 'Demo.Pkg' with 'demo_pkg'.");
     }
 
     #[test]
     fn compressed_tags_are_expanded() {
         let tags = parse("demo_pkg-1.0-py2.py3-none-any.whl").unwrap().tags.unwrap();
         assert_eq!(tags.expanded(), BTreeSet::from(["py2-none-any".to_owned(), "py3-none-any".to_owned()]));
-        assert_eq!(expand_tag("py2.py3-none-any").unwrap(), tags.expanded());
-        assert_eq!(expand_tag("py3-none"), None);
+        assert_eq!(expand_tags(["py2.py3-none-any"].into_iter()).unwrap(), tags.expanded());
+        assert_eq!(expand_tags(["py2-none-any", " py3-none-any "].into_iter()).unwrap(), tags.expanded());
+        assert_eq!(expand_tags(["py3-none"].into_iter()), Err(TagFault::Malformed));
+    }
+
+    #[test]
+    fn what_stands_for_too_many_tags_is_refused_before_it_is_expanded() {
+        let parts = |count: usize| vec!["a"; count].join(".");
+        let line = |a, b, c| format!("{}-{}-{}", parts(a), parts(b), parts(c));
+        let expand = |lines: &[String]| expand_tags(lines.iter().map(String::as_str));
+        assert_eq!(expand(&[line(16, 16, 16)]), Ok(BTreeSet::from(["a-a-a".to_owned()])));
+        assert_eq!(expand(&[line(17, 16, 16)]), Err(TagFault::TooMany));
+        assert_eq!(expand(&[line(16, 16, 16), line(1, 1, 1)]), Err(TagFault::TooMany));
+        assert_eq!(expand(&[line(1000, 1000, 1000)]), Err(TagFault::Malformed));
+        let fault = parse(&format!("demo_pkg-1.0-{}.whl", line(30, 30, 30))).unwrap_err().to_string();
+        assert!(fault.contains("too many compatibility tags"), "{fault}");
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use publaryn_core::{PackageName, RegistryError, Version};
 
-use crate::{document::Claims, error::PypiError, filename::Format, name, version};
+use crate::{claims::Claims, error::PypiError, filename::Format, name, version};
 
 /// Most parts of a form; metadata lists are sent as one part per entry.
 pub const MAX_PARTS: usize = 1024;

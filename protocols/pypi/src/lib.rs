@@ -4,9 +4,11 @@
 //! clients resolve from is read from the archives, never from the upload form.
 
 pub mod accept;
+mod advisories;
 pub mod archive;
 pub mod attestation;
 mod call;
+pub mod claims;
 pub mod core_metadata;
 pub mod document;
 mod draft;
@@ -20,6 +22,7 @@ pub mod name;
 mod project_json;
 mod provenance;
 pub mod record;
+pub mod requirement;
 pub mod route;
 mod scanner;
 mod simple;
@@ -104,6 +107,10 @@ async fn answer(call: &Call, body: Body) -> Answer {
             upload::upload(call, repository.as_deref(), body).await
         }
         (Route::Upload { .. }, _) => Ok(wrong_method("POST")),
+        (Route::Advisories, false) if call.method == Method::POST => advisories::query(call, body).await,
+        (Route::Advisories, _) => Ok(wrong_method("POST")),
+        // `pip search` asks here, among others.
+        (Route::Unknown, _) => Err(PypiError::not_found()),
         // uv takes this answer as the hint that somebody uploads to the simple index.
         (_, false) => Ok(wrong_method("GET, HEAD")),
         (Route::List { has_slash }, true) => simple::list(call, *has_slash).await,
@@ -114,7 +121,6 @@ async fn answer(call: &Call, body: Body) -> Answer {
         (Route::Provenance { name, version, filename }, true) => {
             provenance::provenance(call, name, version, filename).await
         }
-        (Route::Unknown, true) => Err(PypiError::not_found()),
     }
 }
 
@@ -122,6 +128,16 @@ fn wrong_method(allowed: &'static str) -> Response {
     let error = PypiError::refused(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed here.");
     let mut response = error.into_response();
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// A document that must be looked up anew each time.
+fn json_answer(body: &serde_json::Value) -> Response {
+    let mut response = body.to_string().into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 

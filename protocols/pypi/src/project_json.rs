@@ -2,89 +2,127 @@
 //!
 //! Source: <https://docs.pypi.org/api/json/>
 
-use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
-use publaryn_core::{BoxError, RegistryError};
-use publaryn_registry::{ArtifactRow, LiveRelease, PackageDocument};
+use std::sync::Arc;
+
+use publaryn_core::{BoxError, RegistryError, publish::PackageFacts};
+use publaryn_protocol::respond_rendered;
+use publaryn_registry::{ArtifactRow, LiveRelease, PackageDocument, PackageView, Rendered};
 use serde_json::{Value, json};
 
 use crate::{
+    advisories,
     call::{Answer, Call},
-    simple::{FileEntry, ProjectPage, Yank, file_document, instant},
+    simple::{FileEntry, Yank, distributions, exposed, file_document, instant},
     version::parse_version,
 };
+
+const CONTENT_TYPE: &str = "application/json";
 
 pub(crate) async fn project(call: &Call, name: &str, version: Option<&str>) -> Answer {
     call.require_reader()?;
     let view = call.project(name).await?;
-    let document = call.registry.document(&view).await?;
-    let base = call.base();
-    let page = ProjectPage::of(&document, base.as_str()).map_err(unreadable)?;
-    let Some(page) = page else { return Err(call.miss().await) };
-    let wanted = match version {
-        None => newest(&document),
-        Some(text) => parse_version(text)
-            .and_then(|wanted| exposed(&document).find(|release| release.row.version_key == wanted.unique_key())),
+    let rendered = match version {
+        None => newest_release(call, &view).await,
+        Some(version) => one_release(call, &view, version).await.map(Into::into),
     };
-    let Some(release) = wanted else { return Err(call.miss().await) };
-    let mut body = json!({
-        "info": info(&document, release, base.as_str()).map_err(unreadable)?,
-        "last_serial": view.revision(),
-        "urls": files(release, &page).map_err(unreadable)?,
-        "vulnerabilities": [],
-    });
-    if version.is_none() {
+    match rendered {
+        Ok(rendered) => Ok(respond_rendered(&rendered, &call.headers, view.is_open())),
+        Err(RegistryError::NotFound) => Err(call.miss().await),
+        Err(other) => Err(other.into()),
+    }
+}
+
+async fn newest_release(call: &Call, view: &PackageView) -> Result<Arc<Rendered>, RegistryError> {
+    let (registry, base) = (&call.registry, call.base());
+    let facts = |document: &PackageDocument| {
+        let facts = newest(document).map(|release| registry.release_facts(release));
+        async move {
+            match facts {
+                Some(facts) => facts.await,
+                None => Ok(PackageFacts::default()),
+            }
+        }
+    };
+    let render_base = base.clone();
+    let render = move |document: &PackageDocument, facts: PackageFacts| {
+        let Some(release) = newest(document) else { return Ok(None) };
+        let mut body = release_body(document, release, &facts, render_base.as_str())?;
         let mut releases = serde_json::Map::new();
-        for release in exposed(&document) {
-            releases.insert(release.row.version.clone(), files(release, &page).map_err(unreadable)?);
+        for release in exposed(document) {
+            releases.insert(release.row.version.clone(), files(document, release, render_base.as_str())?);
         }
         body["releases"] = releases.into();
-    }
-    Ok(respond(&body))
+        Ok(Some(body.to_string().into_bytes()))
+    };
+    registry.rendered_from(view, "pypi-project", base.as_str(), CONTENT_TYPE, facts, render).await
 }
 
-fn unreadable(error: BoxError) -> RegistryError {
-    RegistryError::unavailable("the document", error)
-}
-
-fn exposed(document: &PackageDocument) -> impl Iterator<Item = &LiveRelease> {
-    document.releases.iter().filter(|release| !release.artifacts.is_empty())
+/// Made anew each time: nobody asks for the same old version again and again.
+async fn one_release(call: &Call, view: &PackageView, version: &str) -> Result<Rendered, RegistryError> {
+    let wanted = parse_version(version).ok_or(RegistryError::NotFound)?;
+    let document = call.registry.document(view).await?;
+    let release = exposed(&document).find(|release| release.row.version_key == wanted.unique_key());
+    let release = release.ok_or(RegistryError::NotFound)?;
+    let facts = call.registry.release_facts(release).await?;
+    let body = release_body(&document, release, &facts, call.base().as_str());
+    let body = body.map_err(|error| RegistryError::unavailable("the document", error))?;
+    let (revision, changed) = (document.package.revision, document.package.updated_at);
+    let render = move || Rendered::new(CONTENT_TYPE, body.to_string().into_bytes(), revision, changed);
+    tokio::task::spawn_blocking(render).await.map_err(RegistryError::internal)
 }
 
 /// The version pip would take: stable before pre-release, not yanked before yanked, then the highest.
 fn newest(document: &PackageDocument) -> Option<&LiveRelease> {
-    exposed(document).max_by_key(|r| (!r.row.is_yanked, !r.row.is_prerelease, r.row.sort_key.clone()))
+    exposed(document).max_by_key(|r| (!r.row.is_yanked, !r.row.is_prerelease, &r.row.sort_key))
 }
 
-fn info(document: &PackageDocument, release: &LiveRelease, base: &str) -> Result<Value, BoxError> {
-    let facts: Value = serde_json::from_str(&release.row.metadata)?;
-    let package = &document.package;
-    let text = |key: &str| facts[key].as_str().unwrap_or_default().to_owned();
-    let address = format!("{base}/packages/pypi/{}", package.normalized_name);
-    let urls: serde_json::Map<String, Value> = facts["project_urls"]
+fn release_body(
+    document: &PackageDocument,
+    release: &LiveRelease,
+    facts: &PackageFacts,
+    base: &str,
+) -> Result<Value, BoxError> {
+    let address = format!("{base}/packages/pypi/{}", document.package.normalized_name);
+    Ok(json!({
+        "info": info(document, release, facts, &address)?,
+        "last_serial": document.package.revision,
+        "urls": files(document, release, base)?,
+        "vulnerabilities": advisories::of_version(&document.advisories, &release.row.version, &address),
+    }))
+}
+
+fn info(
+    document: &PackageDocument,
+    release: &LiveRelease,
+    facts: &PackageFacts,
+    address: &str,
+) -> Result<Value, BoxError> {
+    let stored: Value = serde_json::from_str(&release.row.metadata)?;
+    let text = |key: &str| stored[key].as_str().unwrap_or_default();
+    let urls: serde_json::Map<String, Value> = stored["project_urls"]
         .as_array()
         .into_iter()
         .flatten()
         .filter_map(|pair| Some((pair[0].as_str()?.to_owned(), pair[1].clone())))
         .collect();
     Ok(json!({
-        "name": facts["project_name"].as_str().unwrap_or(&package.name),
+        "name": stored["project_name"].as_str().unwrap_or(&document.package.name),
         "version": release.row.version,
-        "summary": package.description.clone().unwrap_or_default(),
-        "description": package.readme.clone().unwrap_or_default(),
+        "summary": facts.description.as_deref().unwrap_or_default(),
+        "description": facts.readme.as_deref().unwrap_or_default(),
         "description_content_type": text("description_content_type"),
-        "keywords": package.keyword_list().join(","),
-        "home_page": package.homepage.clone().unwrap_or_default(),
+        "keywords": facts.keywords.join(","),
+        "home_page": facts.homepage.as_deref().unwrap_or_default(),
         "author": text("author"),
         "author_email": text("author_email"),
         "maintainer": text("maintainer"),
         "maintainer_email": text("maintainer_email"),
         "license": text("license"),
-        "license_expression": facts["license_expression"],
-        "classifiers": facts["classifiers"],
-        "requires_python": facts["requires_python"],
-        "requires_dist": facts["requires_dist"],
-        "provides_extra": facts["provides_extra"],
+        "license_expression": stored["license_expression"],
+        "classifiers": stored["classifiers"],
+        "requires_python": stored["requires_python"],
+        "requires_dist": stored["requires_dist"],
+        "provides_extra": stored["provides_extra"],
         "project_urls": urls,
         "project_url": address,
         "package_url": address,
@@ -94,13 +132,10 @@ fn info(document: &PackageDocument, release: &LiveRelease, base: &str) -> Result
     }))
 }
 
-fn files(release: &LiveRelease, page: &ProjectPage) -> Result<Value, BoxError> {
-    let of = |artifact: &ArtifactRow| page.files.iter().find(|file| file.filename == artifact.filename);
-    let files: Result<Vec<Value>, BoxError> = release
-        .artifacts
-        .iter()
-        .filter_map(|artifact| of(artifact).map(|entry| (artifact, entry)))
-        .map(|(artifact, entry)| file(artifact, entry))
+fn files(document: &PackageDocument, release: &LiveRelease, base: &str) -> Result<Value, BoxError> {
+    let project = &document.package.normalized_name;
+    let files: Result<Vec<Value>, BoxError> = distributions(release)
+        .map(|artifact| file(artifact, &FileEntry::of(project, release, artifact, base)?))
         .collect();
     Ok(Value::from(files?))
 }
@@ -121,14 +156,4 @@ fn file(artifact: &ArtifactRow, entry: &FileEntry) -> Result<Value, BoxError> {
         "yanked": entry.yanked.is_some(),
         "yanked_reason": reason,
     }))
-}
-
-fn respond(body: &Value) -> Response {
-    let mut response = (StatusCode::OK, body.to_string()).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=0, must-revalidate"));
-    headers.insert(header::VARY, HeaderValue::from_static("Accept, Authorization, Accept-Encoding"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
 }

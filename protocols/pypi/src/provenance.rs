@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     call::{Answer, Call},
     form::MAX_ATTESTATIONS_BYTES,
-    simple::file_document,
+    simple::{distributions, file_document},
     version::parse_version,
 };
 
@@ -20,7 +20,7 @@ pub(crate) async fn provenance(call: &Call, name: &str, version: &str, filename:
     let Some(version) = parse_version(version) else { return Err(call.miss().await) };
     let document = call.registry.document(&view).await?;
     let release = document.releases.iter().find(|release| release.row.version_key == version.unique_key());
-    let file = release.and_then(|release| release.artifacts.iter().find(|file| file.filename == filename));
+    let file = release.and_then(|release| distributions(release).find(|file| file.filename == filename));
     let Some(file) = file else { return Err(call.miss().await) };
     // Only what was checked when it came in is shown.
     let Some(publisher) = file_document(file).map_err(RegistryError::internal)?.attested_by else {

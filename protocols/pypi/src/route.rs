@@ -30,6 +30,8 @@ pub enum Route {
     Upload {
         repository: Option<String>,
     },
+    /// `/osv/v1/query`
+    Advisories,
     /// `/{project}/json` and `/{project}/{version}/json`
     Json {
         name: String,
@@ -84,6 +86,7 @@ impl Route {
                 version: (*version).to_owned(),
                 filename: (*filename).to_owned(),
             },
+            ["osv", "v1", "query"] => Self::Advisories,
             [name, "json"] => Self::Json { name: (*name).to_owned(), version: None },
             [name, version, "json"] => Self::Json { name: (*name).to_owned(), version: Some((*version).to_owned()) },
             _ => Self::Unknown,
@@ -118,6 +121,8 @@ mod tests {
             ("/files/1/a%2B1.whl", Route::File { id: text("1"), filename: text("a+1.whl") }),
             ("/files/1/a.whl/", Route::Unknown),
             ("/files/1", Route::Unknown),
+            ("/osv/v1/query", Route::Advisories),
+            ("/osv/json", Route::Json { name: text("osv"), version: None }),
             ("/demo/json", Route::Json { name: text("demo"), version: None }),
             ("/demo/1.0/json", Route::Json { name: text("demo"), version: Some(text("1.0")) }),
             (

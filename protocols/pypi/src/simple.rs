@@ -7,11 +7,11 @@ mod json;
 mod page;
 
 use http::StatusCode;
-use publaryn_core::{RegistryError, Timestamp};
+use publaryn_core::{Ecosystem, RegistryError, Timestamp};
 use publaryn_protocol::respond_rendered;
-use publaryn_registry::{ListedName, Rendered};
+use publaryn_registry::ListedName;
 
-pub use page::{FileEntry, ProjectPage, Yank, file_document};
+pub use page::{FileEntry, ProjectPage, Yank, distributions, exposed, file_document};
 
 use crate::{
     accept::Representation,
@@ -30,17 +30,16 @@ pub(crate) async fn list(call: &Call, has_slash: bool) -> Answer {
         return Ok(redirect(call, &with_query(call, "/simple/")));
     }
     let form = representation(call)?;
-    let names = call.registry.listed_names(&call.who, publaryn_core::Ecosystem::Pypi).await?;
     let base = call.base();
-    let rendered = off_thread(move || {
-        let body = match form {
-            Representation::Json => json::list(&names),
-            Representation::Html | Representation::LegacyHtml => html::list(&names, base.as_str()),
-        };
-        // The list has no revision of its own; its content is its validator, and no date is claimed.
-        Rendered::new(form.content_type(), body, 0, Timestamp::from_micros(0))
-    })
-    .await?;
+    let (render_base, flavour) = (base.clone(), flavour(form));
+    let render = move |names: &Names| match form {
+        Representation::Json => json::list(names),
+        Representation::Html | Representation::LegacyHtml => html::list(names, render_base.as_str()),
+    };
+    let registry = &call.registry;
+    let rendered = registry
+        .rendered_names(&call.who, Ecosystem::Pypi, flavour, base.as_str(), form.content_type(), render)
+        .await?;
     Ok(respond_rendered(&rendered, &call.headers, call.who.is_anonymous()))
 }
 
@@ -55,14 +54,13 @@ pub(crate) async fn project(call: &Call, name: &str, has_slash: bool) -> Answer 
     let view = call.project(name).await?;
     let base = call.base();
     let render_base = base.clone();
-    let (flavour, render): (_, fn(&ProjectPage) -> Vec<u8>) = match form {
-        Representation::Json => ("pypi-json", json::project),
-        Representation::Html => ("pypi-html", html::project),
-        Representation::LegacyHtml => ("pypi-legacy-html", html::project),
+    let render: fn(&ProjectPage) -> Vec<u8> = match form {
+        Representation::Json => json::project,
+        Representation::Html | Representation::LegacyHtml => html::project,
     };
     let rendered = call
         .registry
-        .try_rendered(&view, flavour, base.as_str(), form.content_type(), move |document| {
+        .try_rendered(&view, flavour(form), base.as_str(), form.content_type(), move |document| {
             Ok(ProjectPage::of(document, render_base.as_str())?.map(|page| render(&page)))
         })
         .await;
@@ -88,9 +86,13 @@ fn with_query(call: &Call, path: &str) -> String {
     }
 }
 
-/// Rendering and compressing a long list takes a while: not on the threads that serve requests.
-async fn off_thread(make: impl FnOnce() -> Rendered + Send + 'static) -> Result<Rendered, RegistryError> {
-    tokio::task::spawn_blocking(make).await.map_err(RegistryError::internal)
+/// What pages of that form are kept under.
+const fn flavour(form: Representation) -> &'static str {
+    match form {
+        Representation::Json => "pypi-json",
+        Representation::Html => "pypi-html",
+        Representation::LegacyHtml => "pypi-legacy-html",
+    }
 }
 
 /// An instant with all six digits of its fraction.

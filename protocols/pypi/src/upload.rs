@@ -47,12 +47,14 @@ pub(crate) async fn upload(call: &Call, repository: Option<&str>, body: Body) ->
         form.drain(DRAIN_UNKNOWN_BYTES).await;
         return Err(refusal);
     }
-    match receive(call, repository, &mut form).await {
-        Ok((fields, upload)) => {
+    let mut upload = None;
+    match receive(call, repository, &mut form, &mut upload).await {
+        Ok(fields) => {
             form.drain(MAX_TEXT_BYTES as u64).await;
             conclude(call, repository, &fields, upload).await
         }
         Err(refusal) => {
+            give_up(call, upload).await;
             let largest = [ArtifactKind::Wheel, ArtifactKind::Sdist].map(|k| call.registry.settings().limits.of(k));
             form.drain(2 * largest[0].max(largest[1])).await;
             Err(refusal)
@@ -75,9 +77,9 @@ async fn receive(
     call: &Call,
     repository: Option<&str>,
     form: &mut Form,
-) -> Result<(Fields, Option<Upload>), PypiError> {
+    upload: &mut Option<Upload>,
+) -> Result<Fields, PypiError> {
     let mut fields = Fields::default();
-    let mut upload = None;
     while let Some(part) = form.next().await? {
         match part.name() {
             "content" if upload.is_some() => {
@@ -88,7 +90,7 @@ async fn receive(
                 if let Some(project) = &project {
                     may_upload(call, repository, project).await?;
                 }
-                upload = Some(stage(call, project.as_ref(), part).await?);
+                *upload = Some(stage(call, project.as_ref(), part).await?);
             }
             "gpg_signature" => part.skip(MAX_SIGNATURE_BYTES).await?,
             field => {
@@ -97,7 +99,7 @@ async fn receive(
             }
         }
     }
-    Ok((fields, upload))
+    Ok(fields)
 }
 
 async fn may_upload(call: &Call, repository: Option<&str>, project: &PackageName) -> Result<(), PypiError> {
@@ -194,7 +196,7 @@ async fn examine(
     may_upload(call, repository, &checked.name).await?;
     let (project, version) = (checked.name.canonical(), checked.version.as_str());
     let file = DistributionName::parse(&upload.filename, project, version)
-        .map_err(|fault| PypiError::bad_request(fault.to_string()))?;
+        .map_err(|fault| PypiError::bad_request(fault.named(checked.name.display()).to_string()))?;
     checked.check_format(upload.format)?;
     check_digests(fields, upload)?;
     let key = checked.version.unique_key();
@@ -272,8 +274,7 @@ async fn store(
             bytes: Bytes::from(attestations.clone()),
         });
     }
-    let claims = fields.claims.clone();
-    let mut document = FileDocument::new(&content, &file, upload.blake2b_256, claims);
+    let mut document = FileDocument::new(&content, &file, upload.blake2b_256, &fields.claims);
     document.has_attestations = fields.attestations.is_some();
     document.attested_by = attested_by;
     let command = AppendCommand {

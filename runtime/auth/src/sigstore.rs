@@ -59,6 +59,8 @@ pub struct Signer {
     pub source_repository: String,
     /// `https://host/owner/name/path/of/workflow@ref`
     pub build_config: String,
+    /// The forge's number for the owner of the repository; a name may be registered again by somebody else.
+    pub source_owner_id: Option<String>,
     pub signed_at: Timestamp,
 }
 
@@ -150,7 +152,13 @@ impl TrustRoot {
             return Err(SignatureProblem::BadSignature);
         }
         let extension = |number: u32| text_extension(&leaf, number).ok_or(SignatureProblem::NoIdentity);
-        Ok(Signer { issuer: extension(8)?, source_repository: extension(12)?, build_config: extension(18)?, signed_at })
+        Ok(Signer {
+            issuer: extension(8)?,
+            source_repository: extension(12)?,
+            build_config: extension(18)?,
+            source_owner_id: text_extension(&leaf, 17),
+            signed_at,
+        })
     }
 
     /// When a trusted log saw this very signature, if it did.

@@ -47,6 +47,12 @@ impl Upload {
     }
 }
 
+/// Whether a file is one that its uploader may meet again: not blocked, not deleted, and in no draft, which the commit
+/// refuses to touch.
+fn is_there(known: &FileProgress) -> bool {
+    known.state != ArtifactState::Held && known.release_status != ReleaseState::Deleted && !known.is_of_draft()
+}
+
 fn subject_of(command: &AppendCommand) -> ScanSubject<'_> {
     let AppendCommand { ecosystem, name, version, metadata, .. } = command;
     ScanSubject { ecosystem: *ecosystem, name, version, metadata }
@@ -83,7 +89,8 @@ impl Registry {
         crash::reached(CrashPoint::UploadPromoted);
         let waiter = self.0.outcomes.expect(Subject::File(id));
         let scanned = self.scanned_ahead(&subject_of(&command), std::slice::from_ref(&file), patience).await;
-        let turn = self.0.turns.take(command.ecosystem, command.name.canonical()).await?;
+        let turn = self.0.turns.take(command.ecosystem, command.name.canonical()).await;
+        let turn = turn.inspect_err(|_| self.forget_upload(&file, &beside))?;
         let renewed = self.0.identity.renewed(who).await;
         let holder = renewed.as_deref().unwrap_or(who).clone();
         let upload = Arc::new(Upload { who: holder, command, file, beside, scanned });
@@ -97,8 +104,7 @@ impl Registry {
             Err(error) => {
                 publaryn_publish::count_outcome(upload.command.ecosystem, "rejected");
                 if error.is_final() {
-                    let beside = upload.beside.iter().map(|companion| &companion.location);
-                    self.forget_bytes(beside.chain([&upload.file.location]).cloned());
+                    self.forget_upload(&upload.file, &upload.beside);
                 }
                 return Err(error);
             }
@@ -121,6 +127,11 @@ impl Registry {
         Ok(Published { outcome, is_open, is_repeat, new_repository: committed.repository_slug })
     }
 
+    fn forget_upload(&self, file: &StagedFile, beside: &[StagedCompanion]) {
+        let beside = beside.iter().map(|companion| &companion.location);
+        self.forget_bytes(beside.chain([&file.location]).cloned());
+    }
+
     /// What became of the very same file, if it is part of the release already: such an upload stores nothing.
     async fn repeated(
         &self,
@@ -133,8 +144,7 @@ impl Registry {
         let now = Timestamp::now();
         let is_same = |known: &FileProgress| {
             known.sha256 == file.digests().sha256
-                && known.state != ArtifactState::Held
-                && known.release_status != ReleaseState::Deleted
+                && is_there(known)
                 // The commit says what becomes of files for a sealed release.
                 && (command.open.is_none() || known.release_open.sealed_since(now).is_none())
         };
@@ -159,7 +169,8 @@ impl Registry {
     }
 
     /// Whether a release has a file of that name with other content than `sha256`, as far as can be said before
-    /// anything is stored: a clash is told before faults of the content.
+    /// anything is stored: a clash is told before faults of the content. Names that are spent are the commit's to
+    /// tell: their files are not there, and clients that skip what exists must not skip these.
     ///
     /// # Errors
     /// `FileExists`.
@@ -174,7 +185,7 @@ impl Registry {
         let filename = file.request.filename.as_str();
         let known = self.0.db.file_by_name(head.id, version_key, filename).await?;
         match known {
-            Some(known) if known.state != ArtifactState::Held && known.sha256 != file.digests().sha256 => {
+            Some(known) if is_there(&known) && known.sha256 != file.digests().sha256 => {
                 Err(RegistryError::FileExists { filename: filename.to_owned(), sha256: known.sha256 })
             }
             _ => Ok(()),

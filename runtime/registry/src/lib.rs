@@ -37,6 +37,7 @@ mod listing;
 mod login_attempts;
 mod lookup;
 mod meters;
+mod name_lists;
 pub mod oci;
 mod open_releases;
 mod operations;
@@ -86,7 +87,8 @@ struct Inner {
     turns: Turns,
     heads: heads::Heads,
     prefixes: plugins::Prefixes,
-    rendered: rendered::RenderedCache,
+    rendered: rendered::Documents<rendered::Key>,
+    name_lists: name_lists::NameLists,
     artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), Arc<ArtifactLocation>>,
     /// Which package a file belongs to: the one thing about it that never changes.
     packages_of_files: moka::sync::Cache<ArtifactId, (Ecosystem, SmolStr)>,
@@ -198,7 +200,8 @@ impl Registry {
             turns,
             heads: heads::Heads::new(&db),
             prefixes: plugins::Prefixes::new(&db),
-            rendered: rendered::RenderedCache::new(rendered_cache_bytes),
+            rendered: rendered::Documents::new(rendered_cache_bytes),
+            name_lists: name_lists::NameLists::new(&db),
             artifacts: moka::sync::Cache::new(KEPT_LOCATIONS),
             packages_of_files: moka::sync::Cache::new(KEPT_LOCATIONS),
             hides: moka::sync::Cache::builder().time_to_live(listing::HIDES_TTL).max_capacity(64).build(),
@@ -259,6 +262,7 @@ impl Registry {
     pub fn expire_heads(&self) {
         self.0.heads.expire_all();
         self.0.prefixes.expire_all();
+        self.0.name_lists.expire_all();
     }
 
     /// Who is calling, by the `Authorization` header of a native client.

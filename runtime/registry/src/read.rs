@@ -9,10 +9,11 @@ use publaryn_core::{
     access::{Denial, Relation, Resource},
     decide,
     principal::Who,
+    publish::PackageFacts,
 };
 use publaryn_metadata::{
     DbResult,
-    documents::{ArtifactLocation, PackageDocument},
+    documents::{ArtifactLocation, LiveRelease, PackageDocument},
     packages::PackageHead,
     standing::Standings,
 };
@@ -71,6 +72,15 @@ impl Registry {
         self.0.db.package_document(view.id()).await?.ok_or(RegistryError::NotFound)
     }
 
+    /// What a release of the document says of its package; the package itself shows what the latest one says.
+    pub fn release_facts(
+        &self,
+        release: &LiveRelease,
+    ) -> impl Future<Output = Result<PackageFacts, RegistryError>> + Send + use<> {
+        let (db, id) = (self.0.db.clone(), release.row.id);
+        async move { Ok(db.release_facts(id).await?.unwrap_or_default()) }
+    }
+
     /// The release that has taken a version number, as it spells it, in whatever state it is.
     pub async fn taken_version(&self, view: &PackageView, version: &Version) -> Result<Option<String>, RegistryError> {
         let taken = self.0.db.release_by_version(view.id(), version.unique_key()).await?;
@@ -102,17 +112,37 @@ impl Registry {
         content_type: &'static str,
         render: impl FnOnce(&PackageDocument) -> Result<Option<Vec<u8>>, BoxError> + Send + 'static,
     ) -> Result<Arc<Rendered>, RegistryError> {
+        let nothing = |_: &PackageDocument| async { Ok(()) };
+        let render = move |document: &PackageDocument, ()| render(document);
+        self.rendered_from(view, flavour, base, content_type, nothing, render).await
+    }
+
+    /// Like [`Self::try_rendered`], for documents that need more than the package's: `gather` fetches it.
+    pub async fn rendered_from<T: Send + 'static, F>(
+        &self,
+        view: &PackageView,
+        flavour: &'static str,
+        base: &str,
+        content_type: &'static str,
+        gather: impl FnOnce(&PackageDocument) -> F + Send,
+        render: impl FnOnce(&PackageDocument, T) -> Result<Option<Vec<u8>>, BoxError> + Send + 'static,
+    ) -> Result<Arc<Rendered>, RegistryError>
+    where
+        F: Future<Output = Result<T, RegistryError>> + Send,
+    {
         let key = Key { package: view.id(), revision: view.revision(), flavour, base: SmolStr::new(base) };
         if let Some(kept) = self.0.rendered.get(&key).await {
             return Ok(kept);
         }
         let make = async {
             let document = self.document(view).await?;
+            let more = gather(&document).await?;
             // The document may already be newer than the view; it is then kept under its own revision too late
             // to matter, and the next read asks for that revision.
             let (revision, changed) = (document.package.revision, document.package.updated_at);
             tokio::task::spawn_blocking(move || {
-                let body = render(&document).map_err(|error| RegistryError::unavailable("the document", error))?;
+                let body =
+                    render(&document, more).map_err(|error| RegistryError::unavailable("the document", error))?;
                 let body = body.ok_or(RegistryError::NotFound)?;
                 Ok(Arc::new(Rendered::new(content_type, body, revision, changed)))
             })
@@ -124,10 +154,8 @@ impl Registry {
 
     /// A file of a live release.
     pub async fn artifact(&self, view: &PackageView, filename: &str) -> Result<ServableArtifact, RegistryError> {
-        let key = (view.id(), view.revision(), SmolStr::new(filename));
         let find = self.0.db.live_artifact(view.id(), filename);
-        let location = self.located(key, find).await?.ok_or(RegistryError::NotFound)?;
-        Ok(ServableArtifact { location, package: view.head.clone(), counts: true })
+        self.located(&view.head, SmolStr::new(filename), None, find).await?.ok_or(RegistryError::NotFound)
     }
 
     /// A file of one live version, for ecosystems in which versions may have files of the same name.
@@ -138,10 +166,9 @@ impl Registry {
         filename: &str,
     ) -> Result<ServableArtifact, RegistryError> {
         // Neither has a slash, so these keys meet no other.
-        let key = (view.id(), view.revision(), smol_str::format_smolstr!("{version_key}/{filename}"));
+        let key = smol_str::format_smolstr!("{version_key}/{filename}");
         let find = self.0.db.live_artifact_of(view.id(), version_key, filename);
-        let location = self.located(key, find).await?.ok_or(RegistryError::NotFound)?;
-        Ok(ServableArtifact { location, package: view.head.clone(), counts: true })
+        self.located(&view.head, key, None, find).await?.ok_or(RegistryError::NotFound)
     }
 
     /// A file of a live release by its id, with the package it belongs to being readable for `who`.
@@ -174,10 +201,9 @@ impl Registry {
         }
         let view = self.package(who, ecosystem, &package.1).await?;
         // No file name has a slash, so these keys meet no other.
-        let key = (view.id(), view.revision(), smol_str::format_smolstr!("/{id}"));
+        let key = smol_str::format_smolstr!("/{id}");
         let find = self.0.db.live_artifact_by_id(view.id(), id);
-        let location = self.located(key, find).await?.ok_or_else(miss)?;
-        Ok(ServableArtifact { location, package: view.head.clone(), counts: true })
+        self.located(&view.head, key, None, find).await?.ok_or_else(miss)
     }
 
     /// The newest file that answers to a key ([`publaryn_core::publish::AppendCommand::lookup_keys`]) and that `who`
@@ -210,27 +236,32 @@ impl Registry {
         of: &ServableArtifact,
         role: CompanionRole,
     ) -> Result<ServableArtifact, RegistryError> {
-        let (package, id) = (of.package.id, of.location.id);
-        let key = (package, of.package.revision, smol_str::format_smolstr!("/{id}/{role}"));
-        let find = self.0.db.live_companion(package, id, role);
-        let location = self.located(key, find).await?.ok_or(RegistryError::NotFound)?;
-        Ok(ServableArtifact { location, package: of.package.clone(), counts: false })
+        let id = of.location.id;
+        let key = smol_str::format_smolstr!("/{id}/{role}");
+        let find = self.0.db.live_companion(of.package.id, id, role);
+        self.located(&of.package, key, Some(role), find).await?.ok_or(RegistryError::NotFound)
     }
 
-    /// Where something lies, remembered for as long as the package does not change.
+    /// A file, or what lies beside it, with its place, which is remembered under `key` for as long as the package does
+    /// not change.
     async fn located(
         &self,
-        key: (PackageId, i64, SmolStr),
+        package: &Arc<PackageHead>,
+        key: SmolStr,
+        role: Option<CompanionRole>,
         find: impl Future<Output = DbResult<Option<ArtifactLocation>>>,
-    ) -> Result<Option<Arc<ArtifactLocation>>, RegistryError> {
-        if let Some(known) = self.0.artifacts.get(&key) {
-            return Ok(Some(known));
-        }
-        let found = find.await?.map(Arc::new);
-        if let Some(location) = &found {
-            self.0.artifacts.insert(key, location.clone());
-        }
-        Ok(found)
+    ) -> Result<Option<ServableArtifact>, RegistryError> {
+        let whole_key = (package.id, package.revision, key.clone());
+        let location = match self.0.artifacts.get(&whole_key) {
+            Some(known) => known,
+            None => {
+                let Some(found) = find.await?.map(Arc::new) else { return Ok(None) };
+                self.0.artifacts.insert(whole_key, found.clone());
+                found
+            }
+        };
+        let package = package.clone();
+        Ok(Some(ServableArtifact { location, package, role, known_as: Some(key), counts: role.is_none() }))
     }
 
     /// The bytes of an artifact, or a part of them.
@@ -255,14 +286,19 @@ impl Registry {
         missing: &BlobKey,
         range: Option<Range<u64>>,
     ) -> Result<BlobBody, RegistryError> {
-        let (package, filename) = (&artifact.package, artifact.filename());
-        let location = self.0.db.live_artifact_by_id(package.id, artifact.location.id).await?;
+        let (package, id) = (&artifact.package, artifact.location.id);
+        let location = match artifact.role {
+            None => self.0.db.live_artifact_by_id(package.id, id).await?,
+            Some(role) => self.0.db.live_companion(package.id, id, role).await?,
+        };
         let location = location.ok_or(RegistryError::NotFound)?;
         let key: BlobKey = location.location.parse().map_err(RegistryError::internal)?;
         if key == *missing {
             return Err(blob_error(BlobError::Missing { key }));
         }
-        self.0.artifacts.insert((package.id, package.revision, SmolStr::new(filename)), Arc::new(location));
+        if let Some(known_as) = &artifact.known_as {
+            self.0.artifacts.insert((package.id, package.revision, known_as.clone()), Arc::new(location));
+        }
         self.0.blobs.open(&key, range).await.map_err(blob_error)
     }
 

@@ -1,6 +1,6 @@
 //! Rendered metadata: packuments, index files and their like, made once per revision.
 
-use std::{io::Write, sync::Arc};
+use std::{hash::Hash, io::Write, sync::Arc};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -66,9 +66,9 @@ pub(crate) struct Key {
 }
 
 /// Documents kept in memory, by weight; least recently used ones go first.
-pub(crate) struct RenderedCache(moka::future::Cache<Key, Arc<Rendered>>);
+pub(crate) struct Documents<K>(moka::future::Cache<K, Arc<Rendered>>);
 
-impl RenderedCache {
+impl<K: Hash + Eq + Send + Sync + 'static> Documents<K> {
     pub(crate) fn new(capacity_bytes: u64) -> Self {
         Self(
             moka::future::Cache::builder()
@@ -78,14 +78,14 @@ impl RenderedCache {
         )
     }
 
-    pub(crate) async fn get(&self, key: &Key) -> Option<Arc<Rendered>> {
+    pub(crate) async fn get(&self, key: &K) -> Option<Arc<Rendered>> {
         self.0.get(key).await
     }
 
     /// The kept document, or the one `make` renders; concurrent callers share one rendering.
     pub(crate) async fn get_or_render(
         &self,
-        key: Key,
+        key: K,
         make: impl Future<Output = Result<Arc<Rendered>, RegistryError>>,
     ) -> Result<Arc<Rendered>, RegistryError> {
         self.0.try_get_with(key, make).await.map_err(|shared: Arc<RegistryError>| {

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use publaryn_core::{Digest, Ecosystem, PackageId, Timestamp, Visibility};
+use publaryn_core::{CompanionRole, Digest, Ecosystem, PackageId, Timestamp, Visibility};
 use publaryn_metadata::{documents::ArtifactLocation, packages::PackageHead};
+use smol_str::SmolStr;
 
 /// A package that the caller may read through a native protocol, at one revision.
 #[derive(Debug, Clone)]
@@ -46,6 +47,10 @@ impl PackageView {
 pub struct ServableArtifact {
     pub(crate) location: Arc<ArtifactLocation>,
     pub(crate) package: Arc<PackageHead>,
+    /// What it is beside the file that it has the id and the name of; `None` for the file itself.
+    pub(crate) role: Option<CompanionRole>,
+    /// Under which key its place is remembered, if it is.
+    pub(crate) known_as: Option<SmolStr>,
     /// Sending it is a download of the package.
     pub(crate) counts: bool,
 }

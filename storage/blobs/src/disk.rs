@@ -126,7 +126,7 @@ impl BlobStore for DiskStore {
         };
         let (layout, temp) = (self.layout.clone(), temp.clone());
         blocking(move || writing::promote(&layout, &temp, &key)).await?;
-        staged.mark_promoted();
+        staged.mark_settled();
         Ok(staged.key().clone())
     }
 

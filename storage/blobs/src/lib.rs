@@ -70,7 +70,7 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Removes a staged blob that will not be promoted. Does nothing after a promotion.
     ///
-    /// Best effort: a failure is logged and left to gc. On disk, dropping a [`Staged`] does the same.
+    /// Best effort: a failure is logged and left to gc. Dropping a [`Staged`] does the same, on S3 in the background.
     async fn discard(&self, staged: Staged);
 
     /// Appends `body` to a resumable upload, in constant memory. What came before the body failed is kept.

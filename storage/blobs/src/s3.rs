@@ -30,6 +30,7 @@ use crate::{
 };
 
 pub use client::{S3Config, StaticKeys};
+pub(crate) use upload::Removal;
 
 /// Size of one part of a multipart upload, in bytes.
 ///
@@ -109,8 +110,8 @@ impl BlobStore for S3Store {
     async fn promote(&self, staged: &Staged) -> Result<BlobKey, BlobError> {
         // The store acknowledged the object, so it is durable; there is nothing left to do.
         match staged.place() {
-            StagedPlace::Final => {
-                staged.mark_promoted();
+            StagedPlace::Final(_) => {
+                staged.mark_settled();
                 Ok(staged.key().clone())
             }
             StagedPlace::Temp(_) => Err(BlobError::unavailable("staged in another store")),
@@ -118,10 +119,9 @@ impl BlobStore for S3Store {
     }
 
     async fn discard(&self, staged: Staged) {
-        if !staged.is_promoted()
-            && let Err(error) = self.delete(staged.key()).await
-        {
-            tracing::warn!(error = %error, "staged object could not be removed; gc will try again");
+        if !staged.is_settled() {
+            upload::remove_staged(&self.0, staged.key()).await;
+            staged.mark_settled();
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use publaryn_core::{Digest, Digests};
 
-use crate::{BlobKey, disk::TempFile};
+use crate::{BlobKey, disk::TempFile, s3::Removal};
 
 /// The conditions of one upload.
 #[derive(Debug, Clone)]
@@ -48,25 +48,26 @@ impl StagePlan {
 
 /// A complete, verified upload that nothing refers to yet.
 ///
-/// Dropped without promotion, its bytes are removed at once on disk and by gc on S3.
+/// Dropped without promotion, its bytes are removed: at once on disk, in the background on S3.
 pub struct Staged {
     key: BlobKey,
     digests: Digests,
     size_bytes: u64,
     place: StagedPlace,
-    promoted: AtomicBool,
+    /// Promoted or removed: nothing is left to do when this is dropped.
+    settled: AtomicBool,
 }
 
 pub(crate) enum StagedPlace {
     /// Complete, but under a temporary name and not synced.
     Temp(Arc<TempFile>),
     /// Already where it will stay.
-    Final,
+    Final(Removal),
 }
 
 impl Staged {
     pub(crate) fn new(key: BlobKey, digests: Digests, size_bytes: u64, place: StagedPlace) -> Self {
-        Self { key, digests, size_bytes, place, promoted: AtomicBool::new(false) }
+        Self { key, digests, size_bytes, place, settled: AtomicBool::new(false) }
     }
 
     pub fn digests(&self) -> &Digests {
@@ -87,11 +88,21 @@ impl Staged {
     pub(crate) fn place(&self) -> &StagedPlace {
         &self.place
     }
-    pub(crate) fn mark_promoted(&self) {
-        self.promoted.store(true, Ordering::Release);
+    pub(crate) fn mark_settled(&self) {
+        self.settled.store(true, Ordering::Release);
     }
-    pub(crate) fn is_promoted(&self) -> bool {
-        self.promoted.load(Ordering::Acquire)
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if let StagedPlace::Final(removal) = &self.place
+            && !self.is_settled()
+        {
+            removal.begin(&self.key);
+        }
     }
 }
 
@@ -100,7 +111,7 @@ impl fmt::Debug for Staged {
         f.debug_struct("Staged")
             .field("key", &self.key)
             .field("size_bytes", &self.size_bytes)
-            .field("promoted", &self.is_promoted())
+            .field("settled", &self.is_settled())
             .finish_non_exhaustive()
     }
 }

@@ -44,6 +44,12 @@ pub struct FileProgress {
 }
 
 impl FileProgress {
+    /// It waits with others for somebody to publish them together, or did not pass with them: no upload of a client
+    /// brought it, and none may take it along.
+    pub fn is_of_draft(&self) -> bool {
+        self.state == ArtifactState::Joint && self.release_status == ReleaseState::Quarantine
+    }
+
     pub fn pending(&self) -> DbResult<Option<ReleaseDocument>> {
         self.pending.as_deref().map(|text| parse("release document", text)).transpose()
     }

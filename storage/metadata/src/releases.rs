@@ -120,6 +120,13 @@ macro_rules! is_abandoned {
 }
 
 impl Db {
+    /// What a release says of its package, whichever release the package shows.
+    pub async fn release_facts(&self, id: ReleaseId) -> DbResult<Option<PackageFacts>> {
+        const SQL: &str = "SELECT facts FROM releases WHERE id = $1";
+        let facts: Option<String> = on_db!(self, |c| sqlx::query_scalar(SQL).bind(id).fetch_optional(c).await)?;
+        facts.map(|facts| parse("package facts", &facts)).transpose()
+    }
+
     pub async fn release_progress(&self, id: ReleaseId) -> DbResult<Option<ReleaseProgress>> {
         const SQL: &str = progress_columns!("WHERE id = $1");
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)

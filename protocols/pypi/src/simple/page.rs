@@ -49,14 +49,14 @@ impl ProjectPage {
     /// When a stored document is not what this version wrote.
     pub fn of(document: &PackageDocument, base: &str) -> Result<Option<Self>, BoxError> {
         let package = &document.package;
-        let mut releases: Vec<&LiveRelease> = document.releases.iter().filter(|r| !r.artifacts.is_empty()).collect();
+        let mut releases: Vec<&LiveRelease> = exposed(document).collect();
         if releases.is_empty() {
             return Ok(None);
         }
         releases.sort_by(|a, b| a.row.sort_key.cmp(&b.row.sort_key));
         let mut files = Vec::new();
         for release in &releases {
-            let mut artifacts: Vec<&ArtifactRow> = release.artifacts.iter().collect();
+            let mut artifacts: Vec<&ArtifactRow> = distributions(release).collect();
             artifacts.sort_by(|a, b| a.filename.cmp(&b.filename));
             for artifact in artifacts {
                 files.push(FileEntry::of(&package.normalized_name, release, artifact, base)?);
@@ -77,8 +77,18 @@ impl ProjectPage {
     }
 }
 
+/// The releases that have something to install.
+pub fn exposed(document: &PackageDocument) -> impl Iterator<Item = &LiveRelease> {
+    document.releases.iter().filter(|release| distributions(release).next().is_some())
+}
+
+/// The files that this index is about. The management API takes others beside them: signatures, checksums, SBOMs.
+pub fn distributions(release: &LiveRelease) -> impl Iterator<Item = &ArtifactRow> {
+    release.artifacts.iter().filter(|file| matches!(file.kind, ArtifactKind::Wheel | ArtifactKind::Sdist))
+}
+
 impl FileEntry {
-    fn of(project: &str, release: &LiveRelease, artifact: &ArtifactRow, base: &str) -> Result<Self, BoxError> {
+    pub fn of(project: &str, release: &LiveRelease, artifact: &ArtifactRow, base: &str) -> Result<Self, BoxError> {
         let document = file_document(artifact)?;
         let filename = &artifact.filename;
         let segment = |text| utf8_percent_encode(text, SEGMENT);

@@ -1,6 +1,6 @@
 //! Releases put together through the management API, as the ecosystems' own clients see them.
 
-use publaryn_scan::corpus::targz;
+use publaryn_scan::corpus::{ZipBuilder, targz};
 use serde_json::{Value, json};
 
 use crate::{Server, User, cargo, composer, on_backends, pypi, rubygems};
@@ -108,12 +108,20 @@ on_backends!(distributions_of_a_draft_install_with_pip, async |server: Server| {
     draft.refused(&dist.wheel_name(), "wheel", b"no zip".to_vec(), "").await;
     draft.stored(&dist.wheel_name(), "wheel", dist.wheel()).await;
     draft.stored(&dist.sdist_name(), "sdist", dist.sdist()).await;
+    let zipped = ZipBuilder::new().file("drafted-1.0/PKG-INFO", dist.metadata().as_bytes()).finish();
+    draft.refused("drafted-1.0.zip", "sdist", zipped, "only one sdist").await;
+    // What else is there is no business of pip's.
+    draft.stored("drafted-1.0-py3-none-any.whl.sha256", "checksum", b"0\n".to_vec()).await;
+    draft.stored("drafted-1.0-py3-none-any.whl.asc", "signature", b"s\n".to_vec()).await;
     assert_eq!(server.get("/pypi/simple/drafted/", Some(&user.token)).await.0, 404);
 
     // A file beside it must not take the draft along, unscanned.
     let beside = dist.clone().tagged("py2-none-any").upload_wheel();
-    let (status, text) = beside.send(&server, Some(&user.token)).await;
-    assert!(status == 403 && text.contains("draft"), "{status} {text}");
+    let changed = dist.clone().payload("CHANGED = True\n").upload_wheel();
+    for upload in [&beside, &dist.upload_wheel(), &changed] {
+        let (status, text) = upload.send(&server, Some(&user.token)).await;
+        assert!(status == 403 && text.contains("draft"), "{status} {text}");
+    }
 
     draft.published().await;
     let (_, page) = server.get("/pypi/simple/drafted/", None).await;
@@ -124,6 +132,9 @@ on_backends!(distributions_of_a_draft_install_with_pip, async |server: Server| {
         desk.install(client, &venv, &desk.index(), &["drafted"]).await.ok();
         assert_eq!(desk.version(&venv, "drafted").await, "1.0");
     }
+    let (_, json) = server.get("/pypi/drafted/json", None).await;
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["urls"].as_array().unwrap().len(), 2, "{json}");
     // Later files join it in the usual way.
     beside.live(&server, &user).await;
 });

@@ -341,3 +341,26 @@ async fn switched_off_there_is_no_trace_of_limits() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_head_of_a_request_is_bounded() {
+    app::each_with(&[], async |server| {
+        let answer = async |filler: usize| {
+            let mut stream = TcpStream::connect(server.address()).await.unwrap();
+            let head = format!(
+                "GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\naccept: {}\r\n\r\n",
+                ",".repeat(filler)
+            );
+            // The server may hang up in the middle of it.
+            let _ = stream.write_all(head.as_bytes()).await;
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            String::from_utf8(answer).unwrap()
+        };
+        let good = answer(48 << 10).await;
+        assert!(good.starts_with("HTTP/1.1 200"), "{good}");
+        let bad = answer(300 << 10).await;
+        assert!(bad.is_empty() || bad.starts_with("HTTP/1.1 431"), "{bad}");
+    })
+    .await;
+}

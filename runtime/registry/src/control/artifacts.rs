@@ -38,11 +38,13 @@ pub struct Description {
     /// The adapter's own document of the file, where the release's is not enough.
     pub file: Option<serde_json::Value>,
     pub companions: Vec<Companion>,
+    /// Refuse it where the release has a file of its kind already.
+    pub is_only_of_its_kind: bool,
 }
 
 impl From<ReleaseDocument> for Description {
     fn from(release: ReleaseDocument) -> Self {
-        Self { release, file: None, companions: Vec::new() }
+        Self { release, file: None, companions: Vec::new(), is_only_of_its_kind: false }
     }
 }
 
@@ -85,7 +87,8 @@ impl Registry {
         let head = self.0.db.package_head_by_id(package.id()).await?.ok_or(RegistryError::NotFound)?;
         // Looking at staged bytes is no download.
         let counts = location.status.is_live() && file.is_cleared();
-        Ok(ServableArtifact { location: Arc::new(location), package: Arc::new(head), counts })
+        let (location, package) = (Arc::new(location), Arc::new(head));
+        Ok(ServableArtifact { location, package, role: None, known_as: None, counts })
     }
 
     /// Whether a release takes files from the caller, before a body is read.
@@ -157,9 +160,16 @@ impl Registry {
         change.require_active()?;
         let release = change.draft(version_key).await?;
         let (id, package, now) = (release.summary.id, change.head.id, change.now);
-        if let Some(known) = change.tx.artifact_of(id, &upload.filename).await? {
+        let known = change.tx.artifact_of(id, &upload.filename).await?;
+        let is_alone = described.as_ref().is_some_and(|described| described.is_only_of_its_kind);
+        let is_second = is_alone && change.tx.files_of(id).await?.iter().any(|other| other.kind == upload.kind);
+        if known.is_some() || is_second {
             drop(change);
             self.forget_bytes(beside.into_iter().map(|companion| companion.location).chain([file.location]));
+            let Some(known) = known else {
+                let message = format!("a release may have only one {}", upload.kind);
+                return Err(RegistryError::invalid("validation_failed", message));
+            };
             if known.sha256 == file.artifact.digests.sha256 {
                 return Ok(Uploaded { artifact: known, is_new: false });
             }

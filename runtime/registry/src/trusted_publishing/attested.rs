@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     MAX_PUBLISHERS,
-    workload::{GITHUB_PREFIX, GITLAB_PREFIX},
+    workload::{GITHUB_PREFIX, GITLAB_PREFIX, below},
 };
 use crate::Registry;
 
@@ -26,9 +26,12 @@ struct Place<'a> {
     repository: &'a str,
     file: &'a str,
     is_github: bool,
-    /// Without host: what a publisher may name in full.
-    path: &'a str,
-    whole: &'a str,
+    /// What a publisher may name in full, up to the file and from the file on. GitHub's tokens leave the host out,
+    /// GitLab's do not.
+    folder: &'a str,
+    file_at: &'a str,
+    /// The forge's number for the owner of the repository.
+    owner_id: Option<&'a str>,
 }
 
 impl<'a> Place<'a> {
@@ -36,28 +39,31 @@ impl<'a> Place<'a> {
         let (_, source) = signer.source_repository.split_once("://")?;
         let (host, repository) = source.split_once('/')?;
         let (_, config) = signer.build_config.split_once("://")?;
-        let below = config.strip_prefix(host)?.strip_prefix('/')?;
-        let (path, _) = below.split_once('@')?;
-        let rest = path.strip_prefix(repository)?;
-        let (file, is_github) = match rest.strip_prefix("/.github/workflows/") {
-            Some(file) => (file, true),
+        let below_host = config.strip_prefix(host)?.strip_prefix('/')?;
+        let rest = below_host.strip_prefix(repository)?;
+        let (file_at, is_github) = match rest.strip_prefix("/.github/workflows/") {
+            Some(file_at) => (file_at, true),
             None => (rest.strip_prefix("//")?, false),
         };
-        // GitHub's tokens leave the host out, GitLab's do not.
-        let whole = if is_github { below } else { config };
-        let path = if is_github { path } else { config.split_once('@')?.0 };
-        Some(Self { repository, file, is_github, path, whole })
+        let (file, _) = file_at.split_once('@')?;
+        let named = if is_github { below_host } else { config };
+        let folder = named.strip_suffix(file_at)?;
+        Some(Self { repository, file, is_github, folder, file_at, owner_id: signer.source_owner_id.as_deref() })
     }
 
     fn is_that_of(&self, publisher: &TrustedPublisherRow) -> bool {
         let prefix = if self.is_github { GITHUB_PREFIX } else { GITLAB_PREFIX };
         let named = publisher.subject.strip_prefix(prefix).and_then(|rest| rest.split(':').next());
         let is_repository = |named: &str| named.eq_ignore_ascii_case(self.repository);
-        let is_workflow =
-            |wanted: &String| wanted == self.file || wanted.eq_ignore_ascii_case(self.path) || wanted == self.whole;
+        let is_workflow = |wanted: &String| {
+            wanted == self.file || below(wanted, self.folder).is_some_and(|w| w == self.file || w == self.file_at)
+        };
+        // A name that was given up and registered again is another owner's.
+        let is_owner = |known: &String| Some(known.as_str()) == self.owner_id;
         named.is_some_and(is_repository)
             && publisher.repository.as_deref().is_none_or(is_repository)
             && publisher.workflow_ref.as_ref().is_none_or(is_workflow)
+            && publisher.source_owner_id.as_ref().is_none_or(is_owner)
     }
 }
 
@@ -93,6 +99,7 @@ mod tests {
             issuer: "https://ci.test".into(),
             source_repository: source.into(),
             build_config: config.into(),
+            source_owner_id: Some("17".into()),
             signed_at: Timestamp::from_micros(0),
         }
     }
@@ -129,6 +136,19 @@ mod tests {
             (&hub, trusts("repo:acme/widget", None, Some("Acme/Widget/.github/workflows/r.yml")), true),
             (&hub, trusts("repo:acme/widget", None, Some("Acme/Widget/.github/workflows/r.yml@refs/tags/v1")), true),
             (&hub, trusts("repo:acme/widget", None, Some("other.yml")), false),
+            (&hub, trusts("repo:acme/widget", None, Some("acme/widget/.github/workflows/r.yml@refs/tags/v1")), true),
+            (&hub, trusts("repo:acme/widget", None, Some("R.yml")), false),
+            (&hub, trusts("repo:acme/widget", None, Some("Acme/Widget/.github/workflows/R.yml")), false),
+            (
+                &hub,
+                TrustedPublisherRow { source_owner_id: Some("17".into()), ..trusts("repo:acme/widget", None, None) },
+                true,
+            ),
+            (
+                &hub,
+                TrustedPublisherRow { source_owner_id: Some("18".into()), ..trusts("repo:acme/widget", None, None) },
+                false,
+            ),
             (&hub, trusts("repo:acme/widget2", None, None), false),
             (&hub, trusts("repo:acme/widget", Some("acme/other"), None), false),
             (&hub, trusts("project_path:acme/widget", None, None), false),
@@ -139,6 +159,10 @@ mod tests {
             let place = Place::of(signer).unwrap();
             assert_eq!(place.is_that_of(&publisher), is, "{publisher:?}");
         }
+        let nameless = Signer { source_owner_id: None, ..hub };
+        let known =
+            TrustedPublisherRow { source_owner_id: Some("17".into()), ..trusts("repo:acme/widget", None, None) };
+        assert!(!Place::of(&nameless).unwrap().is_that_of(&known));
         for (source, config) in [
             ("https://github.test/a/b", "https://evil.test/a/b/.github/workflows/r.yml@x"),
             ("https://github.test/a/b", "https://github.test/a/bc/.github/workflows/r.yml@x"),

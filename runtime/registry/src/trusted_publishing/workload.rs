@@ -61,7 +61,8 @@ impl Workload {
         let has = |claim: &str| claims.text(claim).is_some();
         let kind = match () {
             () if has("job_workflow_ref") && has("repository") => Kind::GitHub,
-            () if has("ci_config_ref_uri") && has("project_path") => Kind::GitLab,
+            // A pipeline that is defined elsewhere has no `ci_config_ref_uri`, and is no less GitLab's.
+            () if has("project_path") && (has("ci_config_ref_uri") || has("namespace_id")) => Kind::GitLab,
             () => Kind::Other,
         };
         let need = |claim: &'static str| claims.text(claim).ok_or(Mismatch(claim));
@@ -145,19 +146,18 @@ impl Workload {
                 Kind::Other => exactly("repository", wanted)?,
             }
         }
-        if let Some(wanted) = &publisher.workflow_ref {
-            match self.kind {
-                Kind::GitHub => {
-                    let place = format!("{}/.github/workflows/", said("repository")?);
-                    self.runs(wanted, "job_workflow_ref", &place, ["ref", "sha"])?;
-                }
-                Kind::GitLab => {
-                    let host = self.claims.issuer.split_once("://").map_or("", |(_, rest)| rest);
-                    let place = format!("{host}/{}//", said("project_path")?);
-                    self.runs(wanted, "ci_config_ref_uri", &place, ["ref_path", "sha"])?;
-                }
-                Kind::Other => exactly("workflow_ref", wanted)?,
+        let workflow = publisher.workflow_ref.as_deref();
+        match self.kind {
+            Kind::GitHub => {
+                let place = format!("{}/.github/workflows/", said("repository")?);
+                self.runs(workflow, "job_workflow_ref", &place, ["ref", "sha"])?;
             }
+            Kind::GitLab => {
+                let host = self.claims.issuer.split_once("://").map_or("", |(_, rest)| rest);
+                let place = format!("{host}/{}//", said("project_path")?);
+                self.runs(workflow, "ci_config_ref_uri", &place, ["ref_path", "sha"])?;
+            }
+            Kind::Other => workflow.map_or(Ok(()), |wanted| exactly("workflow_ref", wanted))?,
         }
         match publisher.environment.as_str() {
             "" => Ok(()),
@@ -166,23 +166,17 @@ impl Workload {
         }
     }
 
-    /// Whether `claim` is `{place}{file}@{ref}` with a ref of this job, and `wanted` names it: the file, its
-    /// whole path, or all of it.
-    fn runs(&self, wanted: &str, claim: &'static str, place: &str, refs: [&str; 2]) -> Result<(), Mismatch> {
+    /// Whether `claim` is `{place}{file}@{ref}` with a ref of this job, and `wanted`, if anything is, names it: the
+    /// file, its whole path, or all of it.
+    ///
+    /// Without `wanted`, too: a job whose steps another repository wrote has the subject of the one that called it.
+    fn runs(&self, wanted: Option<&str>, claim: &'static str, place: &str, refs: [&str; 2]) -> Result<(), Mismatch> {
         let said = self.claims.text(claim).ok_or(Mismatch(claim))?;
-        if said == wanted {
-            return Ok(());
-        }
+        let file_at = below(said, place).ok_or(Mismatch(claim))?;
         let mut refs = refs.into_iter().filter_map(|name| self.claims.text(name));
-        let path = refs.find_map(|at| said.strip_suffix(at)?.strip_suffix('@'));
-        let file = path.and_then(|path| {
-            let (head, file) = path.split_at_checked(place.len())?;
-            head.eq_ignore_ascii_case(place).then_some(file)
-        });
-        match (path, file) {
-            (Some(path), Some(file)) if wanted == file || path.eq_ignore_ascii_case(wanted) => Ok(()),
-            _ => Err(Mismatch(claim)),
-        }
+        let file = refs.find_map(|at| file_at.strip_suffix(at)?.strip_suffix('@')).ok_or(Mismatch(claim))?;
+        let names_it = |wanted: &str| wanted == file || below(wanted, place).is_some_and(|w| w == file || w == file_at);
+        if wanted.is_none_or(names_it) { Ok(()) } else { Err(Mismatch(claim)) }
     }
 
     /// What the audit log says of it.
@@ -211,6 +205,12 @@ impl Workload {
         let cut = |text: &str| Value::from(text.chars().take(MAX_FACT_CHARS).collect::<String>());
         ours.into_iter().chain(texts).map(|(name, text)| (name.to_owned(), cut(text))).collect()
     }
+}
+
+/// What follows a place, which forges compare without case; files they do not.
+pub(super) fn below<'a>(path: &'a str, place: &str) -> Option<&'a str> {
+    let (head, rest) = path.split_at_checked(place.len())?;
+    head.eq_ignore_ascii_case(place).then_some(rest)
 }
 
 /// Longest text of a claim that the audit log keeps.
@@ -326,6 +326,9 @@ mod tests {
             (&hub, None, s("Acme/Widget/.github/workflows/release.yml@refs/tags/v1@2"), "", Ok(())),
             (&hub, None, s("Acme/Widget/.github/workflows/release.yml@refs/heads/main"), "", Err("job_workflow_ref")),
             (&hub, s("acme/widget2"), None, "", Err("repository")),
+            (&hub, None, s("acme/widget/.github/workflows/release.yml@refs/tags/v1@2"), "", Ok(())),
+            (&hub, None, s("Release.yml"), "", Err("job_workflow_ref")),
+            (&hub, None, s("Acme/Widget/.github/workflows/Release.yml"), "", Err("job_workflow_ref")),
             (&hub, None, s("other.yml"), "", Err("job_workflow_ref")),
             (&hub, None, None, "staging", Err("environment")),
             (&lab, s("ACME/tools/widget"), s(".gitlab-ci.yml"), "", Ok(())),
@@ -341,10 +344,16 @@ mod tests {
             let verdict = job.check(&trusts("s", repository, workflow, environment));
             assert_eq!(verdict, wanted.map_err(Mismatch), "{repository:?} {workflow:?} {environment}");
         }
-        // A workflow of another repository, called from this one, is not this one's file.
-        let called = github(json!({ "job_workflow_ref": "evil/x/.github/workflows/release.yml@refs/tags/v1@2" }));
-        let verdict = called.unwrap().check(&trusts("s", None, Some("release.yml"), ""));
-        assert_eq!(verdict, Err(Mismatch("job_workflow_ref")));
+        // A workflow of another repository, called from this one, is not this one's file, whatever is asked of it.
+        let evil = "evil/x/.github/workflows/release.yml@refs/tags/v1@2";
+        let called = github(json!({ "job_workflow_ref": evil })).unwrap();
+        for workflow in [None, Some("release.yml"), Some(evil)] {
+            assert_eq!(called.check(&trusts("s", None, workflow, "")), Err(Mismatch("job_workflow_ref")));
+        }
+        for config in [json!("git.test:8443/evil/x//.gitlab-ci.yml@refs/heads/main"), Value::Null] {
+            let defined_elsewhere = gitlab(json!({ "ci_config_ref_uri": config })).unwrap();
+            assert_eq!(defined_elsewhere.check(&trusts("s", None, None, "")), Err(Mismatch("ci_config_ref_uri")));
+        }
         // The file as it was at another commit than the job's.
         let moved = github(json!({ "job_workflow_ref": "Acme/Widget/.github/workflows/release.yml@refs/heads/x" }));
         let verdict = moved.unwrap().check(&trusts("s", None, Some("release.yml"), ""));

@@ -17,18 +17,20 @@ use super::{
     Inner, PART_BYTES, PARTS_PER_UPLOAD, client,
     failure::{Failure, unavailable},
 };
-use crate::{BlobError, StagePlan, Staged, hashing::Hasher, intake::Intake, memory::Block, stage::StagedPlace};
+use crate::{
+    BlobError, BlobKey, StagePlan, Staged, hashing::Hasher, intake::Intake, memory::Block, stage::StagedPlace,
+};
 
 /// Bodies up to this size are hashed on the spot: about 50 µs, less than a hop is worth under load.
 const HASH_INLINE_BYTES: usize = 32 * 1024;
 
 /// Stages a body that fits one request.
-pub(super) async fn single(store: &Inner, body: Bytes, plan: &StagePlan) -> Result<Staged, BlobError> {
+pub(super) async fn single(store: &Arc<Inner>, body: Bytes, plan: &StagePlan) -> Result<Staged, BlobError> {
     let hasher = hash(Hasher::new(plan), body.clone()).await?;
     let (digests, size_bytes) = hasher.finish(plan)?;
     let key = Inner::fresh_key();
     put(store, &store.object(&key), body).await?;
-    Ok(Staged::new(key, digests, size_bytes, StagedPlace::Final))
+    Ok(Staged::new(key, digests, size_bytes, StagedPlace::Final(Removal(store.clone()))))
 }
 
 /// Stages a body in parts: `first`, then what `intake` still yields.
@@ -50,13 +52,32 @@ pub(super) async fn multipart(
         }
         let (digests, size_bytes) = hasher.finish(plan)?;
         upload.complete(size_bytes).await?;
-        Ok(Staged::new(key, digests, size_bytes, StagedPlace::Final))
+        Ok(Staged::new(key, digests, size_bytes, StagedPlace::Final(Removal(store.clone()))))
     }
     .await;
     if outcome.is_err() {
         upload.abandon().await;
     }
     outcome
+}
+
+/// What takes an object away that will not be promoted.
+pub(crate) struct Removal(Arc<Inner>);
+
+impl Removal {
+    /// Begins it in the background; outside of a runtime gc does it.
+    pub(crate) fn begin(&self, key: &BlobKey) {
+        if let Ok(runtime) = Handle::try_current() {
+            let (store, key) = (self.0.clone(), key.clone());
+            runtime.spawn(async move { remove_staged(&store, &key).await });
+        }
+    }
+}
+
+pub(super) async fn remove_staged(store: &Inner, key: &BlobKey) {
+    if let Err(error) = delete_object(store, &store.object(key)).await {
+        tracing::warn!(error = %error, "staged object could not be removed; gc will try again");
+    }
 }
 
 async fn hash(mut hasher: Hasher, bytes: Bytes) -> Result<Hasher, BlobError> {

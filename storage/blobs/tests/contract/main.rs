@@ -40,6 +40,7 @@ contract! {
     staging::same_content_concurrently,
     staging::promotion_is_idempotent,
     staging::discard_removes_only_what_was_not_promoted,
+    staging::dropping_is_discarding,
     staging::chunking_does_not_matter,
     reading::ranges,
     reading::missing_blob_is_told_apart,

@@ -52,6 +52,27 @@ on_backends!(a_release_whose_files_were_all_blocked_gets_another_chance, async |
     assert!(json.contains("\"summary\":\"a test\""), "{json}");
 });
 
+on_backends!(a_form_says_what_is_inside_in_any_spelling, async |server: Server| {
+    let user = server.new_user("ada").await;
+    let needs = |name: &str| {
+        Dist::new(name, "1.0")
+            .with("Requires-Dist", "six<2,>=1")
+            .with("Requires-Dist", "Foo_Bar[b,a] (>=1); extra == \"Fancy_Colors\"")
+            .with("Provides-Extra", "Fancy_Colors")
+    };
+    let form = |name: &str, dependencies: [&str; 2]| {
+        let mut upload = needs(name).upload_wheel().set("provides_extra", "fancy-colors");
+        upload.fields.extend(dependencies.map(|one| ("requires_dist".to_owned(), one.to_owned())));
+        upload
+    };
+    form("demo", ["foo-bar[a,b] >=1 ; extra == 'fancy-colors'", "six >=1, <2"]).live(&server, &user).await;
+    // Other clients resolve from what the form says.
+    let upload = form("other", ["foo-bar[a,b] >=1 ; extra == 'fancy-colors'", "six >=1"]);
+    let (status, text) = upload.send(&server, Some(&user.token)).await;
+    assert_eq!(status, 403, "{text}");
+    assert!(text.contains("Requires-Dist differs between the upload form and METADATA"), "{text}");
+});
+
 on_backends!(a_later_file_is_invisible_until_its_scan_has_passed, async |server: Server| {
     let mut server = server;
     server.restart_with(&[("publish.wait_seconds", "0")]).await;
@@ -89,7 +110,9 @@ on_backends!(deleted_names_stay_taken, async |server: Server| {
     db.execute_raw("UPDATE releases SET status = 'deleted' WHERE version = '2.0'").await.unwrap();
     db.execute_raw("UPDATE packages SET revision = revision + 1").await.unwrap();
     server.until(|page| files(page) == 1, "/pypi/simple/demo/").await;
-    for upload in [Dist::new("demo", "2.0").upload_wheel(), Dist::new("demo", "2.0").upload_sdist()] {
+    // With other bytes, too: the file is not there, and clients that skip what exists must not believe it is.
+    let changed = Dist::new("demo", "2.0").payload("CHANGED = True\n").upload_wheel();
+    for upload in [Dist::new("demo", "2.0").upload_wheel(), Dist::new("demo", "2.0").upload_sdist(), changed] {
         let (status, text) = upload.send(&server, Some(&user.token)).await;
         assert_eq!(status, 400);
         assert!(text.contains("This filename was previously used by a file that has since been deleted"), "{text}");

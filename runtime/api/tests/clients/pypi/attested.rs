@@ -97,6 +97,7 @@ impl Sigstore {
             format!("subjectAltName=URI:{config}"),
             extension(8, issuer),
             extension(12, &format!("{FORGE}/acme/widget")),
+            extension(17, "4711"),
             extension(18, &config),
         ];
         let more: Vec<&str> = extensions.iter().flat_map(|one| ["-addext", one.as_str()]).collect();
@@ -197,6 +198,15 @@ on_backends!(signed_attestations_of_trusted_workflows_are_vouched_for, async |mu
     let (dir, _) = attested("1.1", "other.yml", |_| {}).await;
     publish(&desk, &dir, &user.token).await.ok();
     assert_eq!(server.get(&provenance("1.1"), None).await.0, 404);
+
+    // The repository's name has changed hands since the publisher was used first, or has not.
+    let db = server.database().await;
+    for (version, owner, status) in [("1.2", "4712", 404), ("1.3", "4711", 200)] {
+        db.execute_raw(&format!("UPDATE trusted_publishers SET source_owner_id = '{owner}'")).await.unwrap();
+        let (dir, _) = attested(version, "release.yml", |_| {}).await;
+        publish(&desk, &dir, &user.token).await.ok();
+        assert_eq!(server.get(&provenance(version), None).await.0, status, "{version}");
+    }
 
     // Signatures that do not hold are refused, and the file with them.
     let cases: [(&str, Edit, &str); 3] = [

@@ -24,6 +24,7 @@ pub fn noise(bytes: usize) -> Vec<u8> {
 pub struct Dist {
     pub name: String,
     pub version: String,
+    pub summary: String,
     /// Further metadata fields, one per line.
     pub fields: String,
     /// Content of the one module, or of its data file.
@@ -38,6 +39,7 @@ impl Dist {
         Self {
             name: name.to_owned(),
             version: version.to_owned(),
+            summary: "a test".to_owned(),
             fields: String::new(),
             payload: format!("VERSION = {version:?}\n").into_bytes(),
             is_tampered: false,
@@ -48,6 +50,10 @@ impl Dist {
     /// Adds a metadata field.
     pub fn with(mut self, field: &str, value: &str) -> Self {
         self.fields.push_str(&format!("{field}: {value}\n"));
+        self
+    }
+    pub fn summary(mut self, text: &str) -> Self {
+        self.summary = text.to_owned();
         self
     }
     pub fn tagged(mut self, tag: &str) -> Self {
@@ -70,8 +76,8 @@ impl Dist {
 
     pub fn metadata(&self) -> String {
         format!(
-            "Metadata-Version: 2.1\nName: {}\nVersion: {}\nSummary: a test\n{}\nA test.\n",
-            self.name, self.version, self.fields
+            "Metadata-Version: 2.1\nName: {}\nVersion: {}\nSummary: {}\n{}\nA test.\n",
+            self.name, self.version, self.summary, self.fields
         )
     }
 

@@ -161,7 +161,11 @@ on_backends!(poetry_adds_and_installs, async |server: Server| {
         ),
     );
     // Without a range it takes the newest version whatever Python that needs; with one, the resolver looks.
-    desk.run(Client::Poetry, &dir, &["add", "demo-pkg[more]>=1"]).await.ok();
+    let before = server.log().lines().count();
+    desk.run(Client::Poetry, &dir, &["add", "--lock", "demo-pkg[more]>=1"]).await.ok();
+    let seen = server.requests(before);
+    let mut of_files = seen.iter().filter(|(_, path, _)| path.starts_with("/pypi/files/")).peekable();
+    assert!(of_files.peek().is_some() && of_files.all(|(_, path, _)| path.ends_with(".metadata")), "{seen:?}");
     let lock = std::fs::read_to_string(dir.join("poetry.lock")).expect("a lock file");
     assert!(lock.contains("demo_pkg-1.1-py3-none-any.whl"), "{lock}");
     let _ = std::fs::remove_dir_all(dir.join(".venv"));

@@ -37,13 +37,22 @@ async fn publish(desk: &Desk, client: Client, dir: &Path, token: &str) -> Ran {
     }
 }
 
-/// A project with its distributions; flit builds them itself.
+/// A project with its distributions; flit builds them itself. What it needs is spelled in one way in the project, in
+/// another in the distributions: some clients send the one, some the other.
 fn project(desk: &Desk, name: &str, version: &str, code: &str) -> PathBuf {
-    let dist = Dist::new(name, version).payload(code);
+    let dist = Dist::new(name, version)
+        .payload(code)
+        .with("Requires-Python", "<4,>=3.8")
+        .with("Requires-Dist", "six<2,>=1")
+        .with("Requires-Dist", "Foo_Bar[b,a]>=1; python_version < \"3.8\"")
+        .with("Provides-Extra", "Fancy_Colors")
+        .with("Requires-Dist", "rich; extra == \"Fancy_Colors\"");
     let dir = desk.dist(&dist);
     let pyproject = format!(
         "[build-system]\nrequires = [\"flit_core >=3.2,<5\"]\nbuild-backend = \"flit_core.buildapi\"\n\
-         [project]\nname = \"{name}\"\nversion = \"{version}\"\ndescription = \"a test\"\nrequires-python = \">=3.8\"\n"
+         [project]\nname = \"{name}\"\nversion = \"{version}\"\ndescription = \"a test\"\nrequires-python = \">=3.8,<4\"\n\
+         dependencies = [\"six >=1, <2\", \"foo-bar[a,b] >=1 ; python_version < '3.8'\"]\n\
+         [project.optional-dependencies]\nfancy-colors = [\"rich\"]\n"
     );
     desk.write(&dir, "pyproject.toml", pyproject);
     desk.write(&dir, &format!("{}.py", dist.module()), format!("\"\"\"a test\"\"\"\n{code}"));

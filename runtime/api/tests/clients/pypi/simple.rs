@@ -124,8 +124,110 @@ on_backends!(the_json_page_says_what_clients_need, async |server: Server| {
         let (folder, _) = path.rsplit_once('/').unwrap();
         assert_eq!(get(&server, &format!("{folder}/other.whl"), &[]).await.status().as_u16(), 404);
     }
-    let list = get(&server, "/pypi/simple/", &[("accept", JSON)]).await.json::<Value>().await.unwrap();
-    assert_eq!(list["projects"], json!([{ "name": "Demo.Pkg" }]));
+    let list = async |token: Option<&str>| {
+        let mut headers = vec![("accept", JSON)];
+        let authorization = token.map(|token| format!("Bearer {token}"));
+        headers.extend(authorization.as_deref().map(|value| ("authorization", value)));
+        let list = get(&server, "/pypi/simple/", &headers).await.json::<Value>().await.unwrap();
+        list["projects"].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(list(None).await, ["Demo.Pkg"]);
+    // It is kept for as long as it says the same, and for whom.
+    Dist::new("another", "1.0").upload_wheel().live(&server, &user).await;
+    assert_eq!(list(None).await, ["another", "Demo.Pkg"]);
+    server.set_visibility("pypi", "another", "private").await;
+    assert_eq!(list(None).await, ["Demo.Pkg"]);
+    assert_eq!(list(Some(&user.token)).await, ["another", "Demo.Pkg"]);
+    assert_eq!(list(None).await, ["Demo.Pkg"]);
+});
+
+on_backends!(a_lost_metadata_file_is_not_answered_with_its_wheel, async |server: Server| {
+    let user = server.new_user("ada").await;
+    let dist = Dist::new("demo", "1.0");
+    dist.upload_wheel().live(&server, &user).await;
+    let db = server.database().await;
+    let lost = "UPDATE blobs SET location = 'blobs/lost' WHERE digest IN (SELECT sha256 FROM artifact_companions)";
+    db.execute_raw(lost).await.unwrap();
+    let path = format!("/pypi/files/{}/{}", server.artifact_id(&dist.wheel_name()).await, dist.wheel_name());
+    assert_eq!(get(&server, &format!("{path}.metadata"), &[]).await.status().as_u16(), 503);
+    assert_eq!(get(&server, &path, &[]).await.bytes().await.unwrap(), dist.wheel());
+});
+
+on_backends!(the_json_api_tells_of_each_release_and_what_is_known_against_it, async |server: Server| {
+    let user = server.new_user("ada").await;
+    for (version, summary) in [("1.0", "the first"), ("2.0", "the second")] {
+        Dist::new("Demo.Pkg", version).summary(summary).upload_wheel().live(&server, &user).await;
+    }
+    // A correction of the old line, which is the latest upload and not the newest version.
+    let late = Dist::new("Demo.Pkg", "1.0.1").summary("a late one").with("Keywords", "a,b");
+    late.upload_wheel().live(&server, &user).await;
+    let project = async |path: &str| {
+        let response = get(&server, path, &[]).await;
+        assert_eq!(
+            (response.status().as_u16(), header(&response, "content-type")),
+            (200, "application/json"),
+            "{path}"
+        );
+        let etag = header(&response, "etag").to_owned();
+        let again = get(&server, path, &[("if-none-match", &etag)]).await;
+        assert_eq!(again.status().as_u16(), 304, "{path}");
+        response.json::<Value>().await.unwrap()
+    };
+    for (path, version, summary, keywords) in [
+        ("/pypi/demo-pkg/json", "2.0", "the second", ""),
+        ("/pypi/demo-pkg/2.0/json", "2.0", "the second", ""),
+        ("/pypi/Demo.Pkg/1.0.0/json", "1.0", "the first", ""),
+        ("/pypi/demo-pkg/1.0.1/json", "1.0.1", "a late one", "a,b"),
+    ] {
+        let body = project(path).await;
+        let info = &body["info"];
+        assert_eq!((&info["version"], &info["summary"]), (&json!(version), &json!(summary)), "{path}");
+        assert_eq!((&info["name"], &info["keywords"]), (&json!("Demo.Pkg"), &json!(keywords)), "{path}");
+        assert!(info["description"].as_str().unwrap().contains("A test."), "{body}");
+        assert_eq!(body["urls"][0]["filename"], format!("demo_pkg-{version}-py3-none-any.whl"));
+        assert_eq!(body["vulnerabilities"], json!([]));
+    }
+    let releases = project("/pypi/demo-pkg/json").await["releases"].as_object().unwrap().len();
+    assert_eq!(releases, 3);
+    assert_eq!(get(&server, "/pypi/demo-pkg/3.0/json", &[]).await.status().as_u16(), 404);
+
+    let ask = async |token: Option<&str>, query: Value| {
+        let mut request = server.http.post(format!("{}/pypi/osv/v1/query", server.base_url())).body(query.to_string());
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 200);
+        response.json::<Value>().await.unwrap()
+    };
+    let question =
+        |version: &str| json!({ "package": { "name": "Demo.Pkg", "ecosystem": "PyPI" }, "version": version });
+    assert_eq!(ask(None, question("1.0")).await, json!({}));
+    server.find("pypi", "demo-pkg", "1", "reads what it should not").await;
+    let found = project("/pypi/demo-pkg/1.0/json").await["vulnerabilities"].clone();
+    assert_eq!((&found[0]["id"], &found[0]["summary"]), (&json!("CVE-2026-0001"), &json!("reads what it should not")));
+    assert_eq!((&found[0]["aliases"], &found[0]["withdrawn"]), (&json!([]), &Value::Null));
+    assert_eq!(project("/pypi/demo-pkg/2.0/json").await["vulnerabilities"], json!([]));
+    let answer = ask(None, question("1.0.0")).await;
+    let affected = &answer["vulns"][0]["affected"][0];
+    let package = json!({ "name": "demo-pkg", "ecosystem": "PyPI", "purl": "pkg:pypi/demo-pkg" });
+    assert_eq!((&answer["vulns"][0]["id"], &affected["package"]), (&json!("CVE-2026-0001"), &package));
+    assert_eq!((&affected["versions"], &affected["ranges"]), (&json!(["1.0"]), &json!([])));
+    for clean in [
+        question("2.0"),
+        json!({ "package": { "name": "demo-pkg", "ecosystem": "npm" }, "version": "1.0" }),
+        json!({ "package": { "name": "none", "ecosystem": "PyPI" }, "version": "1.0" }),
+    ] {
+        assert_eq!(ask(None, clean).await, json!({}));
+    }
+    let all = json!({ "package": { "name": "demo-pkg", "ecosystem": "PyPI" } });
+    assert_eq!(ask(None, all).await["vulns"].as_array().unwrap().len(), 1);
+    let nonsense = server.http.post(format!("{}/pypi/osv/v1/query", server.base_url())).body("{").send().await.unwrap();
+    assert_eq!(nonsense.status().as_u16(), 400);
+    // What one may not see, one is told nothing of.
+    server.set_visibility("pypi", "demo-pkg", "private").await;
+    assert_eq!(ask(None, question("1.0")).await, json!({}));
+    assert!(ask(Some(&user.token), question("1.0")).await["vulns"].is_array());
 });
 
 on_backends!(other_spellings_are_redirected_once, async |server: Server| {
@@ -154,6 +256,7 @@ on_backends!(other_spellings_are_redirected_once, async |server: Server| {
         (reqwest::Method::PUT, "/pypi/legacy/", "POST"),
         (reqwest::Method::POST, "/pypi/simple/", "GET, HEAD"),
         (reqwest::Method::POST, "/pypi/simple/demo-pkg/", "GET, HEAD"),
+        (reqwest::Method::GET, "/pypi/osv/v1/query", "POST"),
     ] {
         let response = server.http.request(method, format!("{base}{path}")).send().await.unwrap();
         assert_eq!((response.status().as_u16(), header(&response, "allow")), (405, allow), "{path}");
@@ -162,5 +265,10 @@ on_backends!(other_spellings_are_redirected_once, async |server: Server| {
         ["/pypi", "/pypi/", "/pypi/x", "/pypi/pypi", "/pypi/simple/a b/", "/pypi/simple/-/", "/pypi/files/x/y.whl"]
     {
         assert_eq!(get(&server, missing, &[]).await.status().as_u16(), 404, "{missing}");
+    }
+    // `pip search`
+    for xml_rpc in ["/pypi", "/pypi/"] {
+        let response = server.http.post(format!("{base}{xml_rpc}")).body("<methodCall/>").send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 404, "{xml_rpc}");
     }
 });

@@ -68,4 +68,26 @@ on_backends!(twine_is_told_what_is_wrong_with_its_files, async |server: Server| 
         .fails()
         .says("This filename was previously used by a file that has been blocked");
     assert_eq!(server.get("/pypi/simple/blocked/", Some(&user.token)).await.0, 404);
+
+    for (name, content, says) in [
+        ("renamed", Dist::new("Oth.er", "1.0").wheel(), "Start filename for 'Oth.er' with 'oth_er'."),
+        ("cut-short", Dist::new("cut-short", "1.0").tagged("py2-none-any").wheel(), "the tags of the file name"),
+    ] {
+        let dist = Dist::new(name, "1.0");
+        let dir = desk.folder(name);
+        desk.write(&dir, &format!("dist/{}", dist.wheel_name()), content);
+        upload(&desk, &dir, &user.token).await.fails().says(says);
+        assert_eq!(server.get(&format!("/pypi/simple/{name}/"), Some(&user.token)).await.0, 404);
+    }
+
+    // The sibling of a blocked file is installed from all the same.
+    let sound = Dist::new("sound", "1.0");
+    let dir = desk.dist(&sound);
+    let bad = sound.clone().tagged("py2-none-any").tampered();
+    desk.write(&dir, &format!("dist/{}", bad.wheel_name()), bad.wheel());
+    upload(&desk, &dir, &user.token).await.fails().says("The file was blocked by a scan");
+    std::fs::remove_file(dir.join("dist").join(bad.wheel_name())).expect("it was just written");
+    upload(&desk, &dir, &user.token).await.ok();
+    let (_, page) = server.get("/pypi/simple/sound/", None).await;
+    assert!(page.matches("<a href").count() == 2 && !page.contains("py2"), "{page}");
 });
