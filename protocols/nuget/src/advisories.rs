@@ -58,7 +58,7 @@ const PAGE: &str = "base";
 pub(crate) async fn index(call: &Call) -> Answer {
     call.require_reader()?;
     // Asked first: what changes meanwhile changes it again.
-    let updated = call.registry.advisories_changed(Ecosystem::Nuget).await?;
+    let updated = call.registry.advisories_changed_at(Ecosystem::Nuget).await?;
     // Before the first finding the list was never changed.
     let updated = updated.map_or_else(|| "2020-01-01T00:00:00.000Z".to_owned(), |at| at.to_millis_string());
     let page = page(call).await?;

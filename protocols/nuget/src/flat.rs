@@ -66,7 +66,7 @@ async fn package_file(call: &Call, id: &str, raw_version: &str) -> Result<(Packa
 /// The document of a release.
 async fn stored(call: &Call, view: &PackageView, raw_version: &str) -> Result<Stored, NugetError> {
     let Some(version) = version::parse_version(raw_version) else { return Err(call.miss().await) };
-    let release = call.or_miss(call.registry.release(view, version.unique_key()).await).await?;
+    let release = call.or_miss(call.registry.live_release(view, version.unique_key()).await).await?;
     Ok(Stored::read(&release.row.metadata).map_err(unreadable)?)
 }
 

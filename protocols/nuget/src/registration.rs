@@ -59,7 +59,7 @@ pub(crate) async fn leaf(call: &Call, hive: Hive, id: &str, raw_version: &str) -
     call.require_reader()?;
     let Some(version) = version::parse_version(raw_version) else { return Err(call.miss().await) };
     let view = call.package(id).await?;
-    let live = call.or_miss(call.registry.release(&view, version.unique_key()).await).await?;
+    let live = call.or_miss(call.registry.live_release(&view, version.unique_key()).await).await?;
     let release = Release::of(&live).map_err(unreadable)?;
     if release.stored.is_semver2 && !hive.is_semver2() {
         return Err(call.miss().await);

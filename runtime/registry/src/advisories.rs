@@ -27,8 +27,8 @@ impl Registry {
     }
 
     /// When anything last changed that [`Self::all_advisories`] may tell somebody.
-    pub async fn advisories_changed(&self, ecosystem: Ecosystem) -> Result<Option<Timestamp>, RegistryError> {
-        Ok(self.0.db.advisories_changed(ecosystem).await?)
+    pub async fn advisories_changed_at(&self, ecosystem: Ecosystem) -> Result<Option<Timestamp>, RegistryError> {
+        Ok(self.0.db.advisories_changed_at(ecosystem).await?)
     }
 
     async fn readable(

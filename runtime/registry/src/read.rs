@@ -81,12 +81,12 @@ impl Registry {
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn release(&self, view: &PackageView, version_key: &str) -> Result<LiveRelease, RegistryError> {
+    pub async fn live_release(&self, view: &PackageView, version_key: &str) -> Result<LiveRelease, RegistryError> {
         self.0.db.live_release(view.id(), version_key).await?.ok_or(RegistryError::NotFound)
     }
 
     /// Live releases by id, each of a package that the caller may read; those that are gone are left out.
-    pub async fn releases(
+    pub async fn live_releases(
         &self,
         wanted: &[(&PackageView, ReleaseId)],
     ) -> Result<HashMap<ReleaseId, LiveRelease>, RegistryError> {

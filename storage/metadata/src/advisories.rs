@@ -60,7 +60,7 @@ impl Db {
     }
 
     /// When anything last changed that [`Self::all_advisories`] tells: a finding, or a package that has one.
-    pub async fn advisories_changed(&self, ecosystem: Ecosystem) -> DbResult<Option<Timestamp>> {
+    pub async fn advisories_changed_at(&self, ecosystem: Ecosystem) -> DbResult<Option<Timestamp>> {
         const SQL: &str = "SELECT MAX(f.detected_at), MAX(f.resolved_at), MAX(p.updated_at) \
              FROM packages p JOIN releases r ON r.package_id = p.id JOIN findings f ON f.release_id = r.id \
              WHERE p.ecosystem = $1 AND f.severity IN ('medium', 'high', 'critical')";

@@ -174,7 +174,7 @@ pub async fn one(call: &Call, id: &str, version: &str) -> Result<Entry, NugetErr
     let Some(wanted) = Parts::parse(version) else { return Err(call.miss().await) };
     let view = call.package(id).await?;
     let key = wanted.normalized().to_ascii_lowercase();
-    let live = call.or_miss(call.registry.release(&view, &key).await).await?;
+    let live = call.or_miss(call.registry.live_release(&view, &key).await).await?;
     // Who names it knows it, so that it needs SemVer 2 hides nothing; which are the latest, the newest say.
     let document = call.or_miss(call.registry.notable_document(&view).await).await?;
     let downloads = call.registry.release_downloads([&view]).await?;
@@ -248,7 +248,7 @@ pub async fn page(call: &Call, feed: Feed) -> Result<Page, NugetError> {
     let is_more = rows.ranked.len() >= enough;
     let shown: Vec<Ranked> = rows.ranked.into_iter().skip(skip).take(top).collect();
     let wanted: Vec<(&PackageView, ReleaseId)> = shown.iter().map(|ranked| (&ranked.view, ranked.release)).collect();
-    let mut live = call.registry.releases(&wanted).await?;
+    let mut live = call.registry.live_releases(&wanted).await?;
     let count = shown.len();
     let mut entries = Vec::with_capacity(count);
     for ranked in shown {

@@ -1,6 +1,6 @@
 //! Documents as newer clients read them.
 
-use publaryn_core::{Ecosystem, Timestamp};
+use publaryn_core::Ecosystem;
 use serde_json::{Value, json};
 
 use super::{
@@ -213,13 +213,12 @@ on_backends!(findings_are_told_with_the_versions_and_as_a_list, async |server: S
     assert!(hidden_at > found_at, "clients go by the time: {hidden_at} {found_at}");
     assert_eq!(list(Some(&user.token)).await.0, known);
     // Neither has what was found to be none.
-    let db = server.database().await;
-    let mut tx = db.begin().await.unwrap();
-    let head = tx.lock_package(Ecosystem::Nuget, "acme.lib").await.unwrap().expect("the package");
-    let release = tx.lock_release_by_version(head.id, "1.1.0").await.unwrap().expect("the release");
-    let finding = tx.unresolved_findings(release.id).await.unwrap().remove(0).id;
-    tx.resolve_finding(finding, None, "a false alarm", Timestamp::now()).await.unwrap();
-    tx.commit().await.unwrap();
+    let triage = server.token(&user.name, &user.password, &["packages:read", "security:write"]).await;
+    let path = "/v1/packages/nuget/Acme.Lib/security-findings";
+    let found: Value = serde_json::from_str(&server.get(path, Some(&triage)).await.1).expect("JSON");
+    let finding = found["findings"][0]["id"].as_str().expect("an id").to_owned();
+    let request = server.http.patch(format!("{}{path}/{finding}", server.base_url())).bearer_auth(&triage);
+    assert_eq!(send(request.json(&json!({ "is_resolved": true, "note": "a false alarm" }))).await.status, 200);
     let (resolved, _, resolved_at) = list(Some(&user.token)).await;
     assert_eq!(resolved, json!({}));
     assert!(resolved_at > hidden_at, "{resolved_at} {hidden_at}");

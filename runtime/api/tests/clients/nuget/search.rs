@@ -115,7 +115,7 @@ on_backends!(search_tells_downloads_of_versions_and_who_owns_the_prefix, async |
 });
 
 on_backends!(organizations_own_what_is_theirs, async |server: Server| {
-    const SCOPES: &[&str] = &["packages:write", "repositories:write", "orgs:write"];
+    const SCOPES: &[&str] = &["packages:write", "repositories:write", "orgs:write", "packages:transfer"];
     let ada = server.new_user_with("ada", SCOPES).await;
     server.post("/v1/orgs", Some(&ada.token), &json!({ "slug": "acme", "name": "Acme" })).await;
     Pack::new("Acme.Lib", "1.0.0").live(&server, &ada).await;
