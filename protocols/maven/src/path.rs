@@ -233,9 +233,13 @@ mod tests {
 
     #[test]
     fn the_challenging_view_has_the_same_addresses() {
-        for (path, wanted) in
-            [("/~auth", true), ("/~auth/", true), ("/~auth/a/b/maven-metadata.xml", true), ("/", false), ("/~auth/%ff", true)]
-        {
+        for (path, wanted) in [
+            ("/~auth", true),
+            ("/~auth/", true),
+            ("/~auth/a/b/maven-metadata.xml", true),
+            ("/", false),
+            ("/~auth/%ff", true),
+        ] {
             assert_eq!(Address::of(path).is_challenging, wanted, "{path}");
         }
         assert!(of("/~authority/b/1/b-1.jar").is_err());

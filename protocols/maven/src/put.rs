@@ -223,7 +223,8 @@ fn inspect(
         let mut bytes = Vec::new();
         // One that is too long is refused by the store.
         input.take(MAX_POM_BYTES).read_to_end(&mut bytes)?;
-        let pom = Pom::parse(&bytes).and_then(|pom| pom.check_identity(coordinates, name.prefix(), version).map(|()| pom));
+        let pom =
+            Pom::parse(&bytes).and_then(|pom| pom.check_identity(coordinates, name.prefix(), version).map(|()| pom));
         return Ok(pom.map(|pom| Content::Pom(Box::new(pom))).map_err(|fault| fault.to_string()));
     }
     if name.is_module() {

@@ -121,9 +121,7 @@ async fn answer(call: &Call, route: &Route, body: Body) -> Answer {
         (method, route) => {
             call.require_reader()?;
             match route {
-                Route::Unknown if call.who.is_anonymous() => {
-                    Err(call.registry.broken_credential(&call.who).into())
-                }
+                Route::Unknown if call.who.is_anonymous() => Err(call.registry.broken_credential(&call.who).into()),
                 Route::Unknown => Err(NugetError::not_found()),
                 route => Ok(wrong_method(route, method)),
             }

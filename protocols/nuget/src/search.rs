@@ -230,8 +230,7 @@ async fn exactly(call: &Call, id: &str, filter: &Filter) -> Result<Option<Found>
         Err(RegistryError::NotFound) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let is_found =
-        document.package.repository_kind != RepositoryKind::Staging && !filter.apply(&document)?.is_empty();
+    let is_found = document.package.repository_kind != RepositoryKind::Staging && !filter.apply(&document)?.is_empty();
     Ok(is_found.then_some(Found { view, document }))
 }
 

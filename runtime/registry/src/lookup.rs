@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use publaryn_core::{
-    OrgId, OrgRole, PackageId, Principal, RegistryError, RepositoryKind, Scope, Visibility, access::Owner, principal::Who,
+    OrgId, OrgRole, PackageId, Principal, RegistryError, RepositoryKind, Scope, Visibility, access::Owner,
+    principal::Who,
 };
 use publaryn_metadata::{documents::Releases, standing::Standings};
 use publaryn_search::{Audience, AudienceTag, SearchQuery};

@@ -93,7 +93,8 @@ impl Registry {
         let packages: HashMap<ReleaseId, PackageId> = wanted.iter().map(|(view, id)| (*id, view.id())).collect();
         let ids: Vec<ReleaseId> = packages.keys().copied().collect();
         let found = self.0.db.live_releases_by_id(&ids).await?;
-        let of_its_package = |(package, release): &(PackageId, LiveRelease)| packages.get(&release.row.id) == Some(package);
+        let of_its_package =
+            |(package, release): &(PackageId, LiveRelease)| packages.get(&release.row.id) == Some(package);
         Ok(found.into_iter().filter(of_its_package).map(|(_, release)| (release.row.id, release)).collect())
     }
 

@@ -158,13 +158,11 @@ impl Db {
     /// One live release of a package, alone.
     pub async fn live_release(&self, package: PackageId, version_key: &str) -> DbResult<Option<LiveRelease>> {
         const RELEASE: &str = releases!("r.package_id = $1 AND r.version_key = $2");
-        const ARTIFACTS: &str =
-            artifacts!("r.package_id = $1 AND r.version_key = $2 ORDER BY a.uploaded_at, a.id");
+        const ARTIFACTS: &str = artifacts!("r.package_id = $1 AND r.version_key = $2 ORDER BY a.uploaded_at, a.id");
         let row: Option<ReleaseRow> =
             on_db!(self, |c| sqlx::query_as(RELEASE).bind(package).bind(version_key).fetch_optional(c).await)?;
         let Some(row) = row else { return Ok(None) };
-        let artifacts =
-            on_db!(self, |c| sqlx::query_as(ARTIFACTS).bind(package).bind(version_key).fetch_all(c).await)?;
+        let artifacts = on_db!(self, |c| sqlx::query_as(ARTIFACTS).bind(package).bind(version_key).fetch_all(c).await)?;
         Ok(Some(LiveRelease { row, artifacts }))
     }
 

@@ -67,7 +67,10 @@ on_backends!(private_packages_need_somebody_entitled, async |mut server: Server|
     assert_eq!(private.header("cache-control"), "private, max-age=300, must-revalidate");
     let open = get(&server, &package.replace("lib", "open"), None).await;
     assert_eq!(open.header("cache-control"), "public, max-age=300, must-revalidate");
-    assert_eq!((private.header("vary"), open.header("vary")), ("Authorization, X-NuGet-ApiKey", private.header("vary")));
+    assert_eq!(
+        (private.header("vary"), open.header("vary")),
+        ("Authorization, X-NuGet-ApiKey", private.header("vary"))
+    );
 
     // Clients send a password once they were asked for one.
     let restore = async |desk: Desk| {

@@ -31,9 +31,9 @@ on_backends!(a_held_release_is_nowhere_until_it_is_let_go, async |mut server: Se
     let desk = Desk::new(&server, "author");
     let dir = desk.folder("work");
     write(&dir, "a.nupkg", Pack::new("Acme.Other", "1.0.0").file("bulk.bin", bulk()).zip());
-    let push = ["nuget", "push", "a.nupkg", "-s", "here", "-k", &user.token];
-    desk.dotnet(&dir, &push).await.succeeds().says("Acme.Other 1.0.0 awaits review");
-    desk.dotnet(&dir, &push).await.succeeds().says("Acme.Other 1.0.0 awaits review");
+    let args = ["nuget", "push", "a.nupkg", "-s", "here", "-k", &user.token];
+    desk.dotnet(&dir, &args).await.succeeds().says("Acme.Other 1.0.0 awaits review");
+    desk.dotnet(&dir, &args).await.succeeds().says("Acme.Other 1.0.0 awaits review");
     // Clients repeat a push of which they did not hear the end.
     let again = pack.push(&server, Some(&user.token)).await;
     assert_eq!((again.status, again.header("x-nuget-warning")), (202, said.header("x-nuget-warning")), "{again:?}");

@@ -114,7 +114,9 @@ on_backends!(feeds_go_on_where_a_page_ends, async |server: Server| {
         let link = links.find(|link| link.attribute("rel") == Some("next"))?;
         Some(link.attribute("href")?.strip_prefix(&format!("{}/nuget", server.base_url()))?.to_owned())
     };
-    for (query, sizes) in [("", vec![100, 5]), ("&$top=103", vec![100, 3]), ("&$top=100", vec![100]), ("&$top=3", vec![3])] {
+    for (query, sizes) in
+        [("", vec![100, 5]), ("&$top=103", vec![100, 3]), ("&$top=100", vec![100]), ("&$top=3", vec![3])]
+    {
         let mut seen = Vec::new();
         let mut path = Some(format!("/v2/FindPackagesById()?id='Acme.Lib'{query}"));
         while let Some(at) = path {
