@@ -134,15 +134,13 @@ impl ReconcileReleases {
         let head = head.ok_or_else(|| RegistryError::internal("a release without its package"))?;
         // Another file may have come meanwhile.
         let current = tx.lock_release(release.id).await?.filter(|current| current.open == release.open);
-        let Some((version, until)) = current.and_then(|it| Some((it.version, it.open.open_until?))) else {
-            return Ok(());
-        };
+        let Some(current) = current else { return Ok(()) };
+        let Some(until) = current.open.open_until else { return Ok(()) };
         if !tx.seal(release.id, until).await? {
             return Ok(());
         }
         tx.bump_revision(&head, now).await?;
-        let entry = AuditEntry::system(AuditAction::ReleaseUpdate).org(head.owner.org()).package(head.id);
-        let entry = entry.release(release.id).with("version", version).with("sealed", true);
+        let entry = by_system(AuditAction::ReleaseUpdate, &head, &current).with("sealed", true);
         Ok(tx.commit_audited(&entry, now).await?)
     }
 
