@@ -135,13 +135,14 @@ impl ReconcileReleases {
         let head = head.ok_or_else(|| RegistryError::internal("a release without its package"))?;
         // Another file may have come meanwhile.
         let current = tx.lock_release(release.id).await?.filter(|current| current.open == release.open);
-        if let Some(until) = current.and_then(|current| current.open.open_until)
-            && tx.seal(release.id, until).await?
-        {
-            tx.bump_revision(&head, now).await?;
-            tx.commit().await?;
+        let Some(current) = current else { return Ok(()) };
+        let Some(until) = current.open.open_until else { return Ok(()) };
+        if !tx.seal(release.id, until).await? {
+            return Ok(());
         }
-        Ok(())
+        tx.bump_revision(&head, now).await?;
+        let entry = by_system(AuditAction::ReleaseUpdate, &head, &current).with("sealed", true);
+        Ok(tx.commit_audited(&entry, now).await?)
     }
 
     /// Deletes an upload that was never submitted. Nobody ever saw it, so its version number is free again.

@@ -12,6 +12,18 @@ pub fn byte_stream(body: Body) -> ByteStream {
     TryStreamExt::map_err(body.into_data_stream(), BoxError::from).boxed()
 }
 
+/// Reads and forgets a body, up to `max_bytes`: most clients only listen once they have sent everything, and one whose
+/// connection is closed before that loses the answer.
+pub async fn drain(mut body: ByteStream, max_bytes: u64) {
+    let mut seen = 0;
+    while let Some(Ok(chunk)) = body.next().await {
+        seen += chunk.len() as u64;
+        if seen > max_bytes {
+            return;
+        }
+    }
+}
+
 /// The whole body, refused as soon as it passes `limit_bytes`.
 pub async fn read_body(body: Body, limit_bytes: u64) -> Result<Bytes, RegistryError> {
     let limit = usize::try_from(limit_bytes).unwrap_or(usize::MAX);

@@ -20,7 +20,7 @@ mod transfer;
 
 pub use adapter::{Adapter, DraftFile, KeptFile, KeptRelease, Login, Mount, RequestFacts};
 pub use base_url::{BaseUrl, PROXY_HEADERS, forwarded_parameter};
-pub use body::{byte_stream, read_body};
+pub use body::{byte_stream, drain, read_body};
 pub use dialect::{Dialect, NOSNIFF, Refusal, render};
 pub use failure::{Reason, error_response, error_status, json_error};
 pub use makeup::Makeup;

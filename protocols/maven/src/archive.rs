@@ -18,8 +18,6 @@ pub const MAX_ENTRIES: u64 = 65_535;
 pub const MAX_RATIO: u64 = 200;
 /// Largest `plugin.xml`, in bytes.
 const MAX_DESCRIPTOR_BYTES: u64 = 4 << 20;
-/// POMs of a jar that are looked at; a shaded one holds many of others.
-const MAX_POMS: usize = 200;
 
 /// Bounds of one archive.
 #[derive(Debug, Clone, Copy)]
@@ -34,18 +32,28 @@ pub struct ArchiveLimits {
 #[derive(Debug, Default)]
 pub struct Archive {
     pub plugin: Option<PluginDescriptor>,
-    /// Of `META-INF/maven/{group}/{artifact}/pom.xml`: the path, and the file where it is not too large.
-    pub poms: Vec<(String, Option<Vec<u8>>)>,
-    /// There are further POMs.
-    pub has_more_poms: bool,
+    pub own: OwnPom,
+    /// How many POMs of other artifacts there are, as in shaded archives, and where the first of them lies.
+    pub others: u64,
+    pub first_other: Option<String>,
     pub notes: Vec<Finding>,
 }
 
-/// Reads an archive as it streams by.
+/// The POM at the path that was asked for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub enum OwnPom {
+    #[default]
+    Absent,
+    Found(Vec<u8>),
+    TooLarge,
+    Several,
+}
+
+/// Reads an archive as it streams by. Of the POMs inside only the one at `own` is read; nobody else's is kept.
 ///
 /// # Errors
 /// The first rule broken; nothing about the archive may be believed then.
-pub fn read_archive(input: &mut dyn Read, limits: ArchiveLimits) -> Result<Archive, ArchiveError> {
+pub fn read_archive(input: &mut dyn Read, limits: ArchiveLimits, own: Option<&str>) -> Result<Archive, ArchiveError> {
     let rules = ArchiveRules {
         duplicates: DuplicateRule::Note,
         max_entries: limits.max_entries,
@@ -66,13 +74,14 @@ pub fn read_archive(input: &mut dyn Read, limits: ArchiveLimits) -> Result<Archi
             }
             has_descriptor = true;
             archive.plugin = PluginDescriptor::parse(&entry.read_to_vec(MAX_DESCRIPTOR_BYTES)?);
+        } else if own == Some(entry.path) {
+            archive.own = match archive.own {
+                OwnPom::Absent => own_pom(&mut entry)?,
+                _ => OwnPom::Several,
+            };
         } else if is_pom(entry.path) {
-            if archive.poms.len() < MAX_POMS {
-                let path = entry.path.to_owned();
-                archive.poms.push((path, limited(&mut entry)?));
-            } else {
-                archive.has_more_poms = true;
-            }
+            archive.others += 1;
+            archive.first_other.get_or_insert_with(|| entry.path.to_owned());
         }
         Ok(())
     })?;
@@ -86,8 +95,8 @@ fn is_pom(path: &str) -> bool {
     inside.is_some_and(|inside| inside.split('/').count() == 2)
 }
 
-fn limited(entry: &mut ArchiveEntry<'_>) -> Result<Option<Vec<u8>>, ArchiveError> {
+fn own_pom(entry: &mut ArchiveEntry<'_>) -> Result<OwnPom, ArchiveError> {
     let mut bytes = Vec::new();
     Read::take(&mut *entry.data, MAX_POM_BYTES + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= MAX_POM_BYTES).then_some(bytes))
+    Ok(if bytes.len() as u64 <= MAX_POM_BYTES { OwnPom::Found(bytes) } else { OwnPom::TooLarge })
 }

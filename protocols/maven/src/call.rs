@@ -60,9 +60,10 @@ impl Call {
         if view.name() == coordinates.to_string() { Ok(view) } else { Err(RegistryError::NotFound) }
     }
 
-    /// The one answer to reads of what is missing and of what is hidden.
+    /// The one answer to reads of what is missing and of what is hidden: clients send what credentials they have only
+    /// when asked (access.md §11, ADR 0039).
     pub async fn miss(&self) -> MavenError {
-        self.registry.miss(&self.who, Ecosystem::Maven, false).await.into()
+        self.registry.miss(&self.who, Ecosystem::Maven, true).await.into()
     }
 
     /// [`Self::miss`] for what the registry did not find.

@@ -15,9 +15,9 @@ pub type MavenError = Refusal<Maven>;
 /// A refusal to publish, in words about that version: `gav` is `com.acme:widget:1.0.0`.
 pub fn of_upload(error: RegistryError, group: &str, gav: &str) -> MavenError {
     let (status, text) = match &error {
-        // A package that the caller may not see is, to the caller, one that belongs to somebody else.
-        RegistryError::Denied(Denial::InsufficientPermission(_) | Denial::NamespaceClaimed(_))
-        | RegistryError::NotFound => (StatusCode::FORBIDDEN, format!("not allowed to publish to group {group}")),
+        RegistryError::Denied(Denial::InsufficientPermission(_) | Denial::NamespaceClaimed(_)) => {
+            (StatusCode::FORBIDDEN, format!("not allowed to publish to group {group}"))
+        }
         RegistryError::VersionExists(found) if !gav.ends_with(&format!(":{found}")) => {
             (StatusCode::CONFLICT, format!("{gav} differs from version {found} only in case"))
         }
@@ -90,7 +90,7 @@ mod tests {
         for (error, status, text) in [
             (RegistryError::Unauthenticated, 401, "API token missing, unknown or expired"),
             (RegistryError::BadCredential(CredentialProblem::Expired), 401, "API token missing, unknown or expired"),
-            (RegistryError::NotFound, 403, "not allowed to publish to group com.acme"),
+            (RegistryError::NotFound, 404, "Not Found"),
             (
                 RegistryError::Denied(Denial::NamespaceClaimed("com.acme".into())),
                 403,

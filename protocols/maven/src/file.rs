@@ -14,6 +14,7 @@ const SIGNATURES: [&str; 3] = [".asc", ".sigstore.json", ".sigstore"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileName {
     text: String,
+    prefix: String,
     pub classifier: Option<String>,
     /// Without leading dot, and without that of a signature: `jar`, `tar.gz`.
     pub extension: String,
@@ -31,11 +32,11 @@ impl FileName {
         );
         prefixes.into_iter().find_map(|prefix| {
             let rest = text.strip_prefix(prefix)?.strip_prefix('-')?.strip_prefix(version)?;
-            Self::split(text, rest)
+            Self::split(text, prefix, rest)
         })
     }
 
-    fn split(text: &str, rest: &str) -> Option<Self> {
+    fn split(text: &str, prefix: &str, rest: &str) -> Option<Self> {
         let signed = SIGNATURES.into_iter().find_map(|ending| rest.strip_suffix(ending));
         let is_signature = signed.is_some();
         let rest = signed.unwrap_or(rest);
@@ -61,6 +62,7 @@ impl FileName {
         }
         Some(Self {
             text: text.to_owned(),
+            prefix: prefix.to_owned(),
             classifier: classifier.map(str::to_owned),
             extension: extension.to_owned(),
             is_signature,
@@ -69,6 +71,11 @@ impl FileName {
 
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// What stands before the version: the artifact id, or in the files of an sbt plugin the short form of it.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// The POM of the version itself.
@@ -187,7 +194,8 @@ mod tests {
 
     #[test]
     fn plugins_of_sbt_leave_out_what_they_are_built_for() {
-        assert!(FileName::parse("foo-1.0.jar", "foo_2.12_1.0", "1.0").is_some_and(|name| name.is_main()));
+        let short = FileName::parse("foo-1.0.jar", "foo_2.12_1.0", "1.0").unwrap();
+        assert!(short.is_main() && short.prefix() == "foo");
         assert!(FileName::parse("foo_2.12_1.0-1.0.pom", "foo_2.12_1.0", "1.0").is_some_and(|name| name.is_pom()));
         assert!(FileName::parse("foo_2.12-1.0.pom", "foo_2.12_1.0", "1.0").is_some());
         assert_eq!(FileName::parse("-1.0.jar", "_x", "1.0"), None);

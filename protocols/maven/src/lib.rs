@@ -16,6 +16,7 @@ pub mod module;
 pub mod name;
 pub mod packaging;
 mod path;
+mod plugins;
 pub mod pom;
 mod put;
 mod scanner;
@@ -29,7 +30,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{Method, Request};
-use publaryn_core::{Ecosystem, PackageName, RegistryError, Version};
+use publaryn_core::{ArtifactKind, Ecosystem, PackageName, RegistryError, Version};
 use publaryn_protocol::{Adapter, DraftFile, KeptRelease, Makeup, Mount, RequestFacts, RouteTemplate, render};
 use publaryn_registry::{Inspector, Registry, control::Described};
 use publaryn_scan::Scanner;
@@ -92,7 +93,7 @@ impl Adapter for Maven {
 async fn door(State(registry): State<Registry>, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let address = Address::of(parts.uri.path());
-    let template = address.as_ref().map_or("unmatched", |address| address.target.template());
+    let template = address.target.as_ref().map_or("unmatched", Target::template);
     let answered = match Call::new(registry, parts).await {
         Ok(call) => answer(&call, address, body).await,
         Err(error) => Err(error),
@@ -102,28 +103,29 @@ async fn door(State(registry): State<Registry>, request: Request<Body>) -> Respo
     response
 }
 
-async fn answer(call: &Call, address: Result<Address, PathFault>, body: Body) -> Answer {
+async fn answer(call: &Call, address: Address, body: Body) -> Answer {
     match call.method {
         Method::PUT => {
-            call.require_publisher()?;
-            let address = address.map_err(|fault| MavenError::bad_request(fault.to_string()))?;
-            put::put(call, address.target, body).await
+            let allowed = call.require_publisher();
+            let target = address.target.map_err(|fault| MavenError::bad_request(fault.to_string()));
+            match allowed.and(target) {
+                Ok(target) => put::put(call, target, body).await,
+                Err(refusal) => Err(put::refused(call, ArtifactKind::Jar, body, refusal).await),
+            }
         }
-        Method::GET | Method::HEAD => match address {
-            Ok(address) => {
-                call.require_reader(address.is_challenging)?;
-                read(call, &address.target).await
+        Method::GET | Method::HEAD => {
+            call.require_reader(address.is_challenging)?;
+            match address.target {
+                Ok(target) => read(call, &target).await,
+                Err(fault @ PathFault::Segment) => Err(MavenError::bad_request(fault.to_string())),
+                // Clients ask for many things that no repository has to have.
+                Err(_) => Err(call.miss().await),
             }
-            Err(fault) => {
-                call.require_reader(false)?;
-                match fault {
-                    PathFault::Segment => Err(MavenError::bad_request(fault.to_string())),
-                    // Clients ask for many things that no repository has to have.
-                    _ => Err(call.miss().await),
-                }
-            }
-        },
-        _ => Ok(serve::wrong_method()),
+        }
+        _ => {
+            call.require_reader(address.is_challenging)?;
+            Ok(serve::wrong_method())
+        }
     }
 }
 

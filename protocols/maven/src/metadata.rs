@@ -17,6 +17,8 @@ use crate::{
     version::{accepted, check},
 };
 
+/// Most plugins of a group's document: each may be a write.
+const MAX_PLUGINS: usize = 1_000;
 /// Largest metadata document of a client, in bytes (maven.md §3).
 pub const MAX_METADATA_BYTES: u64 = 1 << 20;
 pub const CONTENT_TYPE: &str = "application/xml";
@@ -50,6 +52,8 @@ pub enum MetadataFault {
     NoMetadata,
     #[error("metadata {field} is {found}, path says {wanted}")]
     Differs { field: &'static str, found: String, wanted: String },
+    #[error("the metadata names more than {MAX_PLUGINS} plugins")]
+    ManyPlugins,
 }
 
 impl Uploaded {
@@ -65,7 +69,12 @@ impl Uploaded {
             return Err(MetadataFault::NoMetadata);
         }
         let plugins = child(root, "plugins").into_iter().flat_map(|list| children(list, "plugin"));
+        let plugins: Vec<_> = plugins.take(MAX_PLUGINS + 1).collect();
+        if plugins.len() > MAX_PLUGINS {
+            return Err(MetadataFault::ManyPlugins);
+        }
         let plugins: Vec<UploadedPlugin> = plugins
+            .into_iter()
             .filter_map(|plugin| {
                 Some(UploadedPlugin {
                     artifact: child_text(plugin, "artifactId")?,
@@ -180,8 +189,8 @@ mod tests {
     use crate::path::{Address, Target};
 
     fn at(path: &str) -> MetadataPath {
-        match Address::of(&format!("/{path}/maven-metadata.xml")).unwrap().target {
-            Target::Metadata { at, .. } => at,
+        match Address::of(&format!("/{path}/maven-metadata.xml")).target {
+            Ok(Target::Metadata { at, .. }) => at,
             other => panic!("{other:?}"),
         }
     }
@@ -224,6 +233,8 @@ mod tests {
              </plugin><plugin><prefix>no good</prefix><artifactId>x</artifactId></plugin></plugins>";
         let Ok(Uploaded::Group(plugins)) = parse(body, "com/acme") else { panic!("a group") };
         assert_eq!(plugins.len(), 1);
+        let many = "<plugin><prefix>p</prefix><artifactId>x</artifactId></plugin>".repeat(MAX_PLUGINS + 1);
+        assert_eq!(parse(&format!("<plugins>{many}</plugins>"), "com/acme"), Err(MetadataFault::ManyPlugins));
         let plugin = Plugin {
             package: "com.acme:gizmo-maven-plugin".into(),
             prefix: "gizmo".into(),

@@ -21,7 +21,7 @@ pub const CHALLENGE: &str = "~auth";
 pub struct Address {
     /// The view that answers 401 to whoever did not say who they are.
     pub is_challenging: bool,
-    pub target: Target,
+    pub target: Result<Target, PathFault>,
 }
 
 /// What an address is about.
@@ -111,11 +111,8 @@ pub enum PathFault {
 }
 
 impl Address {
-    /// Reads an undecoded path below the mount, which starts with a slash.
-    ///
-    /// # Errors
-    /// What no address of a repository has.
-    pub fn of(path: &str) -> Result<Self, PathFault> {
+    /// Reads an undecoded path below the mount, which starts with a slash. The view is told whatever follows it.
+    pub fn of(path: &str) -> Self {
         let path = path.strip_prefix('/').unwrap_or(path);
         let (mut path, mut is_challenging) = (path, false);
         if let Some(rest) = path.strip_prefix(CHALLENGE)
@@ -123,8 +120,7 @@ impl Address {
         {
             (path, is_challenging) = (rest.strip_prefix('/').unwrap_or(rest), true);
         }
-        let target = Target::of(path)?;
-        Ok(Self { is_challenging, target })
+        Self { is_challenging, target: Target::of(path) }
     }
 }
 
@@ -201,7 +197,7 @@ mod tests {
     use super::*;
 
     fn of(path: &str) -> Result<Target, PathFault> {
-        Address::of(path).map(|address| address.target)
+        Address::of(path).target
     }
 
     #[test]
@@ -237,10 +233,14 @@ mod tests {
 
     #[test]
     fn the_challenging_view_has_the_same_addresses() {
-        for (path, wanted) in
-            [("/~auth", true), ("/~auth/", true), ("/~auth/a/b/maven-metadata.xml", true), ("/", false)]
-        {
-            assert_eq!(Address::of(path).unwrap().is_challenging, wanted, "{path}");
+        for (path, wanted) in [
+            ("/~auth", true),
+            ("/~auth/", true),
+            ("/~auth/a/b/maven-metadata.xml", true),
+            ("/", false),
+            ("/~auth/%ff", true),
+        ] {
+            assert_eq!(Address::of(path).is_challenging, wanted, "{path}");
         }
         assert!(of("/~authority/b/1/b-1.jar").is_err());
         assert!(of("/~auth/~auth/b/1/b-1.jar").is_err());

@@ -3,6 +3,7 @@
 //! Source: <https://maven.apache.org/pom.html>
 
 use publaryn_protocol::strict_xml::{self, Node, XmlFault, child, child_text, children, text_of};
+use serde::{Deserialize, Serialize};
 
 use crate::name::Coordinates;
 
@@ -143,18 +144,20 @@ impl Pom {
     }
 
     /// Whether the POM is that of a version. Values with `${` are left to those who can fill them in: CI-friendly
-    /// projects publish `${revision}` as it stands.
+    /// projects publish `${revision}` as it stands. `prefix` is what the names of its files start with: an sbt plugin
+    /// lies under `foo_2.12_1.0`, and its files and its POM say `foo`.
     ///
     /// # Errors
     /// `Missing`, `Differs`, `OwnParent`.
-    pub fn check_identity(&self, coordinates: &Coordinates, version: &str) -> Result<(), PomFault> {
+    pub fn check_identity(&self, coordinates: &Coordinates, prefix: &str, version: &str) -> Result<(), PomFault> {
         for (field, found, wanted) in [
             ("groupId", &self.group, coordinates.group.as_str()),
             ("artifactId", &self.artifact, &coordinates.artifact),
             ("version", &self.version, version),
         ] {
             let Some(found) = found else { return Err(PomFault::Missing(field)) };
-            if found != wanted && !found.contains("${") {
+            let is_short = field == "artifactId" && found == prefix;
+            if found != wanted && !is_short && !found.contains("${") {
                 return Err(PomFault::Differs { field, found: shown(found), wanted: wanted.to_owned() });
             }
         }
@@ -192,7 +195,7 @@ fn shown(text: &str) -> String {
 }
 
 /// What a `plugin.xml` says a plugin is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginDescriptor {
     pub prefix: String,
     pub name: Option<String>,
@@ -254,7 +257,7 @@ mod tests {
         let [dependency] = pom.dependencies.as_slice() else { panic!("one dependency") };
         assert_eq!((dependency.version.as_deref(), dependency.is_optional), (Some("[1,2)"), true));
         assert_eq!(pom.repositories, ["http://other"]);
-        assert_eq!(pom.check_identity(&acme(), "1.0"), Ok(()));
+        assert_eq!(pom.check_identity(&acme(), "widget", "1.0"), Ok(()));
     }
 
     #[test]
@@ -262,21 +265,21 @@ mod tests {
         let parent =
             "<parent><groupId>com.acme</groupId><artifactId>parent</artifactId><version>1.0</version></parent>";
         let child = pom(&format!("{parent}<artifactId>widget</artifactId>"));
-        assert_eq!(child.check_identity(&acme(), "1.0"), Ok(()));
+        assert_eq!(child.check_identity(&acme(), "widget", "1.0"), Ok(()));
         let moved = pom(&format!("{parent}<artifactId>widget</artifactId><version>2.0</version>"));
-        let Err(fault) = moved.check_identity(&acme(), "1.0") else { panic!("another version") };
+        let Err(fault) = moved.check_identity(&acme(), "widget", "1.0") else { panic!("another version") };
         assert_eq!(fault.to_string(), "POM version is 2.0, path says 1.0");
         let other = pom(&GAV.replace("com.acme", "x"));
-        let Err(fault) = other.check_identity(&acme(), "1.0") else { panic!("another group") };
+        let Err(fault) = other.check_identity(&acme(), "widget", "1.0") else { panic!("another group") };
         assert_eq!(fault.to_string(), "POM groupId is x, path says com.acme");
         let friendly = pom(&GAV.replace("1.0", "${revision}"));
-        assert_eq!(friendly.check_identity(&acme(), "1.0"), Ok(()));
+        assert_eq!(friendly.check_identity(&acme(), "widget", "1.0"), Ok(()));
         assert_eq!(
-            pom("<artifactId>widget</artifactId>").check_identity(&acme(), "1.0"),
+            pom("<artifactId>widget</artifactId>").check_identity(&acme(), "widget", "1.0"),
             Err(PomFault::Missing("groupId"))
         );
         let own = pom(&format!("<parent>{GAV}</parent><artifactId>widget</artifactId>"));
-        assert_eq!(own.check_identity(&acme(), "1.0"), Err(PomFault::OwnParent));
+        assert_eq!(own.check_identity(&acme(), "widget", "1.0"), Err(PomFault::OwnParent));
     }
 
     #[test]
@@ -315,7 +318,7 @@ mod tests {
         #[test]
         fn no_document_panics(body in "(<(/)?(project|groupId|parent|dependencies|dependency)>|x|&lt;|\\$\\{r\\}){0,20}") {
             if let Ok(pom) = Pom::parse(format!("<project>{body}</project>").as_bytes()) {
-                let _ = pom.check_identity(&acme(), "1.0");
+                let _ = pom.check_identity(&acme(), "widget", "1.0");
             }
         }
     }

@@ -9,15 +9,14 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use http::StatusCode;
+use http::{StatusCode, header};
 use publaryn_core::{
-    Digests, Ecosystem, RegistryError,
+    ArtifactKind, Digests, Ecosystem, RegistryError,
     publish::{AppendCommand, PublishOutcome, StaysOpen},
 };
-use publaryn_protocol::{byte_stream, read_body};
+use publaryn_protocol::{byte_stream, drain, read_body};
 use publaryn_registry::{Checksummed, StageRequest, StagedArtifact, Withdrawal};
 use publaryn_scan::ArchiveError;
-use serde_json::json;
 
 use crate::{
     archive::{Archive, ArchiveLimits, MAX_ENTRIES, MAX_RATIO, read_archive},
@@ -31,7 +30,8 @@ use crate::{
     name::Coordinates,
     packaging,
     path::{GavFile, MetadataPath, Target},
-    pom::{MAX_POM_BYTES, PluginDescriptor, Pom},
+    plugins,
+    pom::{MAX_POM_BYTES, Pom},
     version::{VersionFault, accepted},
 };
 
@@ -65,13 +65,27 @@ async fn ignored(body: Body) -> Answer {
     Ok(created())
 }
 
+/// Whether the caller may publish there, or make what is not there yet: said before anything is read.
 async fn may_publish(call: &Call, coordinates: &Coordinates, gav: &str) -> Result<(), MavenError> {
-    let allowed = call.registry.may_publish(&call.who, Ecosystem::Maven, &coordinates.package_name()).await;
+    let (registry, who, name) = (&call.registry, &call.who, coordinates.package_name());
+    let allowed = match registry.may_publish(who, Ecosystem::Maven, &name).await {
+        Ok(()) => registry.may_create(who, Ecosystem::Maven, &name).await,
+        refused => refused,
+    };
     allowed.map_err(|error| of_upload(error, &coordinates.group, gav))
 }
 
+/// The refusal of an upload that nobody has read.
+pub(crate) async fn refused(call: &Call, kind: ArtifactKind, body: Body, refusal: MavenError) -> MavenError {
+    let asks_first = call.headers.get(header::EXPECT).is_some_and(|value| !value.is_empty());
+    if !asks_first {
+        drain(byte_stream(body), call.registry.settings().limits.of(kind)).await;
+    }
+    refusal
+}
+
 /// What a file turned out to be.
-enum Content {
+pub(crate) enum Content {
     Pom(Box<Pom>),
     Archive(Archive),
     Other,
@@ -81,9 +95,20 @@ async fn put_file(call: &Call, file: &GavFile, body: Body) -> Answer {
     let refusal = |error| of_upload(error, &file.coordinates.group, &file.gav());
     let open = stays_open(call, file);
     let (name, version) = (file.coordinates.package_name(), accepted(&file.version));
-    may_publish(call, &file.coordinates, &file.gav()).await?;
-    call.registry.takes_files(Ecosystem::Maven, &name, version.unique_key(), open).await.map_err(refusal)?;
+    let key = version.unique_key();
+    let takes = async {
+        may_publish(call, &file.coordinates, &file.gav()).await?;
+        call.registry.takes_files(Ecosystem::Maven, &name, key, open).await.map_err(refusal)
+    };
+    if let Err(refusal) = takes.await {
+        return Err(refused(call, file.name.kind(), body, refusal).await);
+    }
     let (staged, content) = stage(call, file, body).await?;
+    // Before its checksums are looked at: those that are known are of the file that is there.
+    if let Err(error) = call.registry.check_file_name(Ecosystem::Maven, &name, key, &staged).await {
+        call.registry.discard(staged).await;
+        return Err(refusal(error));
+    }
     let content = match content {
         Ok(content) => content,
         Err(fault) => {
@@ -104,7 +129,7 @@ async fn put_file(call: &Call, file: &GavFile, body: Body) -> Answer {
         name: name.clone(),
         version: version.clone(),
         repository: None,
-        metadata: json!({}),
+        metadata: plugins::document(&file.name, &content),
         release: match &content {
             Content::Pom(pom) => Some(release_document(pom, &file.coordinates, &file.version)),
             Content::Archive(_) | Content::Other => None,
@@ -131,13 +156,7 @@ async fn put_file(call: &Call, file: &GavFile, body: Body) -> Answer {
         withdraw(call, file, "packaging_mismatch").await?;
         return Err(MavenError::bad_request(fault));
     }
-    if let (Content::Archive(Archive { plugin: Some(plugin), .. }), PublishOutcome::Live { .. }) =
-        (&content, &published.outcome)
-        && file.name.is_main()
-    {
-        let PluginDescriptor { prefix, name: title } = plugin;
-        call.registry.name_plugin(&call.who, Ecosystem::Maven, &name, prefix, title.as_deref()).await?;
-    }
+    plugins::name(call, file, &content).await?;
     Ok(if published.is_repeat { StatusCode::OK.into_response() } else { created() })
 }
 
@@ -204,7 +223,8 @@ fn inspect(
         let mut bytes = Vec::new();
         // One that is too long is refused by the store.
         input.take(MAX_POM_BYTES).read_to_end(&mut bytes)?;
-        let pom = Pom::parse(&bytes).and_then(|pom| pom.check_identity(coordinates, version).map(|()| pom));
+        let pom =
+            Pom::parse(&bytes).and_then(|pom| pom.check_identity(coordinates, name.prefix(), version).map(|()| pom));
         return Ok(pom.map(|pom| Content::Pom(Box::new(pom))).map_err(|fault| fault.to_string()));
     }
     if name.is_module() {
@@ -215,7 +235,7 @@ fn inspect(
     if !name.is_archive() {
         return Ok(Ok(Content::Other));
     }
-    match read_archive(input, limits) {
+    match read_archive(input, limits, None) {
         Ok(archive) => Ok(Ok(Content::Archive(archive))),
         Err(fault) if fault.kind == publaryn_scan::ErrorKind::Io => Err(fault),
         Err(fault) => Ok(Err(format!("{name} is not a valid archive: {fault}"))),
@@ -283,6 +303,7 @@ async fn put_checksum(call: &Call, file: &GavFile, algorithm: Algorithm, body: B
     let digest = algorithm.parse(&body).ok_or_else(|| no_checksum(algorithm))?;
     let name = file.coordinates.package_name();
     let (key, path) = (version_key(&file.version), file.path());
+    call.registry.keep_open(Ecosystem::Maven, &name, &key, stays_open(call, file)).await?;
     let filename = file.name.as_str();
     let noted = call
         .registry
@@ -314,20 +335,9 @@ async fn put_metadata(call: &Call, at: &MetadataPath, body: Body) -> Answer {
                 seal(call, &coordinates, &version).await?;
             }
         }
-        Uploaded::Group(plugins) => {
+        Uploaded::Group(uploaded) => {
             let group = at.group().ok_or_else(|| MavenError::bad_request("the path is that of no group"))?;
-            let mut is_any = false;
-            for plugin in plugins {
-                let Ok(coordinates) = Coordinates::new(&group, &plugin.artifact) else { continue };
-                let (name, title) = (coordinates.package_name(), plugin.name.as_deref());
-                let (who, prefix) = (&call.who, &plugin.prefix);
-                is_any |= call.registry.name_plugin(who, Ecosystem::Maven, &name, prefix, title).await?;
-            }
-            // The list is merged from what others have, so only all of it can be refused.
-            if !is_any {
-                let text = format!("not allowed to publish to group {group}");
-                return Err(MavenError::refused(StatusCode::FORBIDDEN, text));
-            }
+            plugins::name_uploaded(call, &group, uploaded).await?;
         }
     }
     Ok(created())

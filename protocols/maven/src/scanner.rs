@@ -9,7 +9,7 @@ use publaryn_core::{
 use publaryn_scan::{ArchiveError, ErrorKind, Findings, ScanError, ScanInput, ScanJob, Scanner};
 
 use crate::{
-    archive::{Archive, ArchiveLimits, MAX_ENTRIES, RULE, read_archive},
+    archive::{Archive, ArchiveLimits, MAX_ENTRIES, OwnPom, RULE, read_archive},
     file::FileName,
     module,
     name::Coordinates,
@@ -49,24 +49,30 @@ impl Scanner for MavenMetadata {
             return Ok(());
         };
         if name.is_pom() {
-            let pom = read_pom(input, &coordinates, &job.version)?;
+            let pom = read_pom(input, &coordinates, &name, &job.version)?;
             note(&pom, out);
         } else if name.is_module() {
             let bytes = read_all(input, module::MAX_MODULE_BYTES)?;
             module::check(&bytes, &coordinates, &job.version).map_err(|fault| refuse(fault.to_string()))?;
         } else if name.is_archive() {
-            let archive = read_archive(&mut *input.open()?, LIMITS)?;
-            compare(&archive, &coordinates, &job.version, out);
+            let own = format!("META-INF/maven/{group}/{artifact}/pom.xml");
+            let archive = read_archive(&mut *input.open()?, LIMITS, Some(&own))?;
+            compare(&archive, &coordinates, &name, &job.version, &own, out);
             out.extend(archive.notes);
         }
         Ok(())
     }
 }
 
-fn read_pom(input: &dyn ScanInput, coordinates: &Coordinates, version: &str) -> Result<Pom, ScanError> {
+fn read_pom(
+    input: &dyn ScanInput,
+    coordinates: &Coordinates,
+    name: &FileName,
+    version: &str,
+) -> Result<Pom, ScanError> {
     let bytes = read_all(input, MAX_POM_BYTES)?;
     let pom = Pom::parse(&bytes).map_err(|fault| refuse(fault.to_string()))?;
-    pom.check_identity(coordinates, version).map_err(|fault| refuse(fault.to_string()))?;
+    pom.check_identity(coordinates, name.prefix(), version).map_err(|fault| refuse(fault.to_string()))?;
     Ok(pom)
 }
 
@@ -116,35 +122,30 @@ fn note(pom: &Pom, out: &mut Findings) {
 }
 
 /// The POMs inside an archive against where it lies. Shaded archives hold those of what they swallowed.
-fn compare(archive: &Archive, coordinates: &Coordinates, version: &str, out: &mut Findings) {
-    let own = format!("META-INF/maven/{}/{}/pom.xml", coordinates.group, coordinates.artifact);
-    let mut of_own = 0;
-    let mut others = Vec::new();
-    for (path, bytes) in &archive.poms {
-        if *path != own {
-            others.push(path.as_str());
-            continue;
+fn compare(
+    archive: &Archive,
+    coordinates: &Coordinates,
+    name: &FileName,
+    version: &str,
+    own: &str,
+    out: &mut Findings,
+) {
+    let another = |fault: String| format!("the POM inside the archive is another one: {fault}");
+    let fault = match &archive.own {
+        OwnPom::Absent => None,
+        OwnPom::Several => Some("the archive holds two POMs for its coordinates".to_owned()),
+        OwnPom::TooLarge => Some(another(format!("it is larger than {MAX_POM_BYTES} bytes"))),
+        OwnPom::Found(bytes) => {
+            let checked = Pom::parse(bytes).and_then(|pom| pom.check_identity(coordinates, name.prefix(), version));
+            checked.err().map(|fault| another(fault.to_string()))
         }
-        of_own += 1;
-        let fault = match bytes.as_deref().map(Pom::parse) {
-            Some(Ok(pom)) => pom.check_identity(coordinates, version).err().map(|fault| fault.to_string()),
-            Some(Err(fault)) => Some(fault.to_string()),
-            None => Some(format!("it is larger than {MAX_POM_BYTES} bytes")),
-        };
-        if let Some(fault) = fault {
-            let title = format!("the POM inside the archive is another one: {fault}");
-            out.add("META-GAV", Category::MetadataMismatch, Severity::High, title, path);
-        }
+    };
+    if let Some(fault) = fault {
+        out.add("META-GAV", Category::MetadataMismatch, Severity::High, fault, own);
     }
-    if of_own > 1 {
-        let title = "the archive holds two POMs for its coordinates";
-        out.add("META-GAV", Category::MetadataMismatch, Severity::High, title, &own);
-    }
-    if !others.is_empty() || archive.has_more_poms {
-        let count = others.len();
-        let more = if archive.has_more_poms { " at least" } else { "" };
-        let title = format!("the archive holds POMs of{more} {count} other artifacts");
-        out.add("META-SHADED", Category::MetadataMismatch, Severity::Low, title, others.first().unwrap_or(&""));
+    if let Some(first) = &archive.first_other {
+        let title = format!("the archive holds POMs of {} other artifacts", archive.others);
+        out.add("META-SHADED", Category::MetadataMismatch, Severity::Low, title, first);
     }
 }
 
@@ -212,6 +213,11 @@ mod tests {
         assert_eq!(found(&[(OWN, &other)]), Ok(vec![("META-GAV".into(), Severity::High)]));
         let shaded = "META-INF/maven/org.other/thing/pom.xml";
         assert_eq!(found(&[(OWN, POM), (shaded, &other)]), Ok(vec![("META-SHADED".into(), Severity::Low)]));
+        let many: Vec<String> = (0..300).map(|n| format!("META-INF/maven/org.other/thing{n}/pom.xml")).collect();
+        let files: Vec<(&str, &str)> = many.iter().map(|path| (path.as_str(), "no pom")).chain([(OWN, POM)]).collect();
+        let archive = read_archive(&mut jar(&files).as_slice(), LIMITS, Some(OWN)).unwrap();
+        assert_eq!((archive.own, archive.others), (OwnPom::Found(POM.into()), 300), "its own is found behind others");
+        assert_eq!(read_archive(&mut jar(&files).as_slice(), LIMITS, None).unwrap().own, OwnPom::Absent);
         let twice = found(&[(OWN, POM), (OWN, POM)]).unwrap();
         assert!(twice.contains(&("META-GAV".into(), Severity::High)), "{twice:?}");
     }

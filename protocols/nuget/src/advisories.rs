@@ -57,7 +57,11 @@ const PAGE: &str = "base";
 /// `vulnerabilities/index.json`
 pub(crate) async fn index(call: &Call) -> Answer {
     call.require_reader()?;
-    let (page, updated) = page(call).await?;
+    // Asked first: what changes meanwhile changes it again.
+    let updated = call.registry.advisories_changed_at(Ecosystem::Nuget).await?;
+    // Before the first finding the list was never changed.
+    let updated = updated.map_or_else(|| "2020-01-01T00:00:00.000Z".to_owned(), |at| at.to_millis_string());
+    let page = page(call).await?;
     let stamp = hex::encode(&Sha256::digest(page.to_string())[..8]);
     let address = format!("{}/v3/vulnerabilities/{PAGE}-{stamp}.json", call.base());
     let comment = "Unresolved findings on packages of this registry";
@@ -70,16 +74,12 @@ pub(crate) async fn named_page(call: &Call, name: &str) -> Answer {
     if name != PAGE && !name.starts_with("base-") {
         return Err(call.miss().await);
     }
-    let (page, _) = page(call).await?;
-    Ok(call.json(&page))
+    Ok(call.json(&page(call).await?))
 }
 
-async fn page(call: &Call) -> Result<(Value, String), RegistryError> {
+async fn page(call: &Call) -> Result<Value, RegistryError> {
     let rows = call.registry.all_advisories(&call.who, Ecosystem::Nuget).await?;
-    let updated = rows.iter().map(|row| row.detected_at).max();
-    // Before the first finding the list was never changed.
-    let updated = updated.map_or_else(|| "2020-01-01T00:00:00.000Z".to_owned(), |at| at.to_millis_string());
-    Ok((list(&rows, call.portal().as_str()), updated))
+    Ok(list(&rows, call.portal().as_str()))
 }
 
 /// By id; each entry names exactly one version. Sorted by descending maximum, as the protocol wants it.

@@ -27,7 +27,7 @@ const RELS_RULE: &str = "META-RELS";
 const FILES_RULE: &str = "META-FILES";
 
 /// Largest nuspec, and largest list of relationships, in bytes (nuget.md §7).
-const MAX_NUSPEC_BYTES: u64 = 1 << 20;
+pub const MAX_NUSPEC_BYTES: u64 = 1 << 20;
 /// Largest icon, in bytes (nuget.md §7).
 pub const MAX_ICON_BYTES: u64 = 1 << 20;
 /// The part of a readme that is kept with the package.
@@ -94,8 +94,8 @@ pub struct Pdb {
 /// A package whose form is sound.
 #[derive(Debug, Clone)]
 pub struct Package {
-    /// As packed.
-    pub manifest: String,
+    /// Where the nuspec lies.
+    pub manifest: Place,
     pub nuspec: Nuspec,
     pub embedded: Embedded,
     pub readme: Option<String>,
@@ -148,7 +148,7 @@ pub fn read_entry(input: &mut dyn Read, place: &Place, max_bytes: u64) -> Result
 
 #[derive(Default)]
 struct Seen {
-    nuspec: Option<(String, Vec<u8>, Nuspec)>,
+    nuspec: Option<(Place, Nuspec)>,
     manifest_target: Option<String>,
     readme: Option<String>,
     icon: Option<Vec<u8>>,
@@ -203,12 +203,12 @@ impl Seen {
             self.strange = Some(path.to_owned());
         }
         // Only those of symbol packages can be asked for.
-        let may_be_symbols = self.nuspec.as_ref().is_none_or(|(_, _, nuspec)| nuspec.is_symbols());
+        let may_be_symbols = self.nuspec.as_ref().is_none_or(|(_, nuspec)| nuspec.is_symbols());
         if lower.ends_with(".pdb") && may_be_symbols && self.pdbs.len() < MAX_PDBS {
             return self.read_pdb(entry);
         }
         let (readme, icon) = match &self.nuspec {
-            Some((_, _, nuspec)) => (nuspec.readme.as_deref(), nuspec.icon.as_deref()),
+            Some((_, nuspec)) => (nuspec.readme.as_deref(), nuspec.icon.as_deref()),
             None => (None, None),
         };
         let is = |wanted: Option<&str>| wanted.is_some_and(|wanted| plain(wanted) == plain(path));
@@ -223,13 +223,17 @@ impl Seen {
     }
 
     fn read_nuspec(&mut self, mut entry: ArchiveEntry<'_>) -> Result<(), ArchiveError> {
-        if let Some((other, ..)) = &self.nuspec {
-            let message = format!("there are two nuspecs in the root: {other} and {}", entry.path);
+        if let Some((other, _)) = &self.nuspec {
+            let message = format!("there are two nuspecs in the root: {} and {}", other.path, entry.path);
             return Err(refuse(RULE, Some(entry.path), message));
         }
         let bytes = entry.read_to_vec(MAX_NUSPEC_BYTES)?;
         let nuspec = Nuspec::parse(&bytes).map_err(|fault| refuse(RULE, Some(entry.path), fault))?;
-        self.nuspec = Some((entry.path.to_owned(), bytes, nuspec));
+        if std::str::from_utf8(&bytes).is_err() {
+            return Err(refuse(RULE, Some(entry.path), "the nuspec is not utf-8"));
+        }
+        let place = Place { path: entry.path.to_owned(), offset: entry.offset.unwrap_or_default() };
+        self.nuspec = Some((place, nuspec));
         Ok(())
     }
 
@@ -247,13 +251,13 @@ impl Seen {
     }
 
     fn finish(self, notes: Vec<Finding>) -> Result<Package, ArchiveError> {
-        let Some((path, bytes, nuspec)) = self.nuspec else {
+        let Some((manifest, nuspec)) = self.nuspec else {
             return Err(refuse(RULE, None, "there is no nuspec in the root"));
         };
         if let Some(target) = &self.manifest_target
-            && plain(target) != plain(&path)
+            && plain(target) != plain(&manifest.path)
         {
-            let message = format!("_rels/.rels names another manifest than {path}");
+            let message = format!("_rels/.rels names another manifest than {}", manifest.path);
             return Err(refuse(RELS_RULE, Some("_rels/.rels"), message));
         }
         if nuspec.is_symbols()
@@ -283,7 +287,6 @@ impl Seen {
         if self.icon.as_deref().is_some_and(|bytes| image_type(bytes).is_none()) {
             return Err(refuse(FILES_RULE, nuspec.icon.as_deref(), "the icon is neither png nor jpeg"));
         }
-        let manifest = String::from_utf8(bytes).map_err(|_| refuse(RULE, Some(&path), "the nuspec is not utf-8"))?;
         let readme = self.readme.filter(|text| !text.trim().is_empty());
         let (pdbs, hooks) = (self.pdbs, self.hooks);
         Ok(Package { manifest, nuspec, embedded, readme, pdbs, hooks, notes })

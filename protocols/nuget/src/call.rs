@@ -24,6 +24,9 @@ const API_KEY: HeaderName = HeaderName::from_static("x-nuget-apikey");
 /// What clients send when they were asked for a password and have none: `Basic` of `:`.
 const NO_CREDENTIALS: [&[u8]; 2] = [b"Basic Og==", b"Basic Og"];
 
+/// What an answer hangs on beside its address.
+pub(crate) const VARY: &str = "Authorization, X-NuGet-ApiKey";
+
 /// What `push` and `delete` send.
 pub(crate) fn api_key(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get(API_KEY).filter(|key| !key.is_empty())
@@ -65,7 +68,8 @@ impl Call {
     pub fn base(&self) -> String {
         format!("{}{MOUNT}{}", self.portal().as_str(), self.view.prefix())
     }
-    fn is_credentialed(&self) -> bool {
+    /// Whether the answer may be meant for this caller alone.
+    pub fn is_credentialed(&self) -> bool {
         self.headers().contains_key(header::AUTHORIZATION) || self.headers().contains_key(API_KEY)
     }
 
@@ -156,7 +160,7 @@ impl Call {
         let caching = if is_shared { "public, no-cache" } else { "private, no-cache" };
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
-        headers.insert(header::VARY, HeaderValue::from_static("Authorization, X-NuGet-ApiKey"));
+        headers.insert(header::VARY, HeaderValue::from_static(VARY));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Ok(value) = HeaderValue::from_str(&etag) {
             headers.insert(header::ETAG, value);

@@ -1,7 +1,7 @@
 //! The flat container: versions, packages, manifests, and files inside packages.
 
 use futures::TryStreamExt;
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use publaryn_core::RegistryError;
 use publaryn_protocol::{respond_artifact, respond_rendered};
 use publaryn_registry::{PackageView, ServableArtifact};
@@ -9,10 +9,11 @@ use serde_json::json;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use crate::{
-    archive::{MAX_ICON_BYTES, Place, image_type, read_entry},
-    call::{Answer, Call, JSON},
+    archive::{MAX_ICON_BYTES, MAX_NUSPEC_BYTES, Place, image_type, read_entry},
+    call::{Answer, Call, JSON, VARY},
     error::NugetError,
     name,
+    registration::unreadable,
     release::{Stored, releases},
     route::Inner,
     version,
@@ -40,8 +41,18 @@ pub(crate) async fn versions(call: &Call, id: &str) -> Answer {
 /// The package itself; unlisted ones, too.
 pub(crate) async fn nupkg(call: &Call, id: &str, raw_version: &str) -> Answer {
     call.require_reader()?;
-    let (_, artifact) = package_file(call, id, raw_version).await?;
-    Ok(respond_artifact(&call.registry, artifact, call.method(), call.headers()).await?)
+    let (view, artifact) = package_file(call, id, raw_version).await?;
+    let mut response = respond_artifact(&call.registry, artifact, call.method(), call.headers()).await?;
+    if response.status() != StatusCode::FOUND {
+        let audience = if view.is_open() && !call.is_credentialed() { "public" } else { "private" };
+        // Not for good: a version that is blocked later must go.
+        let caching = format!("{audience}, max-age=300, must-revalidate");
+        if let Ok(value) = HeaderValue::from_str(&caching) {
+            response.headers_mut().insert(header::CACHE_CONTROL, value);
+        }
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static(VARY));
+    }
+    Ok(response)
 }
 
 async fn package_file(call: &Call, id: &str, raw_version: &str) -> Result<(PackageView, ServableArtifact), NugetError> {
@@ -55,19 +66,19 @@ async fn package_file(call: &Call, id: &str, raw_version: &str) -> Result<(Packa
 /// The document of a release.
 async fn stored(call: &Call, view: &PackageView, raw_version: &str) -> Result<Stored, NugetError> {
     let Some(version) = version::parse_version(raw_version) else { return Err(call.miss().await) };
-    let document = call.or_miss(call.registry.document(view).await).await?;
-    let found = document.releases.iter().find(|release| release.row.version_key == version.unique_key());
-    let Some(release) = found else { return Err(call.miss().await) };
-    let stored = Stored::read(&release.row.metadata);
-    Ok(stored.map_err(|error| RegistryError::unavailable("the document", error))?)
+    let release = call.or_miss(call.registry.live_release(view, version.unique_key()).await).await?;
+    Ok(Stored::read(&release.row.metadata).map_err(unreadable)?)
 }
 
 /// The manifest as packed.
 pub(crate) async fn nuspec(call: &Call, id: &str, raw_version: &str) -> Answer {
     call.require_reader()?;
-    let view = call.package(id).await?;
+    let (view, artifact) = package_file(call, id, raw_version).await?;
     let stored = stored(call, &view, raw_version).await?;
-    Ok(call.document("application/xml", stored.manifest))
+    match entry(call, &artifact, stored.manifest, MAX_NUSPEC_BYTES).await? {
+        Some(manifest) => Ok(call.document("application/xml", manifest)),
+        None => Err(call.miss().await),
+    }
 }
 
 /// The readme, icon or licence inside the package.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
 use publaryn_core::{BoxError, RegistryError};
+use publaryn_protocol::drain;
 use publaryn_registry::ByteStream;
 
 /// Longest preamble and head of the part together, in bytes.
@@ -110,17 +111,6 @@ impl Rest {
         let body = self.lock().body.take();
         if let Some(body) = body {
             drain(body, max_bytes).await;
-        }
-    }
-}
-
-/// Reads and forgets a body, up to `max_bytes`.
-pub async fn drain(mut body: ByteStream, max_bytes: u64) {
-    let mut seen = 0;
-    while let Some(Ok(chunk)) = body.next().await {
-        seen += chunk.len() as u64;
-        if seen > max_bytes {
-            return;
         }
     }
 }

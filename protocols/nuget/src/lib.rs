@@ -118,8 +118,14 @@ async fn answer(call: &Call, route: &Route, body: Body) -> Answer {
         (&Method::PUT, Route::PushSymbols) => push::push(call, body, ArtifactKind::Snupkg).await,
         (&Method::DELETE, Route::Release { id, version }) => change::set_listed(call, id, version, false).await,
         (&Method::POST, Route::Release { id, version }) => change::set_listed(call, id, version, true).await,
-        (_, Route::Unknown) => Err(NugetError::not_found()),
-        (method, route) => Ok(wrong_method(route, method)),
+        (method, route) => {
+            call.require_reader()?;
+            match route {
+                Route::Unknown if call.who.is_anonymous() => Err(call.registry.broken_credential(&call.who).into()),
+                Route::Unknown => Err(NugetError::not_found()),
+                route => Ok(wrong_method(route, method)),
+            }
+        }
     }
 }
 
@@ -139,7 +145,10 @@ async fn read(call: &Call, route: &Route) -> Answer {
         Route::Vulnerabilities(name) => advisories::named_page(call, name).await,
         Route::Symbols(key) => symbols::lookup(call, key).await,
         Route::V2(resource) => v2::read(call, resource).await,
-        Route::Push | Route::PushSymbols => Ok(wrong_method(route, call.method())),
+        Route::Push | Route::PushSymbols => {
+            call.require_reader()?;
+            Ok(wrong_method(route, call.method()))
+        }
         Route::Unknown => {
             call.require_reader()?;
             Err(call.miss().await)

@@ -17,7 +17,7 @@ use publaryn_core::{
     ArtifactKind, Digest, Ecosystem, Operation, PackageName, RegistryError, Timestamp, Version,
     publish::{AppendCommand, PublishCommand, PublishOutcome},
 };
-use publaryn_protocol::{Reason, byte_stream};
+use publaryn_protocol::{Reason, byte_stream, drain};
 use publaryn_registry::{ByteStream, Published, StageRequest, StagedArtifact};
 use publaryn_scan::ArchiveError;
 use serde_json::json;
@@ -26,7 +26,7 @@ use crate::{
     archive::{ArchiveLimits, Package, read_package},
     call::{Answer, Call},
     error::{NugetError, about},
-    form::{drain, first_file, whole},
+    form::{first_file, whole},
     name,
     release::{self, Stored},
     version,
@@ -35,8 +35,6 @@ use crate::{
 /// Clients print it.
 const WARNING: HeaderName = HeaderName::from_static("x-nuget-warning");
 
-/// What a refused client without a credential may still send: clients only listen once they have sent everything.
-const DRAIN_UNKNOWN_BYTES: u64 = 8 << 20;
 /// What a form adds to its file, at most, in bytes.
 const FORM_BYTES: u64 = 64 << 10;
 /// Longest wait for a verdict, whatever the operator allows (nuget.md §4).
@@ -48,7 +46,8 @@ type Upload = (StagedArtifact, Result<Package, ArchiveError>);
 pub(crate) async fn push(call: &Call, body: Body, kind: ArtifactKind) -> Answer {
     let limit = call.registry.settings().limits.of(kind);
     if let Err(refusal) = call.require_scope(Operation::Publish) {
-        drain(byte_stream(body), DRAIN_UNKNOWN_BYTES).await;
+        // All of it: clients send their password only once this was answered, and listen when they have sent everything.
+        drain(byte_stream(body), limit + FORM_BYTES).await;
         return Err(refusal);
     }
     let length = call.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());

@@ -1,7 +1,5 @@
 //! Registration: what clients know of the versions of a package before they download one (nuget.md §3).
 
-use std::sync::Arc;
-
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -15,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     advisories::Advisories,
-    call::{Answer, Call, JSON},
+    call::{Answer, Call, JSON, VARY},
     error::NugetError,
     links::{Links, segment},
     name,
@@ -30,6 +28,9 @@ const PAGE: usize = 64;
 /// From so many versions on the index leaves its pages out, and clients fetch those they need.
 const MAX_INLINE: usize = 128;
 
+/// Most versions of a page that grew since an index named it.
+const MAX_PAGE: usize = 2 * PAGE;
+
 /// Which document of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Wanted {
@@ -39,7 +40,6 @@ enum Wanted {
         lower: String,
         upper: String,
     },
-    Leaf(String),
 }
 
 pub(crate) async fn index(call: &Call, hive: Hive, id: &str) -> Answer {
@@ -57,10 +57,16 @@ pub(crate) async fn page(call: &Call, hive: Hive, id: &str, lower: &str, upper: 
 
 pub(crate) async fn leaf(call: &Call, hive: Hive, id: &str, raw_version: &str) -> Answer {
     call.require_reader()?;
-    match version::parse_version(raw_version) {
-        Some(version) => answer(call, hive, id, Wanted::Leaf(version.unique_key().to_owned())).await,
-        None => Err(call.miss().await),
+    let Some(version) = version::parse_version(raw_version) else { return Err(call.miss().await) };
+    let view = call.package(id).await?;
+    let live = call.or_miss(call.registry.live_release(&view, version.unique_key()).await).await?;
+    let release = Release::of(&live).map_err(unreadable)?;
+    if release.stored.is_semver2 && !hive.is_semver2() {
+        return Err(call.miss().await);
     }
+    let links = Links::new(&call.base(), call.portal().as_str(), view.name());
+    let body = leaf_document(hive, &links, &release).to_string().into_bytes();
+    send(call, hive, &view, &Rendered::new(JSON, body, view.revision(), view.updated_at()))
 }
 
 async fn answer(call: &Call, hive: Hive, id: &str, wanted: Wanted) -> Answer {
@@ -84,12 +90,12 @@ async fn answer(call: &Call, hive: Hive, id: &str, wanted: Wanted) -> Answer {
     send(call, hive, &view, &rendered)
 }
 
-fn send(call: &Call, hive: Hive, view: &PackageView, rendered: &Arc<Rendered>) -> Answer {
+fn send(call: &Call, hive: Hive, view: &PackageView, rendered: &Rendered) -> Answer {
     let mut response = respond_rendered(rendered, call.headers(), view.is_open());
     if hive.is_gzip() && !response.headers().contains_key(header::CONTENT_ENCODING) {
         response = gzipped(call, response, rendered)?;
     }
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Authorization, X-NuGet-ApiKey"));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static(VARY));
     Ok(response)
 }
 
@@ -132,12 +138,11 @@ impl Renderer {
             Wanted::Index if releases.is_empty() => None,
             Wanted::Index => Some(self.index(releases)),
             Wanted::Page { lower, upper } => {
-                let mut pages = releases.chunks(PAGE);
-                let page =
-                    pages.find(|page| bounds(page).is_some_and(|(l, u)| l.key() == lower && u.key() == upper))?;
-                Some(self.page(page, true))
+                // Clients keep the index for half an hour: its pages last although versions came in between.
+                let place = |key: &str| releases.iter().position(|release| release.key() == key);
+                let page = releases.get(place(lower)?..=place(upper)?)?;
+                (page.len() <= MAX_PAGE).then(|| self.page(page, true))
             }
-            Wanted::Leaf(key) => releases.iter().find(|release| release.key() == key).map(|r| self.leaf_document(r)),
         }
     }
 
@@ -178,17 +183,6 @@ impl Renderer {
             "@type": "Package",
             "catalogEntry": self.entry(release),
             "packageContent": self.links.nupkg(key),
-            "registration": self.links.registration(self.hive),
-        })
-    }
-
-    fn leaf_document(&self, release: &Release<'_>) -> Value {
-        json!({
-            "@id": self.links.leaf(self.hive, release.key()),
-            "@type": ["Package", "http://schema.nuget.org/catalog#Permalink"],
-            "listed": release.is_listed(),
-            "published": release.published(),
-            "packageContent": self.links.nupkg(release.key()),
             "registration": self.links.registration(self.hive),
         })
     }
@@ -260,6 +254,17 @@ impl Renderer {
         });
         groups.collect()
     }
+}
+
+fn leaf_document(hive: Hive, links: &Links, release: &Release<'_>) -> Value {
+    json!({
+        "@id": links.leaf(hive, release.key()),
+        "@type": ["Package", "http://schema.nuget.org/catalog#Permalink"],
+        "listed": release.is_listed(),
+        "published": release.published(),
+        "packageContent": links.nupkg(release.key()),
+        "registration": links.registration(hive),
+    })
 }
 
 fn bounds<'p, 'r>(page: &'p [Release<'r>]) -> Option<(&'p Release<'r>, &'p Release<'r>)> {

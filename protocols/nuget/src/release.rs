@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    archive::{Embedded, Package},
+    archive::{Embedded, Package, Place},
     name,
     nuspec::{License, Nuspec},
     version,
@@ -23,8 +23,8 @@ pub struct Stored {
     pub embedded: Embedded,
     /// Clients from before SemVer 2 are not told of it.
     pub is_semver2: bool,
-    /// The nuspec as packed.
-    pub manifest: String,
+    /// Where the nuspec lies in the package: lists read these documents by the hundred, so it is not in them.
+    pub manifest: Place,
 }
 
 impl Stored {
@@ -74,7 +74,7 @@ pub fn facts(package: &Package) -> PackageFacts {
 }
 
 /// A live release with its document.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Release<'a> {
     pub live: &'a LiveRelease,
     pub stored: Stored,
@@ -107,6 +107,14 @@ impl Release<'_> {
     }
 }
 
+impl<'a> Release<'a> {
+    /// # Errors
+    /// When its document cannot be read.
+    pub fn of(live: &'a LiveRelease) -> Result<Self, serde_json::Error> {
+        Ok(Self { live, stored: Stored::read(&live.row.metadata)? })
+    }
+}
+
 /// Live releases in ascending order; without those that need SemVer 2, unless it is spoken.
 ///
 /// # Errors
@@ -114,9 +122,9 @@ impl Release<'_> {
 pub fn releases(document: &PackageDocument, semver2: bool) -> Result<Vec<Release<'_>>, serde_json::Error> {
     let mut all = Vec::with_capacity(document.releases.len());
     for live in &document.releases {
-        let stored = Stored::read(&live.row.metadata)?;
-        if semver2 || !stored.is_semver2 {
-            all.push(Release { live, stored });
+        let release = Release::of(live)?;
+        if semver2 || !release.stored.is_semver2 {
+            all.push(release);
         }
     }
     all.sort_by(|a, b| a.live.row.sort_key.cmp(&b.live.row.sort_key));

@@ -108,7 +108,7 @@ pub enum Route {
     Unknown,
 }
 
-const MAX_SEGMENTS: usize = 9;
+const MAX_SEGMENTS: usize = 8;
 
 impl Route {
     /// What metrics and logs may say of the path.
@@ -140,19 +140,26 @@ impl Route {
     pub fn of(path: &str) -> (View, Self) {
         let path = path.strip_prefix('/').unwrap_or(path);
         let path = path.strip_suffix('/').unwrap_or(path);
+        let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+        // The view is told whatever follows it.
+        if percent_decode_str(first).decode_utf8().is_ok_and(|first| first == "~auth") {
+            (View::Challenge, Self::read(rest))
+        } else {
+            (View::Public, Self::read(path))
+        }
+    }
+
+    fn read(path: &str) -> Self {
         let mut segments = Vec::with_capacity(MAX_SEGMENTS);
-        for segment in path.split('/') {
-            let Ok(decoded) = percent_decode_str(segment).decode_utf8() else { return (View::Public, Self::Unknown) };
+        for segment in path.split('/').filter(|_| !path.is_empty()) {
+            let Ok(decoded) = percent_decode_str(segment).decode_utf8() else { return Self::Unknown };
             if segments.len() == MAX_SEGMENTS {
-                return (View::Public, Self::Unknown);
+                return Self::Unknown;
             }
             segments.push(decoded.into_owned());
         }
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        match segments.as_slice() {
-            ["~auth", rest @ ..] => (View::Challenge, Self::below(rest)),
-            rest => (View::Public, Self::below(rest)),
-        }
+        Self::below(&segments)
     }
 
     fn below(segments: &[&str]) -> Self {
@@ -277,9 +284,9 @@ mod tests {
             ("/v3/%ff", Route::Unknown),
         ] {
             assert_eq!(Route::of(path), (View::Public, wanted.clone()), "{path}");
-            assert_eq!(Route::of(&format!("/~auth{path}")).1, wanted, "{path}");
+            assert_eq!(Route::of(&format!("/~auth{path}")), (View::Challenge, wanted), "{path}");
         }
-        assert_eq!(Route::of("/~auth/v3/index.json"), (View::Challenge, Route::ServiceIndex));
+        assert_eq!(Route::of(&format!("/~auth{}", "/a".repeat(20))), (View::Challenge, Route::Unknown));
     }
 
     proptest! {

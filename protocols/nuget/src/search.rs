@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use publaryn_core::{Ecosystem, PackageId, RegistryError, ReleaseId, RepositoryKind, Visibility, access::Owner};
+use publaryn_core::{Ecosystem, PackageId, RegistryError, ReleaseId, RepositoryKind, Visibility};
 use publaryn_registry::{PackageDocument, PackageView, Releases, SearchQuery, SearchText};
 use publaryn_search::Sort;
 use serde_json::{Value, json};
@@ -22,8 +22,8 @@ use crate::{
 const DEFAULT_TAKE: usize = 20;
 const MAX_TAKE: usize = 1_000;
 const MAX_SKIP: usize = 3_000;
-/// Packages asked of the index at once.
-const STEP: usize = 100;
+/// Packages asked of the index, and read with all their versions, at once.
+const STEP: usize = 50;
 
 /// Which versions count.
 #[derive(Debug, Clone, Default)]
@@ -63,12 +63,6 @@ impl Filter {
 pub(crate) struct Found {
     pub view: PackageView,
     pub document: PackageDocument,
-}
-
-/// One page of what was found, and how much there is in all.
-pub(crate) struct Page {
-    pub total: u64,
-    pub found: Vec<Found>,
 }
 
 /// A search text with its qualifiers taken out.
@@ -111,17 +105,22 @@ pub(crate) async fn search(call: &Call) -> Answer {
     let (skip, take) = window(call)?;
     let filter = Filter::of(call);
     let text = call.query("q").unwrap_or_default();
-    let page = find(call, &text, &filter, Sort::Relevance, (skip, take)).await?;
-    let views: Vec<&PackageView> = page.found.iter().map(|found| &found.view).collect();
-    let beside = Beside {
-        downloads: call.registry.release_downloads(views.iter().copied()).await?,
-        verified: call.registry.verified(&views).await?,
-    };
-    let mut data = Vec::with_capacity(page.found.len());
-    for found in &page.found {
-        data.push(hit(call, found, &filter, &beside).await?);
+    let mut finder = Finder::new(call, &text, &filter, Sort::Relevance).await?;
+    let (mut data, mut seen) = (Vec::new(), 0);
+    while let Some(mut batch) = finder.next().await? {
+        let skipped = skip.saturating_sub(seen).min(batch.len());
+        seen += batch.len();
+        batch.drain(..skipped);
+        batch.truncate(take - data.len());
+        let beside = Beside::of(call, &batch).await?;
+        for found in &batch {
+            data.push(hit(call, found, &filter, &beside).await?);
+        }
+        if data.len() == take {
+            break;
+        }
     }
-    Ok(call.json(&json!({ "totalHits": page.total, "data": data })))
+    Ok(call.json(&json!({ "totalHits": finder.total(), "data": data })))
 }
 
 /// How many to skip, and how many to take.
@@ -129,96 +128,128 @@ pub(crate) fn window(call: &Call) -> Result<(usize, usize), NugetError> {
     Ok((call.number("skip", 0)?.min(MAX_SKIP), call.number("take", DEFAULT_TAKE)?.min(MAX_TAKE)))
 }
 
-/// Packages that match, of which at least one version counts. The index knows nothing of prereleases and types, so
-/// what it proposes is looked through from its beginning: a page is never shorter than it could be.
-pub(crate) async fn find(
-    call: &Call,
-    text: &str,
-    filter: &Filter,
-    sort: Sort,
-    (skip, take): (usize, usize),
-) -> Result<Page, NugetError> {
-    let asked = Asked::parse(text);
-    if let Some(id) = &asked.id {
-        return exactly(call, id, filter, skip, take).await;
+/// Packages that match, of which at least one version counts, a few at a time: each comes with all its versions. The
+/// index knows nothing of prereleases and types, so what it proposes is looked through from its beginning, and a page
+/// is never shorter than it could be.
+pub(crate) struct Finder<'c> {
+    call: &'c Call,
+    filter: &'c Filter,
+    /// What the index is asked next; `None` once it has proposed everything, or is not asked at all.
+    query: Option<SearchQuery>,
+    /// The one id that may be found.
+    only: Option<String>,
+    /// The package whose id the text is: by relevance it comes first, whether or not the index knows it yet.
+    first: Option<Found>,
+    first_id: Option<PackageId>,
+    matched: usize,
+    /// What the index knows of, where not all of it was looked at.
+    proposed: usize,
+}
+
+impl<'c> Finder<'c> {
+    pub async fn new(call: &'c Call, text: &str, filter: &'c Filter, sort: Sort) -> Result<Self, NugetError> {
+        let asked = Asked::parse(text);
+        let mut finder =
+            Self { call, filter, query: None, only: None, first: None, first_id: None, matched: 0, proposed: 0 };
+        let words = asked.id.as_deref().unwrap_or(&asked.words);
+        // Who owns a package and which tags it has, only the index says.
+        let is_narrowed = asked.tag.is_some() || asked.owner.is_some();
+        if !is_narrowed && (asked.id.is_some() || sort == Sort::Relevance) {
+            finder.first = exactly(call, words, filter).await?;
+            finder.first_id = finder.first.as_ref().map(|found| found.view.id());
+        }
+        if asked.id.is_some() && !is_narrowed {
+            return Ok(finder);
+        }
+        let text = SearchText::parse(words).map_err(|error| NugetError::bad_request(error.to_string()))?;
+        let mut query = SearchQuery::of(text);
+        query.ecosystem = Some(Ecosystem::Nuget);
+        query.live_only = true;
+        query.keyword = asked.tag;
+        query.limit = STEP;
+        query.sort = sort;
+        if let Some(name) = &asked.owner {
+            query.owner = call.registry.owner_named(name).await?;
+            if query.owner.is_none() {
+                return Ok(finder);
+            }
+        }
+        finder.only = asked.id.as_deref().map(name::canonical);
+        finder.query = Some(query);
+        Ok(finder)
     }
-    let words = SearchText::parse(&asked.words).map_err(|error| NugetError::bad_request(error.to_string()))?;
-    let mut query = SearchQuery::of(words);
-    query.ecosystem = Some(Ecosystem::Nuget);
-    query.live_only = true;
-    query.keyword = asked.tag;
-    if let Some(owner) = asked.owner {
-        query.owner = match call.registry.identity().user_by_name(&owner.to_lowercase()).await {
-            Ok(user) => Some(Owner::User(user.id)),
-            Err(RegistryError::NotFound) => return Ok(Page { total: 0, found: Vec::new() }),
-            Err(error) => return Err(error.into()),
+
+    /// The next ones; none may be left of those that were looked at.
+    pub async fn next(&mut self) -> Result<Option<Vec<Found>>, NugetError> {
+        let mut batch: Vec<Found> = self.first.take().into_iter().collect();
+        let Some(query) = &mut self.query else {
+            self.matched += batch.len();
+            return Ok((!batch.is_empty()).then_some(batch));
         };
-    }
-    query.limit = STEP;
-    query.sort = sort;
-    // By relevance, the package of exactly that id comes first.
-    let words = if sort == Sort::Relevance { asked.words.as_str() } else { "" };
-    let first = exactly(call, words, filter, 0, 1).await?.found;
-    let first_id = first.first().map(|found| found.view.id());
-    let mut matching = first.len();
-    let mut found: Vec<Found> = if skip == 0 { first.into_iter().take(take).collect() } else { Vec::new() };
-    loop {
-        let results = call.registry.search(&call.who, &query, Releases::All).await?;
-        let proposed = query.offset + STEP;
+        let results = self.call.registry.search(&self.call.who, query, Releases::All).await?;
+        query.offset += STEP;
+        let is_over = query.offset as u64 >= results.total;
+        self.proposed = if is_over { 0 } else { usize::try_from(results.total).unwrap_or(usize::MAX) };
+        if is_over || query.offset >= MAX_SKIP + MAX_TAKE {
+            self.query = None;
+        }
         for hit in results.hits {
-            if Some(hit.view.id()) == first_id || filter.apply(&hit.document)?.is_empty() {
-                continue;
-            }
-            matching += 1;
-            if matching > skip && found.len() < take {
-                found.push(Found { view: hit.view, document: hit.document });
+            let is_wanted = self.only.as_ref().is_none_or(|only| *only == name::canonical(hit.view.name()));
+            if is_wanted && Some(hit.view.id()) != self.first_id && !self.filter.apply(&hit.document)?.is_empty() {
+                batch.push(Found { view: hit.view, document: hit.document });
             }
         }
-        if proposed as u64 >= results.total || proposed >= MAX_SKIP + MAX_TAKE {
-            return Ok(Page { total: matching as u64, found });
-        }
-        if found.len() == take {
-            // What was not looked at may not count; the total is an upper bound then.
-            return Ok(Page { total: results.total.max(matching as u64), found });
-        }
-        query.offset = proposed;
+        self.matched += batch.len();
+        Ok(Some(batch))
+    }
+
+    /// Whether everything that matches was looked at.
+    pub fn is_over(&self) -> bool {
+        self.query.is_none() && self.proposed == 0
+    }
+
+    /// How many packages match; an upper bound while not all were looked at.
+    pub fn total(&self) -> usize {
+        self.matched.max(self.proposed)
     }
 }
 
 /// The package of that id, if one of its versions counts.
-pub(crate) async fn exactly(
-    call: &Call,
-    id: &str,
-    filter: &Filter,
-    skip: usize,
-    take: usize,
-) -> Result<Page, NugetError> {
-    let none = Page { total: 0, found: Vec::new() };
+async fn exactly(call: &Call, id: &str, filter: &Filter) -> Result<Option<Found>, NugetError> {
     let id = id.trim();
     if !name::is_id(id) {
-        return Ok(none);
+        return Ok(None);
     }
     let view = match call.registry.package(&call.who, Ecosystem::Nuget, &name::canonical(id)).await {
         Ok(view) if view.visibility() != Visibility::Unlisted => view,
-        Ok(_) | Err(RegistryError::NotFound | RegistryError::BadCredential(_)) => return Ok(none),
+        Ok(_) | Err(RegistryError::NotFound | RegistryError::BadCredential(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let document = match call.registry.document(&view).await {
         Ok(document) => document,
-        Err(RegistryError::NotFound) => return Ok(none),
+        Err(RegistryError::NotFound) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    if document.package.repository_kind == RepositoryKind::Staging || filter.apply(&document)?.is_empty() {
-        return Ok(none);
-    }
-    let found = if skip == 0 && take > 0 { vec![Found { view, document }] } else { Vec::new() };
-    Ok(Page { total: 1, found })
+    let is_found = document.package.repository_kind != RepositoryKind::Staging && !filter.apply(&document)?.is_empty();
+    Ok(is_found.then_some(Found { view, document }))
 }
 
 /// What no document says of the packages of a page.
 struct Beside {
     downloads: HashMap<ReleaseId, i64>,
     verified: HashSet<PackageId>,
+    organizations: HashMap<PackageId, String>,
+}
+
+impl Beside {
+    async fn of(call: &Call, page: &[Found]) -> Result<Self, RegistryError> {
+        let views: Vec<&PackageView> = page.iter().map(|found| &found.view).collect();
+        Ok(Self {
+            downloads: call.registry.release_downloads(views.iter().copied()).await?,
+            verified: call.registry.verified(&views).await?,
+            organizations: call.registry.owning_organizations(&views).await?,
+        })
+    }
 }
 
 async fn hit(call: &Call, found: &Found, filter: &Filter, beside: &Beside) -> Result<Value, NugetError> {
@@ -236,7 +267,9 @@ async fn hit(call: &Call, found: &Found, filter: &Filter, beside: &Beside) -> Re
             json!({ "@id": links.leaf(hive, release.key()), "version": release.version(), "downloads": downloads })
         })
         .collect();
-    let owners: Vec<&str> = document.owners.iter().map(|owner| owner.username.as_str()).collect();
+    let organization = beside.organizations.get(&found.view.id()).map(String::as_str);
+    let people = document.owners.iter().map(|owner| owner.username.as_str());
+    let owners: Vec<&str> = organization.into_iter().chain(people).collect();
     let types: Vec<Value> = nuspec.types().into_iter().map(|kind| json!({ "name": kind })).collect();
     let advisories = Advisories::collect(&document.advisories);
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -267,39 +300,45 @@ async fn hit(call: &Call, found: &Found, filter: &Filter, beside: &Beside) -> Re
     Ok(hit)
 }
 
-/// `GET /v3/autocomplete`: ids that begin with, or hold, a text; or with `id`, the versions of a package.
+/// `GET /v3/autocomplete`: ids that begin with a text, or of which a part does; or with `id`, the versions of a package.
 pub(crate) async fn autocomplete(call: &Call) -> Answer {
     call.require_reader()?;
     let filter = Filter::of(call);
     if let Some(id) = call.query("id").filter(|id| !id.trim().is_empty()) {
-        let page = exactly(call, &id, &filter, 0, 1).await?;
-        let mut versions = Vec::new();
-        for found in &page.found {
-            versions.extend(filter.apply(&found.document)?.iter().map(|release| release.normalized().to_owned()));
-        }
+        let found = exactly(call, &id, &filter).await?;
+        let versions = match &found {
+            Some(found) => filter.apply(&found.document)?,
+            None => Vec::new(),
+        };
+        let versions: Vec<&str> = versions.iter().map(Release::normalized).collect();
         return Ok(call.json(&json!({ "totalHits": versions.len(), "data": versions })));
     }
     let (skip, take) = window(call)?;
     let wanted = call.query("q").unwrap_or_default().trim().to_lowercase();
-    let mut names = call.registry.listed_names(&call.who, Ecosystem::Nuget).await?;
-    names.retain(|name| name.normalized_name.contains(&wanted));
-    names.sort_by_key(|name| !name.normalized_name.starts_with(&wanted));
-    let total = names.len();
-    let mut ids = Vec::new();
-    let mut counted = 0;
-    for name in names.into_iter().take(MAX_SKIP + MAX_TAKE) {
-        if ids.len() == take {
+    // Not a search text: no word of it is a qualifier.
+    let text = wanted.replace(':', " ");
+    let sort = if wanted.is_empty() { Sort::Name } else { Sort::Relevance };
+    let mut finder = Finder::new(call, &text, &filter, sort).await?;
+    let (mut ids, mut seen, mut unlike) = (Vec::new(), 0, 0);
+    while let Some(batch) = finder.next().await? {
+        let mut names: Vec<String> = batch.iter().map(|found| found.view.name().to_owned()).collect();
+        names.retain(|name| name::canonical(name).contains(&wanted));
+        unlike += batch.len() - names.len();
+        // By relevance what has the text in its id comes first: behind a batch without, there is none.
+        let is_over = !batch.is_empty() && names.is_empty();
+        names.sort_by_cached_key(|name| {
+            let key = name::canonical(name);
+            (!key.starts_with(&wanted), key)
+        });
+        let skipped = skip.saturating_sub(seen).min(names.len());
+        seen += names.len();
+        ids.extend(names.drain(skipped..));
+        if is_over || ids.len() >= take {
             break;
         }
-        if exactly(call, &name.normalized_name, &filter, 0, 1).await?.found.is_empty() {
-            continue;
-        }
-        counted += 1;
-        if counted > skip {
-            ids.push(name.name);
-        }
     }
-    Ok(call.json(&json!({ "totalHits": total.max(ids.len()), "data": ids })))
+    ids.truncate(take);
+    Ok(call.json(&json!({ "totalHits": finder.total() - unlike, "data": ids })))
 }
 
 #[cfg(test)]

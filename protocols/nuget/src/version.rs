@@ -52,9 +52,10 @@ impl Parts {
         !self.labels.is_empty()
     }
 
-    /// Whether clients from before SemVer 2 cannot read it.
+    /// Whether clients from before SemVer 2 cannot read it: to them a label is one word that begins with a letter.
     pub fn is_semver2(&self) -> bool {
-        self.labels.len() > 1 || self.metadata.is_some()
+        let is_word = |label: &String| label.starts_with(|c: char| c.is_ascii_alphabetic());
+        self.labels.len() > 1 || self.metadata.is_some() || !self.labels.iter().all(is_word)
     }
 
     /// Without build metadata: what clients show and what the registry tells apart, but for case.
@@ -177,10 +178,11 @@ mod tests {
     }
 
     #[test]
-    fn semver2_is_told_by_dots_in_the_label_and_by_metadata() {
+    fn semver2_is_told_by_the_label_and_by_metadata() {
         let is = |text: &str| Parts::parse(text).unwrap().is_semver2();
         assert!(!is("1.0.0") && !is("1.0.0-beta1") && !is("1.0.0.1"));
         assert!(is("1.0.0-beta.1") && is("1.0.0+x"));
+        assert!(is("1.0.0-1") && is("1.0.0-0a") && is("1.0.0--a"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use publaryn_core::{Ecosystem, Principal, RegistryError, Visibility};
+use publaryn_core::{Ecosystem, Principal, RegistryError, Timestamp, Visibility};
 pub use publaryn_metadata::advisories::AdvisoryRow as Advisory;
 
 use crate::{PackageView, Registry};
@@ -24,6 +24,11 @@ impl Registry {
     pub async fn all_advisories(&self, who: &Principal, ecosystem: Ecosystem) -> Result<Vec<Advisory>, RegistryError> {
         let rows = self.0.db.all_advisories(ecosystem).await?;
         self.readable(who, rows, |view| view.visibility() != Visibility::Unlisted).await
+    }
+
+    /// When anything last changed that [`Self::all_advisories`] may tell somebody.
+    pub async fn advisories_changed_at(&self, ecosystem: Ecosystem) -> Result<Option<Timestamp>, RegistryError> {
+        Ok(self.0.db.advisories_changed_at(ecosystem).await?)
     }
 
     async fn readable(

@@ -59,7 +59,7 @@ pub use job_news::JobNews;
 pub use lookup::{SearchHit, SearchResults};
 pub use open_releases::{Checksummed, StagedFiles, Withdrawal};
 pub use operations::{AuditSlice, AuditStart, AuditStep, AuditedLog, JobQuestion, Retry};
-pub use plugins::Plugin;
+pub use plugins::{Plugin, PluginName};
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow, Releases};
 pub use publaryn_metadata::{

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use publaryn_core::{
-    OrgRole, PackageId, Principal, RegistryError, RepositoryKind, Scope, Visibility, access::OrgRules, principal::Who,
+    OrgId, OrgRole, PackageId, Principal, RegistryError, RepositoryKind, Scope, Visibility,
+    access::{OrgRules, Owner},
+    principal::Who,
 };
 use publaryn_metadata::{documents::Releases, standing::Standings};
 use publaryn_search::{Audience, AudienceTag, SearchQuery};
@@ -37,6 +39,27 @@ impl Registry {
             claim.is_some_and(|claim| claim.is_verified && claim.owner() == view.head.owner)
         };
         Ok(views.iter().filter(|view| is_verified(view)).map(|view| view.id()).collect())
+    }
+
+    /// The account of that name, a person's or an organization's; names are public.
+    pub async fn owner_named(&self, name: &str) -> Result<Option<Owner>, RegistryError> {
+        let name = name.to_lowercase();
+        if let Some(user) = self.0.db.user_by_name(&name).await? {
+            return Ok(Some(Owner::User(user.id)));
+        }
+        Ok(self.0.db.organization_by_slug(&name).await?.map(|org| Owner::Org(org.id)))
+    }
+
+    /// The names of the organizations that own these packages.
+    pub async fn owning_organizations(
+        &self,
+        views: &[&PackageView],
+    ) -> Result<HashMap<PackageId, String>, RegistryError> {
+        let orgs: Vec<(PackageId, OrgId)> =
+            views.iter().filter_map(|view| Some((view.id(), view.head.owner.org()?))).collect();
+        let ids: Vec<OrgId> = orgs.iter().map(|(_, org)| *org).collect();
+        let slugs = self.0.db.organization_slugs(&ids).await?;
+        Ok(orgs.into_iter().filter_map(|(id, org)| Some((id, slugs.get(&org)?.clone()))).collect())
     }
 
     /// Searches what `who` may discover. Hits come with documents of these releases.

@@ -8,7 +8,7 @@ use publaryn_core::{
     audit::AuditAction,
     publish::{PackageFacts, ReleaseDocument, StaysOpen},
 };
-use publaryn_metadata::artifacts::FileDigests;
+use publaryn_metadata::{artifacts::FileDigests, open_releases::OpenVersion};
 use publaryn_publish::actor_of;
 
 use crate::{PackageView, Registry};
@@ -63,7 +63,47 @@ impl Registry {
         let may_follow = |sealed| known.open.open_until.is_some() && open.late.is_some_and(|late| now < sealed + late);
         match known.open.sealed_since(now) {
             Some(sealed) if !may_follow(sealed) => Err(RegistryError::VersionExists(known.version)),
+            Some(_) => Ok(()),
+            None => self.extend(&known, open.idle, now).await,
+        }
+    }
+
+    /// Notes that something of an open version was uploaded: it ends once nothing comes any more. For who may publish.
+    pub async fn keep_open(
+        &self,
+        ecosystem: Ecosystem,
+        name: &PackageName,
+        version_key: &str,
+        open: StaysOpen,
+    ) -> Result<(), RegistryError> {
+        let Some(head) = self.0.heads.get(ecosystem, name.canonical()).await? else { return Ok(()) };
+        let now = Timestamp::now();
+        match self.0.db.open_version(head.id, version_key).await? {
+            Some(known) if known.open.sealed_since(now).is_none() => self.extend(&known, open.idle, now).await,
             _ => Ok(()),
+        }
+    }
+
+    /// Only in the second half of the time that is left: a deploy is many uploads, and each would be a write.
+    async fn extend(&self, known: &OpenVersion, idle: Duration, now: Timestamp) -> Result<(), RegistryError> {
+        if known.open.open_until.is_none_or(|until| until > now + idle / 2) {
+            return Ok(());
+        }
+        let mut tx = self.0.db.begin().await?;
+        tx.keep_open(known.id, now + idle).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// What is kept with each file of a version, by its name, in whatever state it is. For who may publish.
+    pub async fn file_documents(
+        &self,
+        ecosystem: Ecosystem,
+        name: &PackageName,
+        version_key: &str,
+    ) -> Result<Vec<(String, serde_json::Value)>, RegistryError> {
+        match self.0.heads.get(ecosystem, name.canonical()).await? {
+            Some(head) => Ok(self.0.db.file_documents(head.id, version_key).await?),
+            None => Ok(Vec::new()),
         }
     }
 

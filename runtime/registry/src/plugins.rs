@@ -1,12 +1,17 @@
 //! The prefixes under which Maven's plugins can be called, by group.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use publaryn_core::{Ecosystem, Operation, PackageName, Principal, RegistryError, audit::AuditAction};
+use publaryn_core::{
+    Ecosystem, Operation, PackageId, PackageName, Principal, RegistryError, Visibility, audit::AuditAction,
+};
 use publaryn_metadata::{Db, Engine, open_releases::PluginPrefix};
 use serde_json::json;
 
-use crate::{Registry, kept::Kept};
+use crate::{PackageView, Registry, kept::Kept};
 
 /// A plugin that can be called by a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +21,17 @@ pub struct Plugin {
     pub prefix: String,
     pub name: Option<String>,
 }
+
+/// What a plugin is to be called by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginName {
+    pub prefix: String,
+    /// For people.
+    pub title: Option<String>,
+}
+
+/// Most prefixes of one plugin; it has one, and perhaps a few more from when it was called otherwise.
+const MAX_PREFIXES: usize = 5;
 
 /// How many groups' prefixes are kept. Every read of an artifact's metadata asks for a group of that name, and most
 /// have none.
@@ -59,29 +75,56 @@ impl Prefixes {
 }
 
 impl Registry {
-    /// Gives a plugin the prefix under which it can be called; the first name given stays. `false` when the caller
-    /// may not publish it, or there is no such package.
+    /// Gives a plugin prefixes under which it can be called; the first title given stays, and so do the first
+    /// [`MAX_PREFIXES`]. `false` when the caller may not publish it, or there is no such package.
     pub async fn name_plugin(
         &self,
         who: &Principal,
         ecosystem: Ecosystem,
         package: &PackageName,
-        prefix: &str,
-        name: Option<&str>,
+        names: &[PluginName],
     ) -> Result<bool, RegistryError> {
+        let head = self.0.heads.get(ecosystem, package.canonical()).await?;
+        let Some(head) = head.filter(|head| !head.is_deleted && head.name == package.display()) else {
+            return Ok(false);
+        };
+        match self.may_publish(who, ecosystem, package).await {
+            Ok(()) => {}
+            Err(RegistryError::NotFound | RegistryError::Denied(_) | RegistryError::Conflict { .. }) => {
+                return Ok(false);
+            }
+            Err(other) => return Err(other),
+        }
+        // Clients send the whole list of a group with every deploy, so nearly all of it is known.
+        let group = package.canonical().split_once(':').map_or("", |(group, _)| group);
+        let known = self.0.prefixes.of(ecosystem, group).await?;
+        let is_known =
+            |name: &PluginName| known.iter().any(|row| row.package_id == head.id && row.prefix == name.prefix);
+        let new: Vec<&PluginName> = names.iter().filter(|name| !is_known(name)).take(MAX_PREFIXES).collect();
+        if new.is_empty() {
+            return Ok(true);
+        }
         let mut change = match self.change(who, ecosystem, package.canonical(), Operation::Publish).await {
             Ok(change) if change.head.name == package.display() => change,
             Ok(_) | Err(RegistryError::NotFound | RegistryError::Denied(_)) => return Ok(false),
             Err(other) => return Err(other),
         };
-        if change.tx.add_plugin_prefix(change.head.id, prefix, name, change.now).await? {
+        let mut added = Vec::with_capacity(new.len());
+        for PluginName { prefix, title } in new {
+            let (id, now) = (change.head.id, change.now);
+            if change.tx.add_plugin_prefix(id, prefix, title.as_deref(), MAX_PREFIXES, now).await? {
+                added.push(prefix.as_str());
+            }
+        }
+        if !added.is_empty() {
             let entry = change.audit(AuditAction::PackageUpdate);
-            change.commit(entry.with("changed_fields", json!(["plugin_prefixes"])).with("prefix", prefix)).await?;
+            let entry = entry.with("changed_fields", json!(["plugin_prefixes"])).with("prefixes", json!(added));
+            change.commit(entry).await?;
         }
         Ok(true)
     }
 
-    /// The plugins of a group that `who` may see. Of several with one prefix, the first to have it.
+    /// The plugins of a group that are listed for `who`. Of several with one prefix, the first to have it.
     pub async fn plugins(
         &self,
         who: &Principal,
@@ -97,15 +140,23 @@ impl Registry {
         ids.dedup();
         let standings = self.0.db.standings(who).await?;
         let views = self.views_by_id(who, &standings, &ids).await?;
-        let mut plugins: Vec<Plugin> = Vec::with_capacity(rows.len());
-        for row in &*rows {
-            let Some(view) = views.iter().find(|view| view.id() == row.package_id) else { continue };
-            let is_of_group = view.name().split_once(':').is_some_and(|(found, _)| found == group);
-            if is_of_group && plugins.iter().all(|plugin| plugin.prefix != row.prefix) {
-                let PluginPrefix { prefix, name, .. } = row.clone();
-                plugins.push(Plugin { package: view.name().to_owned(), prefix, name });
-            }
-        }
-        Ok(plugins)
+        // Who knows of an unlisted package reads it; no list tells of it.
+        let views: HashMap<PackageId, &PackageView> = views
+            .iter()
+            .filter(|view| view.visibility() != Visibility::Unlisted)
+            .filter(|view| view.name().split_once(':').is_some_and(|(found, _)| found == group))
+            .map(|view| (view.id(), view))
+            .collect();
+        let mut taken = HashSet::with_capacity(rows.len());
+        let plugin = |row: &PluginPrefix| {
+            let view = views.get(&row.package_id)?;
+            let is_first = taken.insert(row.prefix.clone());
+            is_first.then(|| Plugin {
+                package: view.name().to_owned(),
+                prefix: row.prefix.clone(),
+                name: row.name.clone(),
+            })
+        };
+        Ok(rows.iter().filter_map(plugin).collect())
     }
 }

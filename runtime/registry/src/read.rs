@@ -13,7 +13,7 @@ use publaryn_core::{
 };
 use publaryn_metadata::{
     DbResult,
-    documents::{ArtifactLocation, LiveRelease, PackageDocument},
+    documents::{ArtifactLocation, LiveRelease, PackageDocument, Releases},
     packages::PackageHead,
     standing::Standings,
 };
@@ -79,6 +79,33 @@ impl Registry {
     ) -> impl Future<Output = Result<PackageFacts, RegistryError>> + Send + use<> {
         let (db, id) = (self.0.db.clone(), release.row.id);
         async move { Ok(db.release_facts(id).await?.unwrap_or_default()) }
+    }
+
+    /// The same with the newest releases only, as lists of packages tell of it.
+    pub async fn notable_document(&self, view: &PackageView) -> Result<PackageDocument, RegistryError> {
+        let documents = self.0.db.package_documents(&[view.id()], Releases::Notable).await?;
+        documents.into_iter().next().ok_or(RegistryError::NotFound)
+    }
+
+    /// One live release: what is said of a version does not need all the others.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn live_release(&self, view: &PackageView, version_key: &str) -> Result<LiveRelease, RegistryError> {
+        self.0.db.live_release(view.id(), version_key).await?.ok_or(RegistryError::NotFound)
+    }
+
+    /// Live releases by id, each of a package that the caller may read; those that are gone are left out.
+    pub async fn live_releases(
+        &self,
+        wanted: &[(&PackageView, ReleaseId)],
+    ) -> Result<HashMap<ReleaseId, LiveRelease>, RegistryError> {
+        let packages: HashMap<ReleaseId, PackageId> = wanted.iter().map(|(view, id)| (*id, view.id())).collect();
+        let ids: Vec<ReleaseId> = packages.keys().copied().collect();
+        let found = self.0.db.live_releases_by_id(&ids).await?;
+        let of_its_package =
+            |(package, release): &(PackageId, LiveRelease)| packages.get(&release.row.id) == Some(package);
+        Ok(found.into_iter().filter(of_its_package).map(|(_, release)| (release.row.id, release)).collect())
     }
 
     /// The release that has taken a version number, as it spells it, in whatever state it is.

@@ -59,6 +59,17 @@ impl Db {
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).fetch_all(c).await)?)
     }
 
+    /// When anything last changed that [`Self::all_advisories`] tells: a finding, or a package that has one.
+    pub async fn advisories_changed_at(&self, ecosystem: Ecosystem) -> DbResult<Option<Timestamp>> {
+        const SQL: &str = "SELECT MAX(f.detected_at), MAX(f.resolved_at), MAX(p.updated_at) \
+             FROM packages p JOIN releases r ON r.package_id = p.id JOIN findings f ON f.release_id = r.id \
+             WHERE p.ecosystem = $1 AND f.severity IN ('medium', 'high', 'critical')";
+        type Row = (Option<Timestamp>, Option<Timestamp>, Option<Timestamp>);
+        let (detected, resolved, changed): Row =
+            on_db!(self, |c| sqlx::query_as(SQL).bind(ecosystem).fetch_one(c).await)?;
+        Ok(detected.max(resolved).max(changed))
+    }
+
     /// The same of packages by id, as [`id_list`](crate::rows::id_list) writes them.
     pub(crate) async fn advisories_of(&self, list: &str) -> DbResult<Vec<AdvisoryRow>> {
         const SQL: Sql = for_packages!(advisories!("p.id"), " ORDER BY r.sequence, f.id");

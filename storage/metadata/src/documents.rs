@@ -155,6 +155,39 @@ impl Db {
         Ok(self.package_documents(&[id], Releases::All).await?.pop())
     }
 
+    /// One live release of a package, alone.
+    pub async fn live_release(&self, package: PackageId, version_key: &str) -> DbResult<Option<LiveRelease>> {
+        const RELEASE: &str = releases!("r.package_id = $1 AND r.version_key = $2");
+        const ARTIFACTS: &str = artifacts!("r.package_id = $1 AND r.version_key = $2 ORDER BY a.uploaded_at, a.id");
+        let row: Option<ReleaseRow> =
+            on_db!(self, |c| sqlx::query_as(RELEASE).bind(package).bind(version_key).fetch_optional(c).await)?;
+        let Some(row) = row else { return Ok(None) };
+        let artifacts = on_db!(self, |c| sqlx::query_as(ARTIFACTS).bind(package).bind(version_key).fetch_all(c).await)?;
+        Ok(Some(LiveRelease { row, artifacts }))
+    }
+
+    /// Live releases by id, with their packages, in any order; those that are not live are left out.
+    pub async fn live_releases_by_id(&self, ids: &[ReleaseId]) -> DbResult<Vec<(PackageId, LiveRelease)>> {
+        const RELEASES: Sql = for_packages!(releases!("r.id"), "");
+        const ARTIFACTS: Sql = for_packages!(artifacts!("r.id"), " ORDER BY a.uploaded_at, a.id");
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = id_list(ids.iter().copied());
+        let (releases, artifacts, list) = (self.sql(RELEASES), self.sql(ARTIFACTS), list.as_str());
+        let rows: Vec<Of<ReleaseRow>> = on_db!(self, |c| sqlx::query_as(releases).bind(list).fetch_all(c).await)?;
+        let artifacts: Vec<ArtifactRow> = on_db!(self, |c| sqlx::query_as(artifacts).bind(list).fetch_all(c).await)?;
+        let mut by_release: HashMap<ReleaseId, Vec<ArtifactRow>> = HashMap::new();
+        for artifact in artifacts {
+            by_release.entry(artifact.release_id).or_default().push(artifact);
+        }
+        let live = |of: Of<ReleaseRow>| {
+            let artifacts = by_release.remove(&of.row.id).unwrap_or_default();
+            (of.package_id, LiveRelease { row: of.row, artifacts })
+        };
+        Ok(rows.into_iter().map(live).collect())
+    }
+
     /// The documents of several packages, in any order; those that are gone are left out. The number of questions
     /// does not grow with them.
     pub async fn package_documents(&self, ids: &[PackageId], which: Releases) -> DbResult<Vec<PackageDocument>> {

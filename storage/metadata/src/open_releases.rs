@@ -5,7 +5,10 @@ use publaryn_core::{Ecosystem, PackageId, ReleaseId, Timestamp, UserId};
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use crate::{Db, DbResult, Tx, releases::OpenPeriod};
+use crate::{
+    Db, DbResult, Tx,
+    releases::{OpenPeriod, parse},
+};
 
 /// A release whose time is over.
 #[derive(Debug, Clone, FromRow)]
@@ -19,6 +22,7 @@ pub struct Overdue {
 /// A version and until when it takes files.
 #[derive(Debug, Clone, FromRow)]
 pub struct OpenVersion {
+    pub id: ReleaseId,
     pub version: String,
     #[sqlx(flatten)]
     pub open: OpenPeriod,
@@ -43,8 +47,21 @@ impl Db {
     /// A version as it is spelt and until when it takes files; `None` when there is none.
     pub async fn open_version(&self, package: PackageId, version_key: &str) -> DbResult<Option<OpenVersion>> {
         const SQL: &str =
-            "SELECT version, open_until, sealed_at FROM releases WHERE package_id = $1 AND version_key = $2";
+            "SELECT id, version, open_until, sealed_at FROM releases WHERE package_id = $1 AND version_key = $2";
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(version_key).fetch_optional(c).await)?)
+    }
+
+    /// What is kept with each file of a version, by its name, in whatever state it is; files without are left out.
+    pub async fn file_documents(
+        &self,
+        package: PackageId,
+        version_key: &str,
+    ) -> DbResult<Vec<(String, serde_json::Value)>> {
+        const SQL: &str = "SELECT a.filename, a.metadata FROM artifacts a JOIN releases r ON r.id = a.release_id \
+             WHERE r.package_id = $1 AND r.version_key = $2 AND a.metadata IS NOT NULL ORDER BY a.uploaded_at, a.id";
+        let rows: Vec<(String, String)> =
+            on_db!(self, |c| sqlx::query_as(SQL).bind(package).bind(version_key).fetch_all(c).await)?;
+        rows.into_iter().map(|(name, text)| Ok((name, parse("file document", &text)?))).collect()
     }
 
     /// Files of a version whose scans have not ended.
@@ -144,21 +161,23 @@ impl Tx {
         Ok(())
     }
 
-    /// Gives a plugin a prefix; the first name given stays. `false` when it has it.
+    /// Gives a plugin a prefix; the first name given stays. `false` when it has it, or `most` others.
     pub async fn add_plugin_prefix(
         &mut self,
         package: PackageId,
         prefix: &str,
         name: Option<&str>,
+        most: usize,
         now: Timestamp,
     ) -> DbResult<bool> {
-        const SQL: &str = "INSERT INTO plugin_prefixes (package_id, prefix, name, added_at) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT DO NOTHING";
+        const SQL: &str = "INSERT INTO plugin_prefixes (package_id, prefix, name, added_at) SELECT $1, $2, $3, $4 \
+             WHERE (SELECT COUNT(*) FROM plugin_prefixes x WHERE x.package_id = $1) < $5 ON CONFLICT DO NOTHING";
         let done = on_tx!(self, |c| sqlx::query(SQL)
             .bind(package)
             .bind(prefix)
             .bind(name)
             .bind(now)
+            .bind(i64::try_from(most).unwrap_or(i64::MAX))
             .execute(c)
             .await
             .map(|done| done.rows_affected()))?;

@@ -1,11 +1,11 @@
 //! Organizations, their members and invitations.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use publaryn_core::{InvitationId, InvitationState, OrgId, OrgRole, RepositoryId, Timestamp, UserId};
 use sqlx::FromRow;
 
-use crate::{Db, DbResult, Engine, Sql, Tx, reach::Reach};
+use crate::{Db, DbResult, Engine, Sql, Tx, reach::Reach, rows::id_list};
 
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct OrgRow {
@@ -144,6 +144,17 @@ impl Db {
     pub async fn organization(&self, id: OrgId) -> DbResult<Option<OrgRow>> {
         const SQL: &str = org_columns!("", "WHERE o.id = $1");
         Ok(on_db!(self, |c| sqlx::query_as(SQL).bind(id).fetch_optional(c).await)?)
+    }
+
+    /// Slugs of organizations by id; those that are gone are left out.
+    pub async fn organization_slugs(&self, ids: &[OrgId]) -> DbResult<HashMap<OrgId, String>> {
+        const SQL: Sql = for_packages!("SELECT id, slug FROM organizations WHERE id", "");
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let (sql, list) = (self.sql(SQL), id_list(ids.iter().copied()));
+        let rows: Vec<(OrgId, String)> = on_db!(self, |c| sqlx::query_as(sql).bind(list).fetch_all(c).await)?;
+        Ok(rows.into_iter().collect())
     }
 
     /// The organizations a person is a member of, by name, with how many of their packages the credential may be

@@ -7,7 +7,7 @@ use publaryn_protocol::strict_xml::escape;
 
 use super::{
     Feed,
-    query::{Entry, Page},
+    query::{Entry, Next, Page},
 };
 use crate::{
     call::Call,
@@ -57,8 +57,8 @@ pub fn feed_document(call: &Call, feed: Feed, page: &Page) -> String {
     for entry in &page.entries {
         write_entry(&mut xml, &Links::new(&base, portal.as_str(), &entry.id), entry, "");
     }
-    if let Some(skip) = page.next {
-        let next = next_address(&base, name, &call.parts.uri, skip);
+    if let Some(next) = page.next {
+        let next = next_address(&base, name, &call.parts.uri, next);
         xml.push_str(&format!("<link rel=\"next\" href=\"{}\" />", escape(&next)));
     }
     xml.push_str("</feed>");
@@ -66,13 +66,16 @@ pub fn feed_document(call: &Call, feed: Feed, page: &Page) -> String {
 }
 
 /// The same question from another entry on.
-fn next_address(base: &str, name: &str, uri: &Uri, skip: usize) -> String {
+fn next_address(base: &str, name: &str, uri: &Uri, next: Next) -> String {
     let pairs = url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
     let mut query = url::form_urlencoded::Serializer::new(String::new());
-    for (key, value) in pairs.filter(|(key, _)| key != "$skip") {
+    for (key, value) in pairs.filter(|(key, _)| key != "$skip" && key != "$top") {
         query.append_pair(&key, &value);
     }
-    query.append_pair("$skip", &skip.to_string());
+    query.append_pair("$skip", &next.skip.to_string());
+    if let Some(top) = next.top {
+        query.append_pair("$top", &top.to_string());
+    }
     format!("{base}/v2/{name}()?{}", query.finish())
 }
 
@@ -196,7 +199,6 @@ mod tests {
             normalized: "1.0.0".into(),
             version: "1.0.0".into(),
             key: "1.0.0".into(),
-            sort_key: vec![],
             is_latest: true,
             is_absolute_latest: true,
             is_prerelease: false,
@@ -211,7 +213,7 @@ mod tests {
                 nuspec: Nuspec { description: "a < b & \"c\"".into(), ..nuspec },
                 embedded: crate::archive::Embedded::default(),
                 is_semver2: false,
-                manifest: String::new(),
+                manifest: crate::archive::Place { path: "Acme.Lib.nuspec".into(), offset: 0 },
             },
         };
         let mut xml = String::new();

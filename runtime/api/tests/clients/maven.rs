@@ -17,3 +17,4 @@ mod refused;
 mod wire;
 
 pub use desk::{Desk, Wire, jar, pom};
+pub use refused::deaf;

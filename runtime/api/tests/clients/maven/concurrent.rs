@@ -28,15 +28,19 @@ on_backends!(deploys_of_two_versions_at_once_lose_neither, async |server: Server
 on_backends!(two_mvns_at_once_lose_neither, async |server: Server| {
     let ada = server.new_user("ada").await;
     let (one, two) = (Desk::with_token(&server, "one", &ada.token), Desk::with_token(&server, "two", &ada.token));
-    let (jar_one, jar_two) = (jar("one"), jar("two"));
-    let (first, second) = tokio::join!(
-        one.deploy_file(["com.acme", "widget", "1.0"], &jar_one, "pub"),
-        two.deploy_file(["com.acme", "widget", "2.0"], &jar_two, "pub"),
-    );
-    first.succeeds();
-    second.succeeds();
+    for round in 0..3 {
+        let (older, newer) = (format!("1.{round}"), format!("2.{round}"));
+        let (jar_one, jar_two) = (jar(&older), jar(&newer));
+        let (first, second) = tokio::join!(
+            one.deploy_file(["com.acme", "widget", &older], &jar_one, "pub"),
+            two.deploy_file(["com.acme", "widget", &newer], &jar_two, "pub"),
+        );
+        first.succeeds();
+        second.succeeds();
+    }
     let metadata = Wire::anonymous(&server).get("com/acme/widget/maven-metadata.xml").await.expect(200).text();
-    assert!(metadata.contains("<version>1.0</version>") && metadata.contains("<version>2.0</version>"), "{metadata}");
+    assert_eq!(metadata.matches("<version>").count(), 6, "{metadata}");
+    assert!(metadata.contains("<release>2.2</release>"), "{metadata}");
 });
 
 on_backends!(files_of_one_first_deploy_may_come_all_at_once, async |server: Server| {

@@ -1,5 +1,7 @@
 //! Plugins that are called by their prefix.
 
+use publaryn_scan::corpus::ZipBuilder;
+
 use super::{Desk, Wire, jar, pom};
 use crate::{Server, on_backends};
 
@@ -41,21 +43,73 @@ on_backends!(a_deployed_plugin_is_found_by_its_prefix, async |server: Server| {
     user.mvn("", &["gizmo:hello"]).await.succeeds().says("gizmo says hello");
 });
 
+/// A group's document with these prefixes and artifacts.
+fn list(entries: &[(&str, &str)]) -> String {
+    let entries: String = entries
+        .iter()
+        .map(|(prefix, artifact)| {
+            format!("<plugin><prefix>{prefix}</prefix><artifactId>{artifact}</artifactId></plugin>")
+        })
+        .collect();
+    format!("<metadata><plugins>{entries}</plugins></metadata>")
+}
+
+const GROUP: &str = "com/acme/maven-metadata.xml";
+
+on_backends!(a_descriptor_counts_in_what_is_packaged_as_a_plugin, async |server: Server| {
+    let ada = server.new_user("ada").await;
+    let (wire, anonymous) = (Wire::new(&server, &ada.token), Wire::anonymous(&server));
+    let plugin = |prefix: &str| {
+        let descriptor = format!("<plugin><name>Gizmo</name><goalPrefix>{prefix}</goalPrefix></plugin>");
+        ZipBuilder::new().file("META-INF/maven/plugin.xml", descriptor.as_bytes()).finish()
+    };
+    let packaged = |artifact: &str, packaging: &str| {
+        pom("com.acme", artifact, "1.0", &format!("<packaging>{packaging}</packaging>")).into_bytes()
+    };
+    let at = |artifact: &str, ending: &str| format!("com/acme/{artifact}/1.0/{artifact}-1.0{ending}");
+    // One that swallowed a plugin is none.
+    wire.put(&at("fat", ".pom"), packaged("fat", "jar")).await.expect(201);
+    wire.put(&at("fat", ".jar"), plugin("fat")).await.expect(201);
+    anonymous.get(GROUP).await.expect(404);
+    // The jar first, as `deploy-file` has it, or the POM.
+    wire.put(&at("early", ".jar"), plugin("early")).await.expect(201);
+    anonymous.get(GROUP).await.expect(404);
+    wire.put(&at("early", ".pom"), packaged("early", "maven-plugin")).await.expect(201);
+    wire.put(&at("later", ".pom"), packaged("later", "maven-plugin")).await.expect(201);
+    wire.put(&at("later", ".jar"), plugin("later")).await.expect(201);
+    let text = anonymous.get(GROUP).await.expect(200).text();
+    assert!(text.contains("<prefix>early</prefix>") && text.contains("<prefix>later</prefix>"), "{text}");
+    assert_eq!(text.matches("<prefix>").count(), 2, "{text}");
+    // No list tells of what is unlisted.
+    server.set_visibility("maven", "com.acme:early", "unlisted").await;
+    let text = anonymous.get(GROUP).await.expect(200).text();
+    assert!(!text.contains("<prefix>early</prefix>") && text.contains("<prefix>later</prefix>"), "{text}");
+    anonymous.get(&at("early", ".jar")).await.expect(200);
+});
+
+on_backends!(a_plugin_has_few_prefixes_and_a_document_names_not_too_many, async |server: Server| {
+    let ada = server.new_user("ada").await;
+    let (wire, anonymous) = (Wire::new(&server, &ada.token), Wire::anonymous(&server));
+    wire.deploy(["com.acme", "a-maven-plugin", "1.0"], "x").await.expect(201);
+    let prefixes: Vec<String> = (0..1_001).map(|n| format!("p{n}")).collect();
+    let of = |count: usize| -> String {
+        list(&prefixes.iter().take(count).map(|prefix| (prefix.as_str(), "a-maven-plugin")).collect::<Vec<_>>())
+    };
+    wire.put(GROUP, of(1_001)).await.expect(400).says("the metadata names more than 1000 plugins");
+    anonymous.get(GROUP).await.expect(404);
+    for _ in 0..2 {
+        wire.put(GROUP, of(1_000)).await.expect(201);
+        wire.put(GROUP, list(&[("another", "a-maven-plugin")])).await.expect(201);
+        assert_eq!(anonymous.get(GROUP).await.expect(200).text().matches("<prefix>").count(), 5);
+    }
+});
+
 on_backends!(prefixes_are_named_by_who_may_publish_the_plugin, async |server: Server| {
     let (ada, eve) = (server.new_user("ada").await, server.new_user("eve").await);
     let (mine, theirs) = (Wire::new(&server, &ada.token), Wire::new(&server, &eve.token));
     mine.deploy(["com.acme", "a-maven-plugin", "1.0"], "x").await.expect(201);
     theirs.deploy(["com.acme", "totally-different-tool", "1.0"], "x").await.expect(201);
-    let list = |entries: &[(&str, &str)]| {
-        let entries: String = entries
-            .iter()
-            .map(|(prefix, artifact)| {
-                format!("<plugin><prefix>{prefix}</prefix><artifactId>{artifact}</artifactId></plugin>")
-            })
-            .collect();
-        format!("<metadata><plugins>{entries}</plugins></metadata>")
-    };
-    let path = "com/acme/maven-metadata.xml";
+    let path = GROUP;
     theirs.put(path, list(&[("a", "a-maven-plugin")])).await.expect(403);
     mine.put(path, list(&[("a", "a-maven-plugin"), ("b", "totally-different-tool")])).await.expect(201);
     // The first to have a prefix keeps it.

@@ -98,6 +98,39 @@ on_backends!(odd_addresses_are_refused, async |server: Server| {
     }
 });
 
+on_backends!(a_refusal_is_heard_by_who_has_sent_everything_first, async |server: Server| {
+    let (ada, eve) = (server.new_user_with("ada", SCOPES).await, server.new_user("eve").await);
+    let claim = json!({ "ecosystem": "maven", "namespace": "com.acme" });
+    server.post("/v1/namespaces", Some(&ada.token), &claim).await;
+    let large = vec![b'x'; 20 << 20];
+    let path = "/maven/com/acme/widget/1.0/widget-1.0.jar";
+    let login = format!("authorization: Bearer {}\r\n", eve.token);
+    assert!(deaf(&server, path, "", &large).await.starts_with("HTTP/1.1 401 API token missing"));
+    let refused = deaf(&server, path, &login, &large).await;
+    assert!(refused.starts_with("HTTP/1.1 403 not allowed to publish to group com.acme"), "{refused}");
+    assert!(deaf(&server, "/maven/com/acme", &login, &large).await.starts_with("HTTP/1.1 400 "));
+    // Who asks first is told before anything was sent, though the package is not there yet.
+    let asks = format!("{login}expect: 100-continue\r\ncontent-length: {}\r\n", large.len());
+    let refused = talk(&server, path, &asks, &[]).await;
+    assert!(refused.starts_with("HTTP/1.1 403 not allowed to publish to group com.acme"), "{refused}");
+});
+
+/// What a client hears that sends all it has before it listens.
+pub async fn deaf(server: &Server, path: &str, headers: &str, body: &[u8]) -> String {
+    talk(server, path, &format!("{headers}content-length: {}\r\n", body.len()), body).await
+}
+
+async fn talk(server: &Server, path: &str, headers: &str, body: &[u8]) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(server.host()).await.expect("the server listens");
+    let head = format!("PUT {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{headers}\r\n", server.host());
+    stream.write_all(head.as_bytes()).await.expect("the server reads");
+    stream.write_all(body).await.expect("the server reads everything");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("the server answers");
+    answer
+}
+
 /// The status of a request whose path is sent as it stands.
 async fn raw(server: &Server, method: &str, path: &str, token: &str) -> u16 {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -6,7 +6,10 @@ use super::{
     jar, pom,
 };
 use crate::{Backend, Server, on_backends};
+use publaryn_core::{Ecosystem, Timestamp};
+use publaryn_metadata::audit_log::AuditFilter;
 use sha1::{Digest, Sha1};
+use std::time::Duration;
 
 const AT: &str = "com/acme/widget/1.0/widget-1.0";
 
@@ -128,6 +131,65 @@ on_backends!(checksums_are_compared_whenever_they_come, async |server: Server| {
     wire.put(&format!("{path}.sha1"), right).await.expect(201);
 });
 
+on_backends!(a_file_that_was_built_again_is_told_as_such_and_not_as_broken, async |server: Server| {
+    let ada = server.new_user("ada").await;
+    let wire = Wire::new(&server, &ada.token);
+    let (path, bytes) = (format!("{AT}.jar"), jar("x"));
+    wire.put(&path, bytes.clone()).await.expect(201);
+    wire.put(&format!("{path}.sha1"), hex(&Sha1::digest(&bytes))).await.expect(201);
+    let refused = wire.put(&path, jar("built again")).await.expect(409);
+    refused.says("widget-1.0.jar of com.acme:widget:1.0 was uploaded before with other content");
+    assert_eq!(wire.get(&path).await.expect(200).body, bytes);
+    wire.put(&path, bytes).await.expect(200);
+});
+
+on_backends!(plugins_of_sbt_lie_under_another_name_than_their_files_have, async |server: Server| {
+    let ada = server.new_user("ada").await;
+    let wire = Wire::new(&server, &ada.token);
+    let at = "com/acme/sbt-gizmo_2.12_1.0";
+    wire.put(&format!("{at}/1.0/sbt-gizmo-1.0.pom"), pom("com.acme", "sbt-gizmo", "1.0", "")).await.expect(201);
+    wire.put(&format!("{at}/1.0/sbt-gizmo-1.0.jar"), jar("x")).await.expect(201);
+    wire.put(&format!("{at}/1.0/sbt-gizmo-1.0-sources.jar"), jar("y")).await.expect(201);
+    let anonymous = Wire::anonymous(&server);
+    for ending in [".pom", ".jar", "-sources.jar"] {
+        anonymous.get(&format!("{at}/1.0/sbt-gizmo-1.0{ending}")).await.expect(200);
+    }
+    let listed = anonymous.get(&format!("{at}/maven-metadata.xml")).await.expect(200).text();
+    assert!(listed.contains("<artifactId>sbt-gizmo_2.12_1.0</artifactId>"), "{listed}");
+    // Newer ones say it in full; either name is its own and no other is.
+    let at = format!("{at}/1.1/sbt-gizmo_2.12_1.0-1.1.pom");
+    wire.put(&at, pom("com.acme", "sbt-gizmo", "1.1", "")).await.expect(400).says("POM artifactId is sbt-gizmo");
+    wire.put(&at, pom("com.acme", "sbt-gizmo_2.12_1.0", "1.1", "")).await.expect(201);
+    let other = "com/acme/sbt-gizmo_2.12_1.0/1.2/sbt-gizmo-1.2.pom";
+    wire.put(other, pom("com.acme", "gizmo", "1.2", "")).await.expect(400).says("POM artifactId is gizmo");
+});
+
+on_backends!(a_deploy_goes_on_while_anything_of_it_comes, async |server: Server| {
+    let ada = server.new_user("ada").await;
+    let wire = Wire::new(&server, &ada.token);
+    let (path, bytes) = (format!("{AT}.jar"), jar("x"));
+    wire.put(&path, bytes.clone()).await.expect(201);
+    let db = server.database().await;
+    let package = db.package_head(Ecosystem::Maven, "com.acme:widget").await.unwrap().expect("the package").id;
+    let ends = async || db.open_version(package, "1.0").await.unwrap().expect("the version").open.open_until.unwrap();
+    let release = db.open_version(package, "1.0").await.unwrap().expect("the version").id;
+    let soon = async || {
+        let mut tx = db.begin().await.unwrap();
+        tx.keep_open(release, Timestamp::now() + Duration::from_secs(60)).await.unwrap();
+        tx.commit().await.unwrap();
+        ends().await
+    };
+    let before = soon().await;
+    wire.put(&format!("{path}.sha1"), hex(&Sha1::digest(&bytes))).await.expect(201);
+    assert!(ends().await > before, "a checksum");
+    let before = soon().await;
+    wire.put(&format!("{AT}.pom"), "no POM").await.expect(400);
+    assert!(ends().await > before, "an upload that was refused");
+    let before = ends().await;
+    wire.put(&path, bytes).await.expect(200);
+    assert_eq!(ends().await, before, "not each is a write");
+});
+
 on_backends!(a_version_takes_files_until_its_deploy_ends, async |server: Server| {
     let ada = server.new_user("ada").await;
     let wire = Wire::new(&server, &ada.token);
@@ -190,6 +252,8 @@ async fn a_version_without_a_pom_is_listed_once_no_more_files_come() {
     server.until(|page| page.contains("<version>1.0</version>"), "/maven/com/acme/widget/maven-metadata.xml").await;
     wire.put(&format!("{AT}.pom"), pom("com.acme", "widget", "1.0", "")).await.expect(409);
     wire.put(&format!("{AT}-sources.jar"), jar("x")).await.expect(409);
+    let entries = server.database().await.audit_entries(&AuditFilter::default(), None, 0, 20).await.unwrap();
+    assert!(entries.iter().any(|entry| entry.metadata.contains("\"sealed\":true")), "{entries:?}");
 }
 
 on_backends!(other_methods_are_told_what_there_is, async |server: Server| {

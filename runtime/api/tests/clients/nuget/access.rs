@@ -56,6 +56,22 @@ on_backends!(private_packages_need_somebody_entitled, async |mut server: Server|
         assert!(address.contains("/nuget/~auth/") || kind.contains("UriTemplate"), "{resource}");
     }
 
+    for path in ["/~auth/v3/%ff", "/~auth/a/b/c/d/e/f/g/h/i/j/k", "/~auth/v3/nothing", "/~auth/v2/package"] {
+        for method in [http::Method::GET, http::Method::DELETE, http::Method::POST] {
+            let asked = change(&server, method.clone(), path, None).await;
+            assert_eq!((asked.status, asked.header("www-authenticate")), (401, "Basic realm=\"Publaryn\""), "{path}");
+        }
+    }
+    let package = "/v3/flatcontainer/acme.lib/1.0.0/acme.lib.1.0.0.nupkg";
+    let private = get(&server, package, Some(&user.token)).await;
+    assert_eq!(private.header("cache-control"), "private, max-age=300, must-revalidate");
+    let open = get(&server, &package.replace("lib", "open"), None).await;
+    assert_eq!(open.header("cache-control"), "public, max-age=300, must-revalidate");
+    assert_eq!(
+        (private.header("vary"), open.header("vary")),
+        ("Authorization, X-NuGet-ApiKey", private.header("vary"))
+    );
+
     // Clients send a password once they were asked for one.
     let restore = async |desk: Desk| {
         let app = desk.app("app", "1.0.0");
@@ -69,6 +85,9 @@ on_backends!(private_packages_need_somebody_entitled, async |mut server: Server|
     // Where the operator would rather not ask, other sources are not disturbed.
     server.restart_with(&[("access.anonymous_miss", "not_found")]).await;
     restore(Desk::new(&server, "quiet")).await.fails_with("NU1101");
+    let folder = server.scratch("elsewhere");
+    std::fs::write(folder.join("Acme.Lib.1.0.0.nupkg"), Pack::new("Acme.Lib", "1.0.0").zip()).unwrap();
+    restore(Desk::new(&server, "two").and_source("folder", &folder.display().to_string())).await.succeeds();
 });
 
 on_backends!(a_source_that_lacks_a_package_does_not_stop_another_that_has_it, async |server: Server| {

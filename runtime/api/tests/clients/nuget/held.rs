@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Pack,
+    Desk, Pack,
+    desk::write,
     pack::{get, push},
 };
 use crate::{Server, bulk, faults::state::eventually, on_backends};
@@ -26,6 +27,13 @@ on_backends!(a_held_release_is_nowhere_until_it_is_let_go, async |mut server: Se
     }
     assert!(!get(&server, "/v3/search?q=acme", Some(&user.token)).await.text().contains("Acme.Lib"));
     Pack::new("Acme.Lib", "1.0").push(&server, Some(&user.token)).await.is(409, "Acme.Lib 1.0.0 already exists");
+    // Clients print the warning and are content.
+    let desk = Desk::new(&server, "author");
+    let dir = desk.folder("work");
+    write(&dir, "a.nupkg", Pack::new("Acme.Other", "1.0.0").file("bulk.bin", bulk()).zip());
+    let args = ["nuget", "push", "a.nupkg", "-s", "here", "-k", &user.token];
+    desk.dotnet(&dir, &args).await.succeeds().says("Acme.Other 1.0.0 awaits review");
+    desk.dotnet(&dir, &args).await.succeeds().says("Acme.Other 1.0.0 awaits review");
     // Clients repeat a push of which they did not hear the end.
     let again = pack.push(&server, Some(&user.token)).await;
     assert_eq!((again.status, again.header("x-nuget-warning")), (202, said.header("x-nuget-warning")), "{again:?}");

@@ -33,8 +33,9 @@ on_backends!(nuget_2_knows_only_the_older_protocol, async |server: Server| {
     for pack in [
         Pack::new("Acme.Core", "1.0.0"),
         Pack::new("Acme.Lib", "1.1.0-beta").needs("Acme.Core", "1.0"),
-        // It cannot read this one, so it must not be shown it.
+        // It cannot read these, so it must not be shown them.
         Pack::new("Acme.Lib", "2.0.0-beta.1"),
+        Pack::new("Acme.Lib", "2.0.0-1"),
     ] {
         pack.live(&server, &user).await;
     }

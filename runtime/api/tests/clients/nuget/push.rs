@@ -6,7 +6,7 @@ use super::{
     Pack,
     pack::{get, push, send},
 };
-use crate::{Server, on_backends};
+use crate::{Server, maven::deaf, on_backends};
 
 /// A package whose only file says that it was last changed in that year.
 fn dated(year: u16, nuspec: &[u8]) -> Vec<u8> {
@@ -81,6 +81,18 @@ on_backends!(packages_are_refused_with_a_reason, async |server: Server| {
         .await
         .map(|r| assert_eq!(r.status(), 405))
         .unwrap();
+});
+
+on_backends!(a_refusal_is_heard_by_who_has_sent_everything_first, async |server: Server| {
+    let user = server.new_user("ada").await;
+    let reader = server.token(&user.name, &user.password, &["packages:read"]).await;
+    let large = vec![b'x'; 20 << 20];
+    // Clients with a password for the source send it only once this was answered.
+    let asked = deaf(&server, PUSH, "", &large).await;
+    assert!(asked.starts_with("HTTP/1.1 401 API key is missing"), "{asked}");
+    assert!(asked.to_lowercase().contains("www-authenticate: basic realm=\"publaryn\""), "{asked}");
+    let refused = deaf(&server, PUSH, &format!("x-nuget-apikey: {reader}\r\n"), &large).await;
+    assert!(refused.starts_with("HTTP/1.1 403 The API key lacks the scope"), "{refused}");
 });
 
 on_backends!(packages_that_are_too_large_are_refused_whether_they_say_so_or_not, async |mut server: Server| {

@@ -1,5 +1,6 @@
 //! Documents as newer clients read them.
 
+use publaryn_core::Ecosystem;
 use serde_json::{Value, json};
 
 use super::{
@@ -106,6 +107,10 @@ on_backends!(registration_tells_everything_a_client_needs, async |server: Server
     let page = unpacked(&send(server.http.get(page)).await);
     assert_eq!((page["count"].as_u64(), page["items"].as_array().unwrap().len()), (Some(3), 3));
     assert!(page["parent"].as_str().is_some());
+    // The page of an index from before a version came in between.
+    let page = get(&server, "/v3/registration-semver2/acme.lib/page/1.0.0/1.1.0.json", None).await;
+    assert_eq!(unpacked(&page)["count"], 2);
+    assert_eq!(get(&server, "/v3/registration-semver2/acme.lib/page/1.1.0/1.0.0.json", None).await.status, 404);
     let etag = said.header("etag").to_owned();
     let again = server.http.get(format!("{base}/v3/registration-semver2/acme.lib/index.json"));
     assert_eq!(send(again.header("if-none-match", etag)).await.status, 304);
@@ -125,6 +130,10 @@ on_backends!(registration_tells_everything_a_client_needs, async |server: Server
     assert_eq!(get(&server, "/v3/flatcontainer/acme.lib/1.0.0/license", None).await.status, 404);
     let said = get(&server, "/v3/flatcontainer/acme.lib/1.0.0/acme.lib.nuspec", None).await;
     assert_eq!((said.status, said.text()), (200, full.nuspec()));
+    let db = server.database().await;
+    let id = db.package_head(Ecosystem::Nuget, "acme.lib").await.unwrap().expect("the package").id;
+    let kept = db.release_metadata(id, "1.0.0").await.unwrap().expect("a document").to_string();
+    assert!(!kept.contains("<metadata>"), "lists read it, so the manifest is not in it: {kept}");
     // The package itself, as uploaded, whole or in part, by any spelling.
     let address = "/v3/flatcontainer/ACME.LIB/1.0.0.0/ACME.LIB.1.0.0.0.nupkg";
     let said = get(&server, address, None).await;
@@ -175,12 +184,13 @@ on_backends!(findings_are_told_with_the_versions_and_as_a_list, async |server: S
     let list = async |password: Option<&str>| {
         let index = get(&server, "/v3/vulnerabilities/index.json", password).await.json();
         let page = &index[0];
-        assert!(page["@name"] == "base" && page["@updated"].as_str().is_some_and(|at| at.ends_with('Z')), "{index}");
+        let updated = page["@updated"].as_str().filter(|at| at.ends_with('Z')).expect("a time").to_owned();
+        assert!(page["@name"] == "base", "{index}");
         let address =
             page["@id"].as_str().unwrap().strip_prefix(&format!("{}/nuget", server.base_url())).unwrap().to_owned();
-        (get(&server, &address, password).await.json(), address)
+        (get(&server, &address, password).await.json(), address, updated)
     };
-    let (empty, before) = list(None).await;
+    let (empty, before, _) = list(None).await;
     assert_eq!(empty, json!({}), "clients read an object");
     let entry = async || -> Value {
         let index = get(&server, "/v3/registration/acme.lib/index.json", None).await.json();
@@ -190,7 +200,7 @@ on_backends!(findings_are_told_with_the_versions_and_as_a_list, async |server: S
     server.find("nuget", "acme.lib", "1.1.0", "Overflow").await;
     // Nothing else about the package has changed.
     assert_eq!(entry().await["vulnerabilities"][0]["severity"], "2");
-    let (known, after) = list(None).await;
+    let (known, after, found_at) = list(None).await;
     assert_ne!(before, after, "clients fetch a list again when its address is another");
     assert_eq!(known["acme.lib"][0]["versions"], "[1.1.0, 1.1.0]");
     assert_eq!(known["acme.lib"][0]["severity"], 2);
@@ -198,8 +208,20 @@ on_backends!(findings_are_told_with_the_versions_and_as_a_list, async |server: S
     assert_eq!(hit["data"][0]["vulnerabilities"][0]["severity"], "2");
     // What the caller may not see has none.
     server.set_visibility("nuget", "acme.lib", "private").await;
-    assert_eq!(list(None).await.0, json!({}));
+    let (hidden, _, hidden_at) = list(None).await;
+    assert_eq!(hidden, json!({}));
+    assert!(hidden_at > found_at, "clients go by the time: {hidden_at} {found_at}");
     assert_eq!(list(Some(&user.token)).await.0, known);
+    // Neither has what was found to be none.
+    let triage = server.token(&user.name, &user.password, &["packages:read", "security:write"]).await;
+    let path = "/v1/packages/nuget/Acme.Lib/security-findings";
+    let found: Value = serde_json::from_str(&server.get(path, Some(&triage)).await.1).expect("JSON");
+    let finding = found["findings"][0]["id"].as_str().expect("an id").to_owned();
+    let request = server.http.patch(format!("{}{path}/{finding}", server.base_url())).bearer_auth(&triage);
+    assert_eq!(send(request.json(&json!({ "is_resolved": true, "note": "a false alarm" }))).await.status, 200);
+    let (resolved, _, resolved_at) = list(Some(&user.token)).await;
+    assert_eq!(resolved, json!({}));
+    assert!(resolved_at > hidden_at, "{resolved_at} {hidden_at}");
 });
 
 on_backends!(a_deprecation_tells_what_to_use_instead, async |server: Server| {

@@ -47,6 +47,10 @@ on_backends!(packages_are_found_by_what_they_say_and_by_what_the_client_can_use,
     assert_eq!(ids(&server, "/v3/search?q=tag:parser").await, ["Acme.Json"]);
     assert_eq!(ids(&server, "/v3/search?q=owner:ada+tool").await, ["Acme.Json.Tool"]);
     assert_eq!(ids(&server, "/v3/search?q=owner:nobody").await, [""; 0]);
+    assert_eq!(ids(&server, "/v3/search?q=packageid:acme.json+tag:parser+owner:ada").await, ["Acme.Json"]);
+    assert_eq!(ids(&server, "/v3/search?q=packageid:acme.json+tag:slow").await, [""; 0]);
+    assert_eq!(ids(&server, "/v3/search?q=packageid:acme.json+owner:nobody").await, [""; 0]);
+    assert_eq!(ids(&server, "/v3/search?q=acme.json.tool+tag:parser").await, [""; 0], "of that id, but not so tagged");
     assert_eq!(ids(&server, "/v3/search?packageType=dotnettool").await, ["Acme.Json.Tool"]);
     assert_eq!(ids(&server, "/v3/search?packageTypeFilter=Nonsense").await, [""; 0]);
     let (first, second) = (ids(&server, "/v3/search?take=1").await, ids(&server, "/v3/search?take=1&skip=1").await);
@@ -58,6 +62,8 @@ on_backends!(packages_are_found_by_what_they_say_and_by_what_the_client_can_use,
     assert_eq!(ids(&server, "/v3/autocomplete?q=acme.j").await, ["Acme.Json", "Acme.Json.Tool"]);
     assert_eq!(ids(&server, "/v3/autocomplete/?q=acme&prerelease=true&take=1&skip=2").await, ["Acme.Preview"]);
     assert_eq!(ids(&server, "/v3/autocomplete?q=tool").await, ["Acme.Json.Tool"]);
+    assert_eq!(ids(&server, "/v3/autocomplete?q=parser").await, [""; 0], "a tag is no id");
+    assert_eq!(ids(&server, "/v3/autocomplete?take=1&skip=1").await, ["Acme.Json.Tool"]);
     assert_eq!(ids(&server, "/v3/autocomplete?id=acme.json&prerelease=true").await, ["1.0.0", "1.1.0-beta"]);
     assert_eq!(ids(&server, "/v3/autocomplete?id=acme.nil").await, [""; 0]);
 
@@ -106,4 +112,20 @@ on_backends!(search_tells_downloads_of_versions_and_who_owns_the_prefix, async |
     assert_eq!(downloads().await, (0, 2, 2));
     let entry = get(&server, "/v2/Packages(Id='Acme.Lib',Version='1.1.0')", None).await.text();
     assert!(entry.contains("<d:VersionDownloadCount m:type=\"Edm.Int32\">2</d:VersionDownloadCount>"), "{entry}");
+});
+
+on_backends!(organizations_own_what_is_theirs, async |server: Server| {
+    const SCOPES: &[&str] = &["packages:write", "repositories:write", "orgs:write", "packages:transfer"];
+    let ada = server.new_user_with("ada", SCOPES).await;
+    server.post("/v1/orgs", Some(&ada.token), &json!({ "slug": "acme", "name": "Acme" })).await;
+    Pack::new("Acme.Lib", "1.0.0").live(&server, &ada).await;
+    Pack::new("Other.Lib", "1.0.0").live(&server, &ada).await;
+    let transfer = json!({ "target_org_slug": "acme" });
+    server.post("/v1/packages/nuget/Acme.Lib/ownership-transfer", Some(&ada.token), &transfer).await;
+    eventually("the index knows the owner", Duration::from_secs(30), async || {
+        ids(&server, "/v3/search?q=owner:acme").await == ["Acme.Lib"]
+    })
+    .await;
+    let found = get(&server, "/v3/search?q=packageid:acme.lib", None).await.json();
+    assert_eq!(found["data"][0]["owners"][0], "acme", "{found}");
 });

@@ -25,6 +25,9 @@ on_backends!(feeds_answer_what_is_asked_and_refuse_what_is_not_understood, async
         Pack::new("Acme.Lib", "1.9.0"),
         Pack::new("Acme.Lib", "2.0.0-beta"),
         Pack::new("Acme.Lib", "3.0.0-beta.1"),
+        // To clients from before SemVer 2 these are no versions either.
+        Pack::new("Acme.Lib", "3.0.0-1"),
+        Pack::new("Acme.Lib", "3.0.0-0a"),
     ] {
         pack.live(&server, &user).await;
     }
@@ -42,7 +45,7 @@ on_backends!(feeds_answer_what_is_asked_and_refuse_what_is_not_understood, async
     }
     let versions = ["Acme.Lib 1.0.0", "Acme.Lib 1.9.0", "Acme.Lib 1.10.0", "Acme.Lib 2.0.0-beta"];
     assert_eq!(feed("FindPackagesById()?id='acme.LIB'").await, versions);
-    assert_eq!(feed("FindPackagesById()?id='acme.lib'&semVerLevel=2.0.0").await.len(), 5);
+    assert_eq!(feed("FindPackagesById()?id='acme.lib'&semVerLevel=2.0.0").await.len(), 7);
     assert_eq!(feed("FindPackagesById()?id='acme.nil'").await, [""; 0]);
     assert_eq!(feed("FindPackagesById()?id='Acme.Lib'&$filter=IsLatestVersion").await, ["Acme.Lib 1.10.0"]);
     assert_eq!(feed("FindPackagesById()?id='Acme.Lib'&$filter=IsAbsoluteLatestVersion").await, ["Acme.Lib 2.0.0-beta"]);
@@ -73,6 +76,10 @@ on_backends!(feeds_answer_what_is_asked_and_refuse_what_is_not_understood, async
     get(&server, "/v2/Packages()?$inlinecount=allpages&$filter=Id eq 'acme.lib'&$top=1", None)
         .await
         .is(200, "<m:count>4</m:count>");
+    let counted = "Search()?searchTerm='acme'&$filter=IsLatestVersion&$orderby=Id&$inlinecount=allpages&$top=1";
+    get(&server, &format!("/v2/{counted}"), None).await.is(200, "<m:count>2</m:count>");
+    let far = format!("/v2/Search()?searchTerm='acme'&$skip={0}&$top={0}", u64::MAX);
+    assert_eq!(entries(&get(&server, &far, None).await.text()), [""; 0]);
     for bad in [
         "Packages()?$filter=length(Id) gt 3",
         "Packages()?$orderby=Size",
@@ -94,4 +101,29 @@ on_backends!(feeds_answer_what_is_asked_and_refuse_what_is_not_understood, async
     change(&server, http::Method::DELETE, "/v2/package/Acme.Lib/1.10.0", Some(&user.token)).await.is(204, "");
     assert_eq!(feed("FindPackagesById()?id='Acme.Lib'&$filter=IsLatestVersion").await, ["Acme.Lib 1.9.0"]);
     assert_eq!(feed("FindPackagesById()?id='Acme.Lib'").await.len(), 4, "still told, as from the year 1900");
+});
+
+on_backends!(feeds_go_on_where_a_page_ends, async |server: Server| {
+    let user = server.new_user("ada").await;
+    for number in 0..105 {
+        Pack::new("Acme.Lib", &format!("1.{number}.0")).live(&server, &user).await;
+    }
+    let next = |xml: &str| -> Option<String> {
+        let document = roxmltree::Document::parse(xml).unwrap_or_else(|error| panic!("{error}: {xml}"));
+        let mut links = document.descendants().filter(|node| node.tag_name().name() == "link");
+        let link = links.find(|link| link.attribute("rel") == Some("next"))?;
+        Some(link.attribute("href")?.strip_prefix(&format!("{}/nuget", server.base_url()))?.to_owned())
+    };
+    for (query, sizes) in
+        [("", vec![100, 5]), ("&$top=103", vec![100, 3]), ("&$top=100", vec![100]), ("&$top=3", vec![3])]
+    {
+        let mut seen = Vec::new();
+        let mut path = Some(format!("/v2/FindPackagesById()?id='Acme.Lib'{query}"));
+        while let Some(at) = path {
+            let page = get(&server, &at, None).await.text();
+            seen.push(entries(&page).len());
+            path = next(&page);
+        }
+        assert_eq!(seen, sizes, "{query}");
+    }
 });
