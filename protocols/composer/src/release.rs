@@ -1,6 +1,9 @@
 //! The document this adapter stores with each release, and the entry of `p2` made from it.
 
-use publaryn_core::publish::{PROVIDES, REQUIRES};
+use publaryn_core::{
+    ArtifactKind,
+    publish::{PROVIDES, REQUIRES},
+};
 use publaryn_protocol::{KeptRelease, replacement};
 use publaryn_registry::LiveRelease;
 use serde_json::{Map, Value, json};
@@ -50,7 +53,7 @@ const SEGMENT: &percent_encoding::AsciiSet =
 
 /// One version as clients read it; `None` when its zip is not to be had.
 pub(crate) fn entry(package: &str, release: &LiveRelease, base: &str) -> Option<Map<String, Value>> {
-    let sha1 = release.artifacts.iter().find_map(|artifact| artifact.sha1.as_deref())?;
+    let sha1 = release.file_of(ArtifactKind::ComposerZip)?.sha1.as_deref()?;
     let stored: Value = serde_json::from_str(&release.row.metadata).unwrap_or_default();
     let version = &release.row.version;
     let mut entry = Map::new();
@@ -92,7 +95,8 @@ pub(crate) fn abandoned_message(replacement: Option<&str>) -> String {
 pub(crate) fn details(release: &KeptRelease<'_>, base: &str) -> Value {
     let manifest = |member: &str| release.document["manifest"].get(member).cloned();
     let links = |member: &str| manifest(member).unwrap_or_else(|| json!({}));
-    let sha1 = release.files.iter().find_map(|file| file.sha1);
+    let zip = release.files.iter().find(|file| file.kind == ArtifactKind::ComposerZip);
+    let sha1 = zip.and_then(|zip| zip.sha1);
     json!({
         "require": links("require"),
         "require_dev": links("require-dev"),
@@ -125,13 +129,15 @@ mod tests {
     #[test]
     fn the_management_api_shows_links_and_where_the_zip_is() {
         let document = json!({"manifest": {"require": {"php": ">=8"}, "type": "library"}, "source": null});
-        let file = publaryn_protocol::KeptFile { filename: "x.zip", sha1: Some("ab"), sha512: "" };
+        let file = |kind, filename, sha1| publaryn_protocol::KeptFile { kind, filename, sha1: Some(sha1), sha512: "" };
+        let beside = file(ArtifactKind::Checksum, "a.txt", "cd");
+        let zip = file(ArtifactKind::ComposerZip, "x.zip", "ab");
         let release = KeptRelease {
             name: "acme/lib",
             version: "1.0.0",
             is_yanked: false,
             document: &document,
-            files: vec![file],
+            files: vec![beside, zip],
             base_url: "http://h",
         };
         let details = details(&release, "http://h/composer");

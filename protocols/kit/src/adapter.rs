@@ -117,6 +117,7 @@ pub struct KeptRelease<'a> {
 /// A file of a [`KeptRelease`]; digests in lower-case hex.
 #[derive(Debug, Clone, Copy)]
 pub struct KeptFile<'a> {
+    pub kind: ArtifactKind,
     pub filename: &'a str,
     pub sha1: Option<&'a str>,
     pub sha512: &'a str,

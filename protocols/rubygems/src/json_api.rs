@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use publaryn_core::{Ecosystem, RegistryError, ReleaseId};
+use publaryn_core::{ArtifactKind, Ecosystem, RegistryError, ReleaseId};
 use publaryn_registry::{LiveRelease, PackageDocument, PackageView, Releases};
 use publaryn_search::{SearchQuery, SearchText};
 use serde_json::{Value, json};
@@ -212,5 +212,5 @@ fn created_at(listed: &Listed<'_>) -> String {
 }
 
 fn sha(listed: &Listed<'_>) -> Option<String> {
-    listed.release.artifacts.first().map(|file| file.sha256.hex())
+    listed.release.file_of(ArtifactKind::Gem).map(|file| file.sha256.hex())
 }

@@ -9,9 +9,9 @@ use axum::{
 use bytes::Bytes;
 use flate2::{Compression, write::ZlibEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use publaryn_core::{Ecosystem, RegistryError, Timestamp};
+use publaryn_core::{ArtifactKind, Ecosystem, RegistryError, Timestamp};
 use publaryn_protocol::respond_artifact;
-use publaryn_registry::{PackageView, ServableArtifact};
+use publaryn_registry::{ArtifactRow, PackageView, ServableArtifact};
 
 use crate::{
     call::{Answer, Call, text},
@@ -144,7 +144,8 @@ pub(crate) async fn quick(call: &Call, full: &str) -> Answer {
     let (view, artifact) = find(call, full).await?;
     let wanted = artifact.filename().to_owned();
     let render = move |document: &publaryn_registry::PackageDocument| {
-        let release = document.releases.iter().find(|r| r.artifacts.iter().any(|file| file.filename == wanted));
+        let is_wanted = |file: &ArtifactRow| file.kind == ArtifactKind::Gem && file.filename == wanted;
+        let release = document.releases.iter().find(|release| release.artifacts.iter().any(is_wanted));
         let Some(release) = release.filter(|release| !release.row.is_yanked) else { return Ok(None) };
         let spec: Gemspec = serde_json::from_str(&release.row.metadata)?;
         let mut packed = ZlibEncoder::new(Vec::new(), Compression::default());

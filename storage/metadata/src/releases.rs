@@ -227,7 +227,9 @@ impl Tx {
     /// Moves a release to `next`; waiting publishers are told after the commit.
     pub async fn set_release_state(&mut self, id: ReleaseId, next: ReleaseState, now: Timestamp) -> DbResult<()> {
         const SQL: &str = "UPDATE releases SET status = $2, updated_at = $3, published_at = CASE \
-             WHEN $2 IN ('published', 'deprecated', 'yanked') THEN COALESCE(published_at, $3) ELSE published_at END WHERE id = $1";
+             WHEN $2 IN ('published', 'deprecated', 'yanked') THEN COALESCE(published_at, $3) ELSE published_at END, \
+             yanked_at = CASE WHEN $2 = 'yanked' THEN COALESCE(yanked_at, $3) \
+             WHEN $2 IN ('published', 'deprecated') THEN NULL ELSE yanked_at END WHERE id = $1";
         later!(self, SQL, id, next, now)?;
         self.notice().releases.push(id);
         Ok(())
