@@ -5,7 +5,7 @@ use publaryn_core::{
     publish::{PROVIDES, REQUIRES},
 };
 use publaryn_protocol::{KeptRelease, replacement};
-use publaryn_registry::LiveRelease;
+use publaryn_registry::{LiveRelease, PackageRow};
 use serde_json::{Map, Value, json};
 
 use crate::{manifest::Manifest, name, version::Normalized};
@@ -52,12 +52,13 @@ const SEGMENT: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~');
 
 /// One version as clients read it; `None` when its zip is not to be had.
-pub(crate) fn entry(package: &str, release: &LiveRelease, base: &str) -> Option<Map<String, Value>> {
+pub(crate) fn entry(package: &PackageRow, release: &LiveRelease, base: &str) -> Option<Map<String, Value>> {
+    let name = package.name.as_str();
     let sha1 = release.file_of(ArtifactKind::ComposerZip)?.sha1.as_deref()?;
     let stored: Value = serde_json::from_str(&release.row.metadata).unwrap_or_default();
     let version = &release.row.version;
     let mut entry = Map::new();
-    entry.insert("name".into(), package.into());
+    entry.insert("name".into(), name.into());
     entry.insert("version".into(), version.as_str().into());
     if let Some(normalized) = stored.get("normalized").filter(|text| text.is_string()) {
         entry.insert("version_normalized".into(), normalized.clone());
@@ -67,18 +68,22 @@ pub(crate) fn entry(package: &str, release: &LiveRelease, base: &str) -> Option<
     }
     let at = release.row.published_at.unwrap_or(release.row.created_at);
     entry.insert("time".into(), at.to_seconds_string().replace('Z', "+00:00").into());
-    entry.insert("dist".into(), dist(base, package, version, sha1));
+    entry.insert("dist".into(), dist(base, name, version, sha1));
     if let Some(source) = stored.get("source").filter(|source| source.is_object()) {
         entry.insert("source".into(), source.clone());
     }
-    if let Some(message) = &release.row.deprecation_message {
-        entry.insert("abandoned".into(), abandoned(message));
-    }
+    entry.extend(abandonment(package, release).map(|said| ("abandoned".to_owned(), said)));
     Some(entry)
 }
 
+/// What is said of a version that is abandoned: about itself, or about its package as a whole.
+pub(crate) fn abandonment(package: &PackageRow, release: &LiveRelease) -> Option<Value> {
+    let message = release.row.deprecation_message.as_deref().or(package.deprecation_message.as_deref());
+    message.map(abandoned)
+}
+
 /// What a deprecation says to clients: the package to use instead, where the message names one.
-pub(crate) fn abandoned(message: &str) -> Value {
+fn abandoned(message: &str) -> Value {
     let named = replacement::named_by(message).unwrap_or(message.trim());
     if name::is_name(named) { named.into() } else { true.into() }
 }

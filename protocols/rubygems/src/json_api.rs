@@ -171,6 +171,7 @@ fn about_object(call: &Call, document: &PackageDocument, wanted: &Listed<'_>, do
         "metadata": spec.metadata,
         "yanked": false,
         "sha": sha(wanted),
+        "spec_sha": spec.spec_sha256,
         "project_uri": format!("{}/packages/rubygems/{}", base.as_str(), document.package.name),
         "gem_uri": format!("{}/rubygems/gems/{}.gem", base.as_str(), spec.full_name()),
         "homepage_uri": link("homepage_uri").or(spec.homepage.as_ref()),
@@ -203,6 +204,7 @@ fn version_object(listed: &Listed<'_>, downloads: i64) -> Value {
         "licenses": spec.licenses,
         "requirements": spec.requirements,
         "sha": sha(listed),
+        "spec_sha": spec.spec_sha256,
     })
 }
 

@@ -9,8 +9,8 @@ use axum::{
 use bytes::Bytes;
 use flate2::{Compression, write::ZlibEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use publaryn_core::{ArtifactKind, Ecosystem, RegistryError, Timestamp};
-use publaryn_protocol::respond_artifact;
+use publaryn_core::{ArtifactKind, Ecosystem, RegistryError, Timestamp, Version};
+use publaryn_protocol::respond_recallable;
 use publaryn_registry::{ArtifactRow, PackageView, ServableArtifact};
 
 use crate::{
@@ -165,7 +165,7 @@ pub(crate) async fn quick(call: &Call, full: &str) -> Answer {
 pub(crate) async fn gem(call: &Call, full: &str) -> Answer {
     call.require_reader()?;
     let (_, artifact) = find(call, full).await?;
-    Ok(respond_artifact(&call.registry, artifact, call.method(), call.headers()).await?)
+    Ok(respond_recallable(&call.registry, artifact, call.method(), call.headers()).await?)
 }
 
 /// The gem whose file is called `{full}.gem`, if the caller may read it.
@@ -196,6 +196,13 @@ pub(crate) fn candidates(full: &str) -> impl Iterator<Item = (&str, &str)> {
             && name::fault(name).is_none()
             && version::parse_version(rest).is_some()
     })
+}
+
+/// Other gems whose file would have the very same name: `a-1-x` in version 2 is called as `a` in version 1 for `x-2`.
+pub(crate) fn namesakes(gem: &str, version: &str) -> Vec<(String, Version)> {
+    let full = format!("{gem}-{version}");
+    let others = candidates(&full).filter(|(other, _)| *other != gem);
+    others.filter_map(|(other, rest)| Some((name::canonical(other), version::parse_version(rest)?))).collect()
 }
 
 #[cfg(test)]

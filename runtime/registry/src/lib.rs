@@ -41,6 +41,7 @@ pub mod oci;
 mod open_releases;
 mod operations;
 mod plugins;
+mod public_list;
 mod publishing;
 mod queues;
 mod read;
@@ -59,6 +60,7 @@ pub use lookup::{SearchHit, SearchResults};
 pub use open_releases::{Checksummed, StagedFiles, Withdrawal};
 pub use operations::{AuditSlice, AuditStart, AuditStep, AuditedLog, JobQuestion, Retry};
 pub use plugins::Plugin;
+pub use public_list::OfPublicList;
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow, Releases};
 pub use publaryn_metadata::{
@@ -86,6 +88,7 @@ struct Inner {
     turns: Turns,
     heads: heads::Heads,
     prefixes: plugins::Prefixes,
+    list_changes: public_list::Changes,
     rendered: rendered::RenderedCache,
     artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), Arc<ArtifactLocation>>,
     /// Which package a file belongs to: the one thing about it that never changes.
@@ -198,6 +201,7 @@ impl Registry {
             turns,
             heads: heads::Heads::new(&db),
             prefixes: plugins::Prefixes::new(&db),
+            list_changes: public_list::Changes::new(&db),
             rendered: rendered::RenderedCache::new(rendered_cache_bytes),
             artifacts: moka::sync::Cache::new(KEPT_LOCATIONS),
             packages_of_files: moka::sync::Cache::new(KEPT_LOCATIONS),
@@ -259,6 +263,7 @@ impl Registry {
     pub fn expire_heads(&self) {
         self.0.heads.expire_all();
         self.0.prefixes.expire_all();
+        self.0.list_changes.expire_all();
     }
 
     /// Who is calling, by the `Authorization` header of a native client.

@@ -421,6 +421,19 @@ impl Tx {
         Ok(())
     }
 
+    /// Sets or clears what the package says of itself that is deprecated; `false` when it says so already.
+    pub async fn set_package_deprecation(&mut self, package: PackageId, message: Option<&str>) -> DbResult<bool> {
+        const SQL: &str =
+            "UPDATE packages SET deprecation_message = $2 WHERE id = $1 AND deprecation_message IS DISTINCT FROM $2";
+        let done = on_tx!(self, |c| sqlx::query(SQL)
+            .bind(package)
+            .bind(message)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
     /// Marks the whole package unpublished (`Some`) or brings the name back to use (`None`).
     pub async fn set_package_deleted(&mut self, package: PackageId, at: Option<Timestamp>) -> DbResult<()> {
         const SQL: &str = "UPDATE packages SET deleted_at = $2 WHERE id = $1";

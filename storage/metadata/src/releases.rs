@@ -3,6 +3,7 @@
 use publaryn_core::{
     PackageId, ReleaseId, ReleaseState, Timestamp, UserId, Version,
     publish::{PackageFacts, ReleaseDocument},
+    version::SharedNumber,
 };
 use serde::de::DeserializeOwned;
 use sqlx::FromRow;
@@ -192,6 +193,19 @@ impl Tx {
             .await
             .map(|done| done.rows_affected()))?;
         Ok(done == 1)
+    }
+
+    /// A version of the package, in whatever state, that has this number in another spelling.
+    pub async fn number_spelled_otherwise(
+        &mut self,
+        package: PackageId,
+        number: &SharedNumber,
+    ) -> DbResult<Option<String>> {
+        const SQL: &str = "SELECT version FROM releases WHERE package_id = $1 \
+             AND (version_key = $2 OR substr(version_key, 1, length($2) + 1) = $2 || '-') \
+             AND NOT (version = $3 OR substr(version, 1, length($3) + 1) = $3 || '-') ORDER BY sequence LIMIT 1";
+        let (unique, text) = (number.unique.as_str(), number.text.as_str());
+        Ok(on_tx!(self, |c| sqlx::query_scalar(SQL).bind(package).bind(unique).bind(text).fetch_optional(c).await)?)
     }
 
     /// A release, locked until the end of the transaction.

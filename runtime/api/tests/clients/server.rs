@@ -376,9 +376,10 @@ impl Server {
         self.noticed().await;
     }
 
-    /// Waits until the server must have noticed that another process wrote.
+    /// Waits until the server must have noticed that another process wrote. With services of its own it asks for
+    /// single packages each time, and for lists within a second.
     async fn noticed(&self) {
-        tokio::time::sleep(Duration::from_millis(if self.is_embedded() { 2500 } else { 0 })).await;
+        tokio::time::sleep(Duration::from_millis(if self.is_embedded() { 2500 } else { 1500 })).await;
     }
 
     /// Records a vulnerability of a live release, as a rescan with newer knowledge would.

@@ -17,7 +17,8 @@ use publaryn_metadata::{
     release_views::{ArtifactViewRow, PipelineJob, ReleaseDetails, ReleaseFilter, ReleaseSummaryRow, ReleaseTexts},
 };
 use publaryn_publish::{
-    ScanArtifact, Subject, TokenUse, finalize, note_similar_name, reconsider_files, settle_tags, use_token,
+    ScanArtifact, Subject, TokenUse, finalize, note_similar_name, reconsider_files,
+    refuse_respelled_number, settle_tags, use_token,
 };
 use serde_json::json;
 
@@ -274,6 +275,7 @@ impl Registry {
         let (id, package, now) = (ReleaseId::new(), change.head.id, change.now);
         let is_prerelease = new.is_prerelease.unwrap_or_else(|| new.version.is_prerelease());
         let by = who.acting_user();
+        refuse_respelled_number(&mut change.tx, package, &new.version).await?;
         let number = change.tx.insert_draft(id, package, &new.version, is_prerelease, &new.texts, by, now).await?;
         let Some(number) = number else {
             let taken = change.tx.release_details(package, new.version.unique_key()).await?;

@@ -32,6 +32,7 @@ on_backends!(broken_gems_are_refused_with_the_reason, async |server: Server| {
         ("twice", Packed { further: vec![("metadata.gz".into(), gzip(b"a"))], ..good.clone() }.bytes(), "same path"),
         ("alias bomb", Packed { spec: format!("{}{bomb}", good.spec), ..good.clone() }.bytes(), "an anchor names"),
         ("tag", spec("summary: s", "summary: !ruby/object:Kernel {}"), "a tag that gems do not need"),
+        ("platform", spec("platform: ruby", "platform: !ruby/object:Gem::Platform {os: java}"), "a tag"),
         ("name", spec("name: acme", "name: ../x"), "no gem name"),
         ("version", spec("version: 1.0.0", "version: latest"), "no version"),
         ("authors", spec("- Ada", "- ''"), "no authors"),
