@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use publaryn_blobs::BlobKey;
 use publaryn_core::{
-    ArtifactState, Ecosystem, PackageId, Principal, RegistryError, ReleaseId, ReleaseState, Timestamp, Version, Visibility,
+    ArtifactState, Ecosystem, PackageId, Principal, RegistryError, ReleaseId, ReleaseState, Timestamp, Version,
+    Visibility,
     audit::{AuditAction, AuditEntry},
     crash::{self, CrashPoint},
     publish::{NewArtifact, PublishCommand},

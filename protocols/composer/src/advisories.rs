@@ -36,8 +36,7 @@ pub(crate) async fn asked_by_query(call: &Call) -> Answer {
 }
 
 async fn answer(call: &Call, form: &str) -> Answer {
-    let names: BTreeSet<String> =
-        form_list(form, "packages").filter_map(|value| name::canonical(&value)).collect();
+    let names: BTreeSet<String> = form_list(form, "packages").filter_map(|value| name::canonical(&value)).collect();
     if names.is_empty() && !form.contains("packages") {
         return Err(ComposerError::bad_request("name the packages you ask about: packages[]=vendor/package"));
     }

@@ -84,9 +84,7 @@ impl Call {
     /// What was found. Where nothing was, the one answer to reads of what is missing, and of what is hidden.
     pub async fn found<T>(&self, found: Result<T, RegistryError>) -> Result<T, ComposerError> {
         match found {
-            Err(RegistryError::NotFound) => {
-                Err(self.registry.miss(&self.who, Ecosystem::Composer, false).await.into())
-            }
+            Err(RegistryError::NotFound) => Err(self.registry.miss(&self.who, Ecosystem::Composer, false).await.into()),
             other => Ok(other?),
         }
     }

@@ -52,7 +52,7 @@ pub(crate) async fn search(call: &Call) -> Answer {
     let mut answer = json!({ "results": results, "total": found.total.max(results.len() as u64) });
     if found.total > query.offset.saturating_add(per_page) as u64 {
         let (page, per_page) = ((page + 1).to_string(), per_page.to_string());
-        let mut pairs = vec![("q", words.as_str()), ("page", &page), ("per_page", &per_page)];
+        let mut pairs = vec![("q", words.as_str()), ("page", page.as_str()), ("per_page", per_page.as_str())];
         pairs.extend(wanted.kind.map(|kind| ("type", kind)));
         pairs.extend(tags.iter().map(|tag| ("tags[]", tag.as_str())));
         answer["next"] = url(call, "search.json", &pairs).into();

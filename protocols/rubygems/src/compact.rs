@@ -91,7 +91,8 @@ impl GemIndex {
     /// Memory it takes, about.
     pub fn bytes(&self) -> usize {
         let events: usize = self.events.iter().map(|event| size_of::<Event>() + event.line.len()).sum();
-        let rows = self.rows.iter().map(|row| size_of::<Row>() + row.number.len() + row.platform.len() + row.sort_key.len());
+        let rows =
+            self.rows.iter().map(|row| size_of::<Row>() + row.number.len() + row.platform.len() + row.sort_key.len());
         size_of::<Self>() + self.name.len() + self.info.body.len() + events + rows.sum::<usize>() + 256
     }
 }

@@ -553,7 +553,11 @@ test_files: []
     fn addresses_keep_their_shape() {
         for (yaml, wanted, json) in [
             ("email: a@b.c", Some(Email::One("a@b.c".into())), json!("a@b.c")),
-            ("email:\n- a@b.c\n- d@e.f", Some(Email::Many(vec!["a@b.c".into(), "d@e.f".into()])), json!(["a@b.c", "d@e.f"])),
+            (
+                "email:\n- a@b.c\n- d@e.f",
+                Some(Email::Many(vec!["a@b.c".into(), "d@e.f".into()])),
+                json!(["a@b.c", "d@e.f"]),
+            ),
             ("email: []", Some(Email::Many(vec![])), json!([])),
             ("email:", None, Value::Null),
         ] {

@@ -70,11 +70,8 @@ mod tests {
     fn rules(paths: &[&str], extensions: &[&str]) -> Vec<String> {
         let mut packed = PackedSpec::parse(SPEC.as_bytes()).unwrap();
         packed.spec.extensions = extensions.iter().map(|text| (*text).to_owned()).collect();
-        let gem = GemArchive {
-            packed,
-            paths: paths.iter().map(|text| (*text).to_owned()).collect(),
-            notes: Vec::new(),
-        };
+        let gem =
+            GemArchive { packed, paths: paths.iter().map(|text| (*text).to_owned()).collect(), notes: Vec::new() };
         let mut out = Findings::new();
         compare(&gem, &mut out);
         out.into_vec().into_iter().map(|finding| finding.rule_id).collect()

@@ -18,13 +18,8 @@ const MAX_NODES: usize = 400_000;
 const MAX_ALIASED: usize = 10_000;
 
 /// Classes whose objects a gemspec may name. A platform is a text: its object would have to be put together again.
-const CLASSES: [&str; 5] = [
-    "Gem::Specification",
-    "Gem::Version",
-    "Gem::Version::Requirement",
-    "Gem::Requirement",
-    "Gem::Dependency",
-];
+const CLASSES: [&str; 5] =
+    ["Gem::Specification", "Gem::Version", "Gem::Version::Requirement", "Gem::Requirement", "Gem::Dependency"];
 
 /// A node of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]

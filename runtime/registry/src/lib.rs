@@ -60,7 +60,6 @@ pub use lookup::{SearchHit, SearchResults};
 pub use open_releases::{Checksummed, StagedFiles, Withdrawal};
 pub use operations::{AuditSlice, AuditStart, AuditStep, AuditedLog, JobQuestion, Retry};
 pub use plugins::Plugin;
-pub use public_list::OfPublicList;
 pub use publaryn_blobs::{BlobBody, ByteStream};
 pub use publaryn_metadata::documents::{ArtifactRow, LiveRelease, PackageDocument, ReleaseRow, Releases};
 pub use publaryn_metadata::{
@@ -68,6 +67,7 @@ pub use publaryn_metadata::{
     teams::PublishingTeam,
 };
 pub use publaryn_search::{SearchQuery, SearchText};
+pub use public_list::OfPublicList;
 pub use publishing::Published;
 pub use queues::Cancelled;
 pub use rendered::Rendered;

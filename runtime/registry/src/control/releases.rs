@@ -17,8 +17,8 @@ use publaryn_metadata::{
     release_views::{ArtifactViewRow, PipelineJob, ReleaseDetails, ReleaseFilter, ReleaseSummaryRow, ReleaseTexts},
 };
 use publaryn_publish::{
-    ScanArtifact, Subject, TokenUse, finalize, note_similar_name, reconsider_files,
-    refuse_respelled_number, settle_tags, use_token,
+    ScanArtifact, Subject, TokenUse, finalize, note_similar_name, reconsider_files, refuse_respelled_number,
+    settle_tags, use_token,
 };
 use serde_json::json;
 

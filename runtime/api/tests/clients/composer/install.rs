@@ -244,3 +244,32 @@ on_backends!(a_long_history_is_minified_and_read_by_the_client, async |server: S
         assert_eq!(lock(&dir)["packages"][0].get("extra").is_some(), has_extra, "{wanted}");
     }
 });
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_not_those_of_the_list_are_not_installed() {
+    let server = Server::start(crate::Backend::Embedded).await;
+    let user = server.new_user("ada").await;
+    let lib = Lib::new("acme/lib", "1.0.0");
+    lib.live(&server, &user).await;
+    let other = Lib::new("acme/lib", "1.0.1").zip();
+    assert_eq!(other.len(), lib.zip().len());
+    assert!(overwrite(&server.data_dir(), &lib.zip(), &other), "the zip lies in the data directory");
+    let desk = Desk::new(&server, "consumer");
+    let dir = desk.project("app", &json!({ "acme/lib": "*" }));
+    desk.run(&dir, &["install"]).await.fails().says("The checksum verification of the file failed");
+}
+
+/// Overwrites every file below a folder that has this content; whether there was one.
+fn overwrite(dir: &std::path::Path, content: &[u8], with: &[u8]) -> bool {
+    let mut found = false;
+    for entry in std::fs::read_dir(dir).expect("a readable folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found |= overwrite(&path, content, with);
+        } else if std::fs::read(&path).is_ok_and(|bytes| bytes == content) {
+            std::fs::write(&path, with).expect("a writable file");
+            found = true;
+        }
+    }
+    found
+}

@@ -128,8 +128,9 @@ on_backends!(the_log_tells_a_yank_at_its_moment, async |server: Server| {
     let lines: Vec<&str> = before.lines().skip(2).map(|line| line.rsplit_once(' ').unwrap().0).collect();
     assert_eq!(lines, ["acme 1.0", "acme 1.1", "acme -1.0", "acme 1.2"]);
     // What is said of it later moves nothing.
-    let path = "/v1/packages/rubygems/acme/releases/1.0/deprecate";
-    server.post(path, Some(&user.token), &json!({ "message": "old" })).await;
+    let url = format!("{}/v1/packages/rubygems/acme/releases/1.0/deprecate", server.base_url());
+    let request = server.http.put(url).bearer_auth(&user.token).json(&json!({ "message": "old" }));
+    assert_eq!(request.send().await.unwrap().status().as_u16(), 200);
     assert_eq!(server.get("/rubygems/versions", None).await.1, before);
     // Bringing it back and taking it away again is another event.
     let path = "/api/v1/gems/unyank?gem_name=acme&version=1.0";
