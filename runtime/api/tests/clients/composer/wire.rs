@@ -1,5 +1,7 @@
 //! What Composer does not show.
 
+use serde_json::{Value, json};
+
 use super::{Lib, lib::send};
 use crate::{Server, on_backends};
 
@@ -65,4 +67,21 @@ on_backends!(no_report_of_an_install_fails_it, async |server: Server| {
             send(&server, http::Method::POST, "/composer/downloads", None, "application/json", body.to_vec()).await;
         assert_eq!(said.status, 201, "{said:?}");
     }
+});
+
+on_backends!(patterns_name_what_members_see_and_give_way_to_what_is_in_no_list, async |server: Server| {
+    let ada = server.new_user("ada").await;
+    let bob = server.new_user("bob").await;
+    Lib::new("open/lib", "1.0.0").live(&server, &ada).await;
+    server.private_packages_of("corp", &ada, &[&bob], "composer", &["corp/secret"]).await;
+    Lib::new("corp/secret", "1.0.0").live(&server, &ada).await;
+    let patterns = async |token: Option<&str>| {
+        let (_, text) = server.get("/composer/packages.json", token).await;
+        serde_json::from_str::<Value>(&text).unwrap()["available-package-patterns"].clone()
+    };
+    assert_eq!(patterns(None).await, json!(["open/*"]));
+    assert_eq!(patterns(Some(&bob.token)).await, json!(["corp/*", "open/*"]));
+    Lib::new("quiet/lib", "1.0.0").live(&server, &ada).await;
+    server.set_visibility("composer", "quiet/lib", "unlisted").await;
+    assert_eq!((patterns(None).await, patterns(Some(&bob.token)).await), (Value::Null, Value::Null));
 });

@@ -158,6 +158,22 @@ on_backends!(whoever_asks_after_a_change_is_told_of_it, async |server: Server| {
     assert_eq!(names, "---\ngem1\ngem2\ngem4\ngem5\n");
 });
 
+on_backends!(indexes_tell_members_of_the_gems_of_their_organization, async |server: Server| {
+    let ada = server.new_user("ada").await;
+    let bob = server.new_user("bob").await;
+    let stranger = server.new_user("mallory").await;
+    server.private_packages_of("acme", &ada, &[&bob], "rubygems", &["internal"]).await;
+    pushed(&server, &ada, &Packed::new("internal", "1.0")).await;
+    for (token, lists) in [(None, false), (Some(&stranger.token), false), (Some(&bob.token), true)] {
+        let token = token.map(String::as_str);
+        for path in ["/rubygems/versions", "/rubygems/names"] {
+            let (status, text) = server.get(path, token).await;
+            assert!(status == 200 && text.contains("internal") == lists, "{path} {token:?}: {text}");
+        }
+        assert_eq!(server.get("/rubygems/info/internal", token).await.0 == 200, lists);
+    }
+});
+
 on_backends!(sessions_and_passwords_are_exchanged_for_keys, async |server: Server| {
     let user = server.new_user("ada").await;
     let login = json!({ "username_or_email": "ada", "password": user.password });
