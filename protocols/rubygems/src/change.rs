@@ -1,4 +1,4 @@
-//! Yanking, and bringing back. A yanked gem leaves every index; its file stays for lockfiles that name it.
+//! Yanking, and bringing back. A yanked gem leaves every index; its file stays under its address (ADR 0038).
 
 use axum::{body::Body, response::Response};
 use http::StatusCode;

@@ -161,7 +161,7 @@ pub(crate) async fn quick(call: &Call, full: &str) -> Answer {
     Ok(legacy(call, rendered.body.clone(), type_, Some(view.updated_at()), view.is_open()))
 }
 
-/// The gem itself; of a yanked release, too, for lockfiles that name it.
+/// The gem itself; of a yanked release, too, for who has its name from elsewhere.
 pub(crate) async fn gem(call: &Call, full: &str) -> Answer {
     call.require_reader()?;
     let (_, artifact) = find(call, full).await?;
