@@ -3,7 +3,7 @@
 use axum::{body::Body, response::IntoResponse};
 use http::StatusCode;
 use publaryn_core::{Ecosystem, Operation, RegistryError};
-use publaryn_protocol::read_body;
+use publaryn_protocol::{byte_stream, read_body};
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,11 +11,13 @@ use crate::{
     error::ComposerError,
     name,
     release::abandoned_message,
+    upload::drain,
     version::Normalized,
 };
 
-/// Largest body of these routes, in bytes: a report of some thousand installs.
+/// Largest body of these routes, in bytes, and what is listened to of a report of installs.
 const MAX_BODY_BYTES: u64 = 1 << 20;
+const MAX_REPORT_BYTES: u64 = 8 << 20;
 
 /// `DELETE /packages/{v}/{p}/versions/{version}` and its `POST`.
 pub(crate) async fn set_yanked(call: &Call, package: &str, version: &str, yanked: bool) -> Answer {
@@ -61,8 +63,6 @@ async fn deprecate(call: &Call, package: &str, message: Option<&str>) -> Answer 
 /// everybody can send anything; downloads are counted where their bytes are sent. Whatever it is, it fails nobody's
 /// install.
 pub(crate) async fn installed(body: Body) -> Answer {
-    if let Err(error) = read_body(body, MAX_BODY_BYTES).await {
-        tracing::debug!(%error, "a report of installs was cut off");
-    }
+    drain(byte_stream(body), MAX_REPORT_BYTES).await;
     Ok(json_answer(StatusCode::CREATED, &json!({ "status": "success" })))
 }

@@ -82,7 +82,8 @@ fn too_large(limit_bytes: u64) -> ComposerError {
     ComposerError::refused(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 
-async fn drain(mut rest: ByteStream, max_bytes: u64) {
+/// Listens to a client without keeping anything, so that it gets to read the answer.
+pub(crate) async fn drain(mut rest: ByteStream, max_bytes: u64) {
     let mut left = max_bytes;
     while let Some(Ok(chunk)) = std::future::poll_fn(|cx| rest.as_mut().poll_next(cx)).await {
         match left.checked_sub(chunk.len() as u64) {
