@@ -4,12 +4,13 @@ use std::collections::HashSet;
 
 use publaryn_blobs::BlobKey;
 use publaryn_core::{
-    ArtifactState, Ecosystem, PackageId, Principal, RegistryError, ReleaseId, ReleaseState, Timestamp, Visibility,
+    ArtifactState, Ecosystem, PackageId, Principal, RegistryError, ReleaseId, ReleaseState, Timestamp, Version,
+    Visibility,
     audit::{AuditAction, AuditEntry},
     crash::{self, CrashPoint},
     publish::{NewArtifact, PublishCommand},
 };
-use publaryn_metadata::{Db, releases::NewRelease};
+use publaryn_metadata::{Db, Tx, releases::NewRelease};
 
 use crate::{
     ahead::Scanned,
@@ -73,6 +74,19 @@ pub fn fold_name(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_' | '.')).flat_map(char::to_lowercase).collect()
 }
 
+/// Refuses a version whose number another release of the package has in another spelling, whatever has become of that
+/// one: `1.0` and `1.0.0` for another platform are equal to resolvers, so which of them is meant would be left to chance.
+///
+/// # Errors
+/// `VersionExists` with the other version.
+pub async fn refuse_respelled_number(tx: &mut Tx, package: PackageId, version: &Version) -> Result<(), RegistryError> {
+    let Some(number) = version.shared_number() else { return Ok(()) };
+    match tx.number_spelled_otherwise(package, number).await? {
+        Some(other) => Err(RegistryError::VersionExists(other)),
+        None => Ok(()),
+    }
+}
+
 /// Commits a release: in `scanning` with its scan jobs, or decided, when its files were `scanned` ahead.
 ///
 /// # Errors
@@ -99,6 +113,7 @@ pub async fn commit(
     let place = Place::find(&mut tx, settings, who, &wanted, now).await?;
     crash::reached(CrashPoint::PackageLocked);
     let package = place.head.id;
+    refuse_respelled_number(&mut tx, package, &command.version).await?;
     let sequence = tx.next_sequence(package).await?;
     let metadata = command.metadata.to_string();
     let release = NewRelease {

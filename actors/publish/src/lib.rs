@@ -22,7 +22,7 @@ mod settle;
 
 pub use ahead::{ScanAhead, ScanSubject, Scanned};
 pub use append::{Appended, StagedCompanion, append};
-pub use commit::{Committed, NameSimilarity, PublishSettings, StagedFile, commit, fold_name};
+pub use commit::{Committed, NameSimilarity, PublishSettings, StagedFile, commit, fold_name, refuse_respelled_number};
 pub use finalize::{Verdict, count_outcome, finalize, settle_tags, settle_yanked_tags, stage_took};
 pub use landing::{Created, Creation, Wish, check_visibility, create_package, note_similar_name, visibility_in};
 pub use manifest::{ManifestCommit, ManifestRefusal, actor_of, commit_manifest};

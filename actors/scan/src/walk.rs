@@ -33,7 +33,7 @@ pub use self::{
 };
 
 /// Counts up with every change of what the walker accepts or notes; part of the ruleset digest.
-pub const WALKER_VERSION: u32 = 2;
+pub const WALKER_VERSION: u32 = 3;
 
 /// What an archive must look like. Start from [`ArchiveRules::new`] and narrow or widen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct ArchiveRules {
     pub root: RootRule,
     pub links: LinkRule,
     pub duplicates: DuplicateRule,
+    /// Whether paths in a tar may begin with `./`, as those have that were packed from `.`. It is taken off.
+    pub takes_dot_slash: bool,
     /// Only zips have data descriptors.
     pub descriptors: DescriptorRule,
     /// No entry of a zip may be dated later, where that matters. Dates in zips know no time zone.
@@ -68,6 +70,7 @@ impl ArchiveRules {
             root,
             links: LinkRule::Refuse,
             duplicates: DuplicateRule::CaseSensitive,
+            takes_dot_slash: false,
             descriptors: DescriptorRule::Accept,
             latest: None,
             max_entries: 50_000,

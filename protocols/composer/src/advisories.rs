@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    call::{Answer, Call, MOUNT, form_pairs, ok},
+    call::{Answer, Call, MOUNT, form_list, ok},
     error::ComposerError,
     name,
     version::Normalized,
@@ -36,10 +36,7 @@ pub(crate) async fn asked_by_query(call: &Call) -> Answer {
 }
 
 async fn answer(call: &Call, form: &str) -> Answer {
-    let names: BTreeSet<String> = form_pairs(form)
-        .filter(|(key, _)| key == "packages" || (key.starts_with("packages[") && key.ends_with(']')))
-        .filter_map(|(_, value)| name::canonical(&value))
-        .collect();
+    let names: BTreeSet<String> = form_list(form, "packages").filter_map(|value| name::canonical(&value)).collect();
     if names.is_empty() && !form.contains("packages") {
         return Err(ComposerError::bad_request("name the packages you ask about: packages[]=vendor/package"));
     }

@@ -11,7 +11,7 @@ use publaryn_protocol::BaseUrl;
 use publaryn_registry::{PackageView, Registry};
 use serde_json::Value;
 
-use crate::{error::ComposerError, name};
+use crate::{error::ComposerError, listed::Listed, name};
 
 /// Where this protocol answers.
 pub(crate) const MOUNT: &str = "/composer";
@@ -21,6 +21,7 @@ pub(crate) type Answer = Result<Response, ComposerError>;
 /// A request whose caller is known.
 pub(crate) struct Call {
     pub registry: Registry,
+    pub listed: Listed,
     pub who: Principal,
     pub method: Method,
     /// Below the mount.
@@ -29,10 +30,10 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub async fn new(registry: Registry, parts: Parts) -> Result<Self, ComposerError> {
+    pub async fn new(registry: Registry, listed: Listed, parts: Parts) -> Result<Self, ComposerError> {
         let who = registry.caller(parts.headers.get(header::AUTHORIZATION).map(|value| value.as_bytes())).await?;
         let Parts { method, uri, headers, .. } = parts;
-        Ok(Self { registry, who, method, uri, headers })
+        Ok(Self { registry, listed, who, method, uri, headers })
     }
 
     /// The address of this repository without trailing slash.
@@ -73,10 +74,17 @@ impl Call {
     /// The package of that name in any case, if the caller may read it. Clients send credentials unasked, so nobody
     /// is challenged for a miss.
     pub async fn package(&self, raw: &str) -> Result<PackageView, ComposerError> {
-        let miss = || self.registry.miss(&self.who, Ecosystem::Composer, false);
-        let Some(canonical) = name::canonical(raw) else { return Err(miss().await.into()) };
-        match self.registry.package(&self.who, Ecosystem::Composer, &canonical).await {
-            Err(RegistryError::NotFound) => Err(miss().await.into()),
+        let found = match name::canonical(raw) {
+            Some(canonical) => self.registry.package(&self.who, Ecosystem::Composer, &canonical).await,
+            None => Err(RegistryError::NotFound),
+        };
+        self.found(found).await
+    }
+
+    /// What was found. Where nothing was, the one answer to reads of what is missing, and of what is hidden.
+    pub async fn found<T>(&self, found: Result<T, RegistryError>) -> Result<T, ComposerError> {
+        match found {
+            Err(RegistryError::NotFound) => Err(self.registry.miss(&self.who, Ecosystem::Composer, false).await.into()),
             other => Ok(other?),
         }
     }
@@ -85,6 +93,14 @@ impl Call {
     pub fn query(&self, key: &str) -> Option<String> {
         form_pairs(self.uri.query().unwrap_or_default()).find(|(name, _)| name == key).map(|(_, value)| value)
     }
+}
+
+/// The values of a list as PHP writes it: `key[]=a&key[0]=b`, also `key=c`.
+pub(crate) fn form_list(form: &str, key: &str) -> impl Iterator<Item = String> {
+    let is_named = move |name: &str| {
+        name.strip_prefix(key).is_some_and(|rest| rest.is_empty() || (rest.starts_with('[') && rest.ends_with(']')))
+    };
+    form_pairs(form).filter(move |(name, _)| is_named(name)).map(|(_, value)| value)
 }
 
 /// The pairs of `a=1&b=2`, decoded.

@@ -3,7 +3,7 @@
 use axum::{body::Body, response::IntoResponse};
 use http::StatusCode;
 use publaryn_core::{Ecosystem, Operation, RegistryError};
-use publaryn_protocol::read_body;
+use publaryn_protocol::{byte_stream, read_body};
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,11 +11,13 @@ use crate::{
     error::ComposerError,
     name,
     release::abandoned_message,
+    upload::drain,
     version::Normalized,
 };
 
-/// Largest body of these routes, in bytes: a report of some thousand installs.
+/// Largest body of these routes, in bytes, and what is listened to of a report of installs.
 const MAX_BODY_BYTES: u64 = 1 << 20;
+const MAX_REPORT_BYTES: u64 = 8 << 20;
 
 /// `DELETE /packages/{v}/{p}/versions/{version}` and its `POST`.
 pub(crate) async fn set_yanked(call: &Call, package: &str, version: &str, yanked: bool) -> Answer {
@@ -29,7 +31,7 @@ pub(crate) async fn set_yanked(call: &Call, package: &str, version: &str, yanked
     ok(&json!({ "status": "success" }))
 }
 
-/// `PUT /packages/{v}/{p}/abandoned`: all versions there are, so that every client hears of it.
+/// `PUT /packages/{v}/{p}/abandoned`: all versions, also those to come, so that every client hears of it.
 pub(crate) async fn abandon(call: &Call, package: &str, body: Body) -> Answer {
     call.require_scope(Operation::ManageReleases)?;
     let body = read_body(body, MAX_BODY_BYTES).await?;
@@ -42,35 +44,25 @@ pub(crate) async fn abandon(call: &Call, package: &str, body: Body) -> Answer {
         Some(Value::String(name)) if name::is_name(name) => Some(name.as_str()),
         Some(_) => return Err(ComposerError::bad_request("`replacement` must be the name of a package, or null")),
     };
-    deprecate(call, package, Some(&abandoned_message(replacement))).await?;
-    ok(&json!({ "status": "success" }))
+    deprecate(call, package, Some(&abandoned_message(replacement))).await
 }
 
 /// `DELETE /packages/{v}/{p}/abandoned`
 pub(crate) async fn take_up(call: &Call, package: &str) -> Answer {
     call.require_scope(Operation::ManageReleases)?;
-    deprecate(call, package, None).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    deprecate(call, package, None).await
 }
 
-async fn deprecate(call: &Call, package: &str, message: Option<&str>) -> Result<(), ComposerError> {
+async fn deprecate(call: &Call, package: &str, message: Option<&str>) -> Answer {
     let view = call.package(package).await?;
-    let document = call.registry.document(&view).await?;
-    let messages: Vec<(String, Option<String>)> =
-        document.releases.iter().map(|release| (release.row.version.clone(), message.map(str::to_owned))).collect();
-    call.registry.deprecate(&call.who, Ecosystem::Composer, view.name(), &messages).await?;
-    Ok(())
+    call.registry.deprecate_package(&call.who, Ecosystem::Composer, view.name(), message).await?;
+    ok(&json!({ "status": "success" }))
 }
 
 /// `POST /downloads`: what a client has installed, from here or from its cache. Nothing is counted by it, because
-/// everybody can send anything; downloads are counted where their bytes are sent.
+/// everybody can send anything; downloads are counted where their bytes are sent. Whatever it is, it fails nobody's
+/// install.
 pub(crate) async fn installed(body: Body) -> Answer {
-    let body = read_body(body, MAX_BODY_BYTES).await?;
-    let report: Value =
-        serde_json::from_slice(&body).map_err(|_| ComposerError::bad_request("the report must be JSON"))?;
-    let Some(installs) = report.get("downloads").and_then(Value::as_array) else {
-        return Err(ComposerError::bad_request("the report must list `downloads`"));
-    };
-    tracing::debug!(installs = installs.len(), "a client reported installs");
+    drain(byte_stream(body), MAX_REPORT_BYTES).await;
     Ok(json_answer(StatusCode::CREATED, &json!({ "status": "success" })))
 }

@@ -11,6 +11,7 @@ pub mod constraint;
 mod draft;
 mod error;
 mod list;
+mod listed;
 mod makeup;
 pub mod manifest;
 mod minify;
@@ -43,8 +44,10 @@ use crate::{
 };
 
 /// The adapter.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Composer;
+#[derive(Clone, Default)]
+pub struct Composer {
+    listed: listed::Listed,
+}
 
 impl Adapter for Composer {
     fn ecosystem(&self) -> Ecosystem {
@@ -53,6 +56,11 @@ impl Adapter for Composer {
 
     fn mounts(&self) -> Vec<Mount> {
         // One door: `~dev.json` and `.json` are parts of one segment, which a table of routes cannot tell apart.
+        let listed = self.listed.clone();
+        let door = move |State(registry): State<Registry>, request: Request<Body>| {
+            let listed = listed.clone();
+            async move { door(registry, listed, request).await }
+        };
         vec![Mount { path: MOUNT, router: Router::new().fallback(door) }]
     }
 
@@ -85,11 +93,11 @@ impl Adapter for Composer {
     }
 }
 
-async fn door(State(registry): State<Registry>, request: Request<Body>) -> Response {
+async fn door(registry: Registry, listed: listed::Listed, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let route = Route::of(parts.uri.path());
     let template = RouteTemplate::Own(route.template());
-    let answered = match Call::new(registry, parts).await {
+    let answered = match Call::new(registry, listed, parts).await {
         Ok(call) => answer(&call, route, body).await,
         Err(error) => Err(error),
     };
@@ -138,7 +146,7 @@ async fn read(call: &Call, route: Route) -> Answer {
         Route::Providers { package } => list::providers(call, &package).await,
         Route::Changes => list::changes(call).await,
         Route::Advisories => advisories::asked_by_query(call).await,
-        Route::Unknown => Err(RegistryError::NotFound.into()),
+        Route::Unknown => call.found(Err(RegistryError::NotFound)).await,
         other => Ok(wrong_method(&other)),
     }
 }

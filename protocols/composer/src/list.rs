@@ -7,14 +7,14 @@ use publaryn_core::{
     Ecosystem, Timestamp,
     publish::{PROVIDES, named_in},
 };
-use publaryn_registry::{LiveRelease, PackageDocument, Releases, SearchHit, SearchQuery, SearchText};
+use publaryn_registry::{LiveRelease, PackageDocument, PackageRow, Releases, SearchHit, SearchQuery, SearchText};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    call::{Answer, Call, json as answer, ok},
+    call::{Answer, Call, form_list, json as answer, ok},
     error::ComposerError,
-    name::vendor,
-    release::abandoned,
+    name::{self, vendor},
+    release::abandonment,
 };
 
 /// Results per page: what a client gets unless it asks, and at most.
@@ -40,32 +40,46 @@ pub(crate) async fn search(call: &Call) -> Answer {
     let mut query = SearchQuery::of(text);
     query.ecosystem = Some(Ecosystem::Composer);
     query.live_only = true;
-    query.keyword = call.query("tags[]").or_else(|| call.query("tags")).filter(|tag| !tag.is_empty());
+    let tags: Vec<String> = form_list(call.uri.query().unwrap_or_default(), "tags").filter(|t| !t.is_empty()).collect();
+    query.keyword = tags.first().cloned();
     query.offset = (page - 1).saturating_mul(per_page);
     query.limit = per_page;
     let wanted_type = call.query("type").filter(|kind| !kind.is_empty());
     let found = call.registry.search(&call.who, &query, Releases::Notable).await?;
     let portal = call.portal();
-    let results: Vec<Value> =
-        found.hits.iter().filter_map(|hit| result(hit, wanted_type.as_deref(), portal.as_str())).collect();
+    let wanted = Wanted { kind: wanted_type.as_deref(), tags: &tags };
+    let results: Vec<Value> = found.hits.iter().filter_map(|hit| result(hit, &wanted, portal.as_str())).collect();
     let mut answer = json!({ "results": results, "total": found.total.max(results.len() as u64) });
-    if found.total > (query.offset + per_page) as u64 {
-        let mut next = url(call, "search.json", &[("q", &words), ("page", &(page + 1).to_string())]);
-        for (key, value) in [("per_page", Some(per_page.to_string())), ("type", wanted_type)] {
-            if let Some(value) = value {
-                next.push_str(&format!("&{key}={}", encoded(&value)));
-            }
-        }
-        answer["next"] = next.into();
+    if found.total > query.offset.saturating_add(per_page) as u64 {
+        let (page, per_page) = ((page + 1).to_string(), per_page.to_string());
+        let mut pairs = vec![("q", words.as_str()), ("page", page.as_str()), ("per_page", per_page.as_str())];
+        pairs.extend(wanted.kind.map(|kind| ("type", kind)));
+        pairs.extend(tags.iter().map(|tag| ("tags[]", tag.as_str())));
+        answer["next"] = url(call, "search.json", &pairs).into();
     }
     ok(&answer)
 }
 
-/// `None` for packages without a version to install, and of another type.
-fn result(hit: &SearchHit, wanted_type: Option<&str>, portal: &str) -> Option<Value> {
+/// What a search asks for that the index does not weigh, or not all of it.
+struct Wanted<'a> {
+    kind: Option<&'a str>,
+    /// All of them.
+    tags: &'a [String],
+}
+
+impl Wanted<'_> {
+    fn fits(&self, package: &PackageRow, stored: &Value) -> bool {
+        let keywords = package.keyword_list();
+        self.kind.is_none_or(|wanted| kind(stored) == wanted)
+            && self.tags.iter().all(|tag| keywords.iter().any(|keyword| keyword.eq_ignore_ascii_case(tag)))
+    }
+}
+
+/// `None` for packages without a version to install, and for others than those wanted.
+fn result(hit: &SearchHit, wanted: &Wanted<'_>, portal: &str) -> Option<Value> {
     let document = &hit.document;
     let newest = newest(document)?;
-    if wanted_type.is_some_and(|wanted| kind(&stored(newest)) != wanted) {
+    if !wanted.fits(&document.package, &stored(newest)) {
         return None;
     }
     let name = &document.package.name;
@@ -76,9 +90,7 @@ fn result(hit: &SearchHit, wanted_type: Option<&str>, portal: &str) -> Option<Va
     result.insert("repository".into(), document.package.repository_url.as_deref().unwrap_or_default().into());
     result.insert("downloads".into(), document.package.download_count.into());
     result.insert("favers".into(), document.stargazers.len().into());
-    if let Some(message) = &newest.row.deprecation_message {
-        result.insert("abandoned".into(), abandoned(message));
-    }
+    result.extend(abandonment(&document.package, newest).map(|said| ("abandoned".to_owned(), said)));
     Some(Value::Object(result))
 }
 
@@ -109,10 +121,11 @@ fn encoded(text: &str) -> String {
 pub(crate) async fn names(call: &Call) -> Answer {
     let filter = call.query("filter").filter(|filter| !filter.is_empty()).map(|f| f.to_ascii_lowercase());
     let wanted_vendor = call.query("vendor").filter(|vendor| !vendor.is_empty());
-    let listed = call.registry.listed_names(&call.who, Ecosystem::Composer).await?;
+    let listed = call.listed.names(call).await?;
     let names: Vec<&str> = listed
+        .packages
         .iter()
-        .map(|name| name.normalized_name.as_str())
+        .map(String::as_str)
         .filter(|name| filter.as_deref().is_none_or(|filter| matches(filter, name)))
         .filter(|name| wanted_vendor.as_deref().is_none_or(|wanted| vendor(name) == wanted))
         .collect();
@@ -123,7 +136,8 @@ pub(crate) async fn names(call: &Call) -> Answer {
 /// whoever asked for a name that no package has.
 pub(crate) async fn providers(call: &Call, package: &str) -> Answer {
     let mut providers = Vec::new();
-    for view in call.registry.providers(&call.who, Ecosystem::Composer, package, MAX_PROVIDERS).await? {
+    let Some(package) = name::canonical(package) else { return ok(&json!({ "providers": providers })) };
+    for view in call.registry.providers(&call.who, Ecosystem::Composer, &package, MAX_PROVIDERS).await? {
         let document = call.registry.document(&view).await?;
         let Some(stored) = newest(&document).map(stored) else { continue };
         if named_in(&stored, PROVIDES).any(|name| name == package) {

@@ -4,8 +4,8 @@
 
 use publaryn_core::{PackageName, RegistryError};
 
-/// Longest name, in bytes.
-const MAX_NAME_BYTES: usize = 255;
+/// Longest name, in bytes (access.md §7).
+const MAX_NAME_BYTES: usize = 200;
 
 /// Names that mean the platform to every client (`PlatformRepository` of composer/composer).
 const PLATFORM: &[&str] = &[
@@ -107,7 +107,7 @@ mod tests {
             "acme/ünicode",
             "acme/lib~dev",
             "acme/l\0b",
-            &format!("acme/{}", "a".repeat(255)),
+            &format!("acme/{}", "a".repeat(196)),
         ] {
             assert!(!is_name(bad), "{bad}");
             assert!(parse_name(bad).is_err(), "{bad}");

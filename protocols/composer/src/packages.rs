@@ -1,12 +1,9 @@
 //! What clients resolve from and download: `p2` documents and zips.
 
-use axum::{
-    body::Body,
-    response::{IntoResponse, Response},
-};
+use axum::{body::Body, response::Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use publaryn_core::{ArtifactId, ArtifactKind, Ecosystem, RegistryError};
-use publaryn_protocol::{respond_artifact, respond_rendered};
+use publaryn_protocol::{respond_recallable, respond_rendered};
 use publaryn_registry::{ArtifactRow, PackageDocument, PackageView, ServableArtifact};
 use serde_json::{Map, Value, json};
 
@@ -51,8 +48,13 @@ async fn document(
     let portal = call.portal();
     let kept_under = portal.clone();
     let render = move |document: &PackageDocument| render(document, portal.as_str());
-    let rendered = call.registry.rendered(&view, flavour, kept_under.as_str(), "application/json", render).await?;
-    let mut response = respond_rendered(&rendered, &call.headers, view.is_open());
+    let rendered = call.registry.rendered(&view, flavour, kept_under.as_str(), "application/json", render).await;
+    let rendered = call.found(rendered).await?;
+    let is_shared = view.is_open() && call.who.is_anonymous();
+    let mut response = respond_rendered(&rendered, &call.headers, is_shared);
+    if !is_shared {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    }
     if is_unmodified(&call.headers, &rendered.last_modified) {
         not_modified(&mut response);
     }
@@ -66,7 +68,7 @@ fn tagged_versions(document: &PackageDocument, portal: &str) -> Option<Vec<u8>> 
     let mut releases: Vec<_> = document.releases.iter().filter(|release| !release.row.is_yanked).collect();
     releases.sort_by(|a, b| b.row.sort_key.cmp(&a.row.sort_key));
     let entries: Vec<Map<String, Value>> =
-        releases.into_iter().filter_map(|release| entry(name, release, &base)).collect();
+        releases.into_iter().filter_map(|release| entry(&document.package, release, &base)).collect();
     if entries.is_empty() {
         return None;
     }
@@ -97,11 +99,11 @@ pub(crate) fn not_modified(response: &mut Response) {
 /// `GET /dist/{v}/{p}/{version}/{reference}.zip`; yanked versions stay, for lock files.
 pub(crate) async fn dist(call: &Call, package: &str, version: &str, reference: &str) -> Answer {
     let view = call.package(package).await?;
-    let Ok(version) = Normalized::parse(version) else { return Err(RegistryError::NotFound.into()) };
+    let version = call.found(Normalized::parse(version).map_err(|_| RegistryError::NotFound)).await?;
     let filename = dist_filename(view.name(), &version.unique, reference);
     let artifact = match call.registry.artifact(&view, &filename).await {
-        Err(RegistryError::NotFound) => drafted(call, &view, &version, reference).await?,
-        other => other?,
+        Err(RegistryError::NotFound) => drafted(call, &view, &version, reference).await,
+        other => other,
     };
     send(call, artifact).await
 }
@@ -126,19 +128,14 @@ fn is_zip(file: &ArtifactRow, reference: &str) -> bool {
 
 /// `GET /files/{id}/{file}`
 pub(crate) async fn file(call: &Call, id: &str) -> Answer {
-    let id: ArtifactId = id.parse().map_err(|_| RegistryError::NotFound)?;
-    let artifact = call.registry.artifact_by_id(&call.who, Ecosystem::Composer, id).await?;
+    let artifact = match id.parse::<ArtifactId>() {
+        Ok(id) => call.registry.artifact_by_id(&call.who, Ecosystem::Composer, id).await,
+        Err(_) => Err(RegistryError::NotFound),
+    };
     send(call, artifact).await
 }
 
-async fn send(call: &Call, artifact: ServableArtifact) -> Answer {
-    let is_shared = artifact.is_open() && !call.headers.contains_key(header::AUTHORIZATION);
-    let mut response = respond_artifact(&call.registry, artifact, &call.method, &call.headers).await?.into_response();
-    if response.status() != StatusCode::FOUND {
-        // The bytes never change, but a blocked version must go from caches soon.
-        let caching = if is_shared { "public, max-age=300" } else { "private, no-cache" };
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
-        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Authorization"));
-    }
-    Ok(response)
+async fn send(call: &Call, artifact: Result<ServableArtifact, RegistryError>) -> Answer {
+    let artifact = call.found(artifact).await?;
+    Ok(respond_recallable(&call.registry, artifact, &call.method, &call.headers).await?)
 }

@@ -1,8 +1,11 @@
 //! The document this adapter stores with each release, and the entry of `p2` made from it.
 
-use publaryn_core::publish::{PROVIDES, REQUIRES};
+use publaryn_core::{
+    ArtifactKind,
+    publish::{PROVIDES, REQUIRES},
+};
 use publaryn_protocol::{KeptRelease, replacement};
-use publaryn_registry::LiveRelease;
+use publaryn_registry::{LiveRelease, PackageRow};
 use serde_json::{Map, Value, json};
 
 use crate::{manifest::Manifest, name, version::Normalized};
@@ -49,12 +52,13 @@ const SEGMENT: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'.').remove(b'-').remove(b'_').remove(b'~');
 
 /// One version as clients read it; `None` when its zip is not to be had.
-pub(crate) fn entry(package: &str, release: &LiveRelease, base: &str) -> Option<Map<String, Value>> {
-    let sha1 = release.artifacts.iter().find_map(|artifact| artifact.sha1.as_deref())?;
+pub(crate) fn entry(package: &PackageRow, release: &LiveRelease, base: &str) -> Option<Map<String, Value>> {
+    let name = package.name.as_str();
+    let sha1 = release.file_of(ArtifactKind::ComposerZip)?.sha1.as_deref()?;
     let stored: Value = serde_json::from_str(&release.row.metadata).unwrap_or_default();
     let version = &release.row.version;
     let mut entry = Map::new();
-    entry.insert("name".into(), package.into());
+    entry.insert("name".into(), name.into());
     entry.insert("version".into(), version.as_str().into());
     if let Some(normalized) = stored.get("normalized").filter(|text| text.is_string()) {
         entry.insert("version_normalized".into(), normalized.clone());
@@ -64,18 +68,22 @@ pub(crate) fn entry(package: &str, release: &LiveRelease, base: &str) -> Option<
     }
     let at = release.row.published_at.unwrap_or(release.row.created_at);
     entry.insert("time".into(), at.to_seconds_string().replace('Z', "+00:00").into());
-    entry.insert("dist".into(), dist(base, package, version, sha1));
+    entry.insert("dist".into(), dist(base, name, version, sha1));
     if let Some(source) = stored.get("source").filter(|source| source.is_object()) {
         entry.insert("source".into(), source.clone());
     }
-    if let Some(message) = &release.row.deprecation_message {
-        entry.insert("abandoned".into(), abandoned(message));
-    }
+    entry.extend(abandonment(package, release).map(|said| ("abandoned".to_owned(), said)));
     Some(entry)
 }
 
+/// What is said of a version that is abandoned: about itself, or about its package as a whole.
+pub(crate) fn abandonment(package: &PackageRow, release: &LiveRelease) -> Option<Value> {
+    let message = release.row.deprecation_message.as_deref().or(package.deprecation_message.as_deref());
+    message.map(abandoned)
+}
+
 /// What a deprecation says to clients: the package to use instead, where the message names one.
-pub(crate) fn abandoned(message: &str) -> Value {
+fn abandoned(message: &str) -> Value {
     let named = replacement::named_by(message).unwrap_or(message.trim());
     if name::is_name(named) { named.into() } else { true.into() }
 }
@@ -92,7 +100,8 @@ pub(crate) fn abandoned_message(replacement: Option<&str>) -> String {
 pub(crate) fn details(release: &KeptRelease<'_>, base: &str) -> Value {
     let manifest = |member: &str| release.document["manifest"].get(member).cloned();
     let links = |member: &str| manifest(member).unwrap_or_else(|| json!({}));
-    let sha1 = release.files.iter().find_map(|file| file.sha1);
+    let zip = release.files.iter().find(|file| file.kind == ArtifactKind::ComposerZip);
+    let sha1 = zip.and_then(|zip| zip.sha1);
     json!({
         "require": links("require"),
         "require_dev": links("require-dev"),
@@ -125,13 +134,15 @@ mod tests {
     #[test]
     fn the_management_api_shows_links_and_where_the_zip_is() {
         let document = json!({"manifest": {"require": {"php": ">=8"}, "type": "library"}, "source": null});
-        let file = publaryn_protocol::KeptFile { filename: "x.zip", sha1: Some("ab"), sha512: "" };
+        let file = |kind, filename, sha1| publaryn_protocol::KeptFile { kind, filename, sha1: Some(sha1), sha512: "" };
+        let beside = file(ArtifactKind::Checksum, "a.txt", "cd");
+        let zip = file(ArtifactKind::ComposerZip, "x.zip", "ab");
         let release = KeptRelease {
             name: "acme/lib",
             version: "1.0.0",
             is_yanked: false,
             document: &document,
-            files: vec![file],
+            files: vec![beside, zip],
             base_url: "http://h",
         };
         let details = details(&release, "http://h/composer");

@@ -1,16 +1,13 @@
 //! `GET /packages.json`: what this repository offers, to whom asks.
 
-use std::collections::BTreeSet;
-
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
-use publaryn_core::{Ecosystem, Timestamp};
+use publaryn_core::Timestamp;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::{
     call::{Answer, Call, MOUNT, json as json_answer},
-    name::vendor,
     packages::{is_unmodified, not_modified},
 };
 
@@ -53,16 +50,13 @@ pub(crate) async fn packages_json(call: &Call) -> Answer {
 
 /// One pattern per vendor the caller may see something of, so that clients do not ask here for other repositories'
 /// packages. None at all while there is something that can be read but is not listed: it would not be found.
-async fn patterns(call: &Call) -> Result<BTreeSet<String>, publaryn_core::RegistryError> {
-    if call.registry.has_unlisted(Ecosystem::Composer).await? {
-        return Ok(BTreeSet::new());
+async fn patterns(call: &Call) -> Result<Vec<String>, publaryn_core::RegistryError> {
+    if call.listed.has_unlisted(call).await? {
+        return Ok(Vec::new());
     }
-    let names = call.registry.listed_names(&call.who, Ecosystem::Composer).await?;
-    let vendors: BTreeSet<&str> = names.iter().map(|name| vendor(&name.normalized_name)).collect();
-    if vendors.len() > MAX_PATTERNS {
-        return Ok(BTreeSet::new());
-    }
-    Ok(vendors.into_iter().map(|vendor| format!("{vendor}/*")).collect())
+    let names = call.listed.names(call).await?;
+    let is_few = names.vendors.len() <= MAX_PATTERNS;
+    Ok(names.vendors.iter().filter(|_| is_few).map(|vendor| format!("{vendor}/*")).collect())
 }
 
 /// A date that is the same exactly while the document is: clients have no other validator, and there is no moment

@@ -47,7 +47,7 @@ pub(crate) async fn upload(call: &Call, package: &str, version: Option<String>, 
             return Err(refusal);
         }
     };
-    let mut fields = Fields { version: version.or_else(|| call.query("version")), ..Fields::default() };
+    let mut fields = Fields { in_address: version.or_else(|| call.query("version")), ..Fields::default() };
     let content_type = call.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let (staged, zip) = if content_type.trim_start().to_ascii_lowercase().starts_with("multipart/") {
         from_form(call, &name, body, limit, &mut fields).await?
@@ -82,7 +82,8 @@ fn too_large(limit_bytes: u64) -> ComposerError {
     ComposerError::refused(StatusCode::PAYLOAD_TOO_LARGE, text)
 }
 
-async fn drain(mut rest: ByteStream, max_bytes: u64) {
+/// Listens to a client without keeping anything, so that it gets to read the answer.
+pub(crate) async fn drain(mut rest: ByteStream, max_bytes: u64) {
     let mut left = max_bytes;
     while let Some(Ok(chunk)) = std::future::poll_fn(|cx| rest.as_mut().poll_next(cx)).await {
         match left.checked_sub(chunk.len() as u64) {
@@ -95,6 +96,7 @@ async fn drain(mut rest: ByteStream, max_bytes: u64) {
 /// What is said of a zip beside it.
 #[derive(Debug, Default)]
 struct Fields {
+    in_address: Option<String>,
     version: Option<String>,
     composer_json: Option<String>,
     src_type: Option<String>,
@@ -160,7 +162,6 @@ async fn read_form(
             }
         };
         let text = part.text(MAX_MANIFEST_BYTES).await?;
-        // The address may have said it before; then both must be the same text.
         if slot.as_ref().is_some_and(|known| *known != text) {
             return Err(ComposerError::bad_request("the request says one thing twice, and differently"));
         }
@@ -207,19 +208,22 @@ fn check(
         return Err(bad(format!("composer.json is of `{}`, not of {name}", shown(&manifest.name))));
     }
     let parse = |raw: &str| Normalized::parse(raw).map_err(|fault: VersionFault| bad(fault.of(raw)));
-    let version = match (&manifest.version, &fields.version) {
-        (Some(packed), said) => {
-            let packed = parse(packed)?;
-            if let Some(said) = said
-                && parse(said)?.unique != packed.unique
-            {
-                let text = format!("the version is {} in composer.json and {} outside", packed.display, shown(said));
+    // Whatever says it first is how it is shown.
+    let mut version: Option<Normalized> = None;
+    for raw in [&manifest.version, &fields.in_address, &fields.version].into_iter().flatten() {
+        let said = parse(raw)?;
+        match &version {
+            Some(known) if known.unique != said.unique => {
+                let place = if manifest.version.is_some() { "composer.json" } else { "the address" };
+                let text = format!("the version is {} in {place} and {} outside", known.display, shown(raw));
                 return Err(bad(text));
             }
-            packed
+            Some(_) => {}
+            None => version = Some(said),
         }
-        (None, Some(said)) => parse(said)?,
-        (None, None) => return Err(bad("no version: name one in composer.json or with ?version=".to_owned())),
+    }
+    let Some(version) = version else {
+        return Err(bad("no version: name one in composer.json or with ?version=".to_owned()));
     };
     if let Some(text) = &fields.composer_json {
         let sent = Manifest::parse(text.as_bytes()).map_err(|fault| bad(format!("the form's {fault}")))?;
@@ -231,25 +235,36 @@ fn check(
     Ok((version, source(fields)?))
 }
 
+/// Where the publisher says the source lies; a place that is told in part is none.
 fn source(fields: &Fields) -> Result<Option<Source>, ComposerError> {
-    let (kind, url, reference) = match (&fields.src_type, &fields.src_url, &fields.src_ref) {
-        (None, None, None) => return Ok(None),
-        (Some(kind), Some(url), Some(reference)) => (kind.trim(), url.trim(), reference.trim()),
-        _ => return Err(ComposerError::bad_request("src-type, src-url and src-ref belong together")),
+    let (Some(kind), Some(url), Some(reference)) = (&fields.src_type, &fields.src_url, &fields.src_ref) else {
+        return Ok(None);
     };
+    let (kind, url, reference) = (kind.trim(), url.trim(), reference.trim());
     if !matches!(kind, "git" | "hg" | "svn" | "fossil") {
         return Err(ComposerError::bad_request("src-type must be git, hg, svn or fossil"));
     }
     let is_plain = |text: &str| text.len() <= 1024 && text.bytes().all(|b| b.is_ascii_graphic());
     let has_scheme = ["https://", "ssh://", "git://"].iter().any(|scheme| url.starts_with(scheme));
-    if !has_scheme || !is_plain(url) {
-        return Err(ComposerError::bad_request("src-url must start with https://, ssh:// or git://"));
+    if !(has_scheme || is_ssh_place(url)) || !is_plain(url) {
+        let text = "src-url must start with https://, ssh:// or git://, or be like git@host:path";
+        return Err(ComposerError::bad_request(text));
     }
     // Clients hand it to the program as an argument.
     if reference.is_empty() || reference.starts_with('-') || !is_plain(reference) {
         return Err(ComposerError::bad_request("src-ref is no reference"));
     }
     Ok(Some(Source { kind: kind.to_owned(), url: url.to_owned(), reference: reference.to_owned() }))
+}
+
+/// `git@host:path`, which git reads as a place to reach by ssh. `ext::sh -c x` is none.
+fn is_ssh_place(url: &str) -> bool {
+    let is_name = |text: &str| {
+        text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+    };
+    let parts = url.split_once('@').and_then(|(user, rest)| Some((user, rest.split_once(':')?)));
+    parts.is_some_and(|(user, (host, path))| is_name(user) && is_name(host) && !path.is_empty())
 }
 
 async fn publish(
@@ -320,8 +335,11 @@ mod tests {
         assert_eq!(checked(&manifest(Some("v1.2")), &Fields::default()).unwrap(), "v1.2");
         assert_eq!(checked(&manifest(Some("v1.2")), &said("1.2.0")).unwrap(), "v1.2");
         assert_eq!(checked(&manifest(None), &said("1.2.0")).unwrap(), "1.2.0");
+        let twice = Fields { in_address: Some("v1.2".into()), ..said("1.2.0") };
+        assert_eq!(checked(&manifest(None), &twice).unwrap(), "v1.2");
         for (manifest, fields) in [
             (manifest(Some("1.2")), said("1.3")),
+            (manifest(None), Fields { in_address: Some("1.2".into()), ..said("1.3") }),
             (manifest(Some("dev-main")), Fields::default()),
             (manifest(None), Fields::default()),
             (Manifest { name: "acme/other".into(), ..manifest(Some("1.0")) }, Fields::default()),
@@ -331,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_whole_and_reachable_or_refused() {
+    fn a_source_is_reachable_or_refused_and_nothing_in_part() {
         let fields = |kind: &str, url: &str, reference: &str| Fields {
             src_type: Some(kind.into()),
             src_url: Some(url.into()),
@@ -340,13 +358,17 @@ mod tests {
         };
         assert!(source(&Fields::default()).unwrap().is_none());
         assert!(source(&fields("git", "https://h/x.git", "abc")).unwrap().is_some());
+        assert!(source(&fields("git", "git@github.com:acme/lib.git", "abc")).unwrap().is_some());
+        let part = Fields { src_url: Some("https://h".into()), ..Fields::default() };
+        assert!(source(&part).unwrap().is_none());
         for bad in [
             fields("git", "file:///etc", "abc"),
             fields("git", "ext::sh -c x", "abc"),
             fields("exe", "https://h/x", "abc"),
             fields("git", "https://h/x", "--upload-pack=x"),
             fields("git", "https://h/ x", "abc"),
-            Fields { src_url: Some("https://h".into()), ..Fields::default() },
+            fields("git", "-o@h:x", "abc"),
+            fields("git", "git@h", "abc"),
         ] {
             assert!(source(&bad).is_err(), "{bad:?}");
         }

@@ -59,6 +59,12 @@ pub trait Adapter: Send + Sync + 'static {
         Makeup::default()
     }
 
+    /// Releases of other packages whose file would be called exactly as this release's is, as canonical name and
+    /// version, for ecosystems whose clients ask for a file by its name alone.
+    fn namesakes(&self, _name: &PackageName, _version: &Version) -> Vec<(String, Version)> {
+        Vec::new()
+    }
+
     /// What this ecosystem has against a tag that is legal elsewhere.
     fn tag_problem(&self, _tag: &str) -> Option<&'static str> {
         None
@@ -117,6 +123,7 @@ pub struct KeptRelease<'a> {
 /// A file of a [`KeptRelease`]; digests in lower-case hex.
 #[derive(Debug, Clone, Copy)]
 pub struct KeptFile<'a> {
+    pub kind: ArtifactKind,
     pub filename: &'a str,
     pub sha1: Option<&'a str>,
     pub sha512: &'a str,

@@ -28,4 +28,4 @@ pub use metadata::{matches_etag, respond_rendered};
 pub use multipart::{Form, FormLimits, Part};
 pub use range::{RangeOutcome, parse_range};
 pub use route::{RouteTemplate, note_route};
-pub use transfer::{is_unchanged, respond_artifact};
+pub use transfer::{is_unchanged, respond_artifact, respond_recallable};

@@ -89,6 +89,24 @@ pub async fn respond_artifact(
     Ok(response)
 }
 
+/// [`respond_artifact`] for addresses that name a version: the bytes never change, but a version that is blocked must
+/// be gone from caches soon.
+pub async fn respond_recallable(
+    registry: &Registry,
+    artifact: ServableArtifact,
+    method: &Method,
+    request: &HeaderMap,
+) -> Result<Response, RegistryError> {
+    let is_shared = artifact.is_open() && !request.contains_key(header::AUTHORIZATION);
+    let mut response = respond_artifact(registry, artifact, method, request).await?;
+    if response.status() != StatusCode::FOUND {
+        let caching = if is_shared { "public, max-age=300, must-revalidate" } else { "private, no-cache" };
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Authorization"));
+    }
+    Ok(response)
+}
+
 /// Whether the client has what it asks for already. A date counts only where no tag was sent.
 pub fn is_unchanged(request: &HeaderMap, etag: &str, changed: Timestamp) -> bool {
     if request.contains_key(header::IF_NONE_MATCH) {

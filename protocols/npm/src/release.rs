@@ -283,7 +283,12 @@ mod tests {
     #[test]
     fn the_management_api_shows_a_part_of_the_manifest_and_the_digest() {
         let document = json!({"manifest": {"name": "x", "dependencies": {"y": "1"}, "_resolved": "z"}});
-        let file = publaryn_protocol::KeptFile { filename: "x-1.0.0.tgz", sha1: None, sha512: "00ff" };
+        let file = publaryn_protocol::KeptFile {
+            kind: publaryn_core::ArtifactKind::Tarball,
+            filename: "x-1.0.0.tgz",
+            sha1: None,
+            sha512: "00ff",
+        };
         let release = KeptRelease {
             name: "x",
             version: "1.0.0",

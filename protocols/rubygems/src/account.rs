@@ -2,11 +2,10 @@
 
 use axum::body::Body;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::header;
-use publaryn_auth::{Offered, Presented, Secret};
-use publaryn_core::RegistryError;
-use publaryn_core::{Scope, ScopeSet, error::CredentialProblem};
-use publaryn_registry::identity::{IdentityError, Lifetime, PasswordProof};
+use http::{HeaderMap, HeaderValue, Method, header};
+use publaryn_auth::{Offered, Presented};
+use publaryn_core::{RegistryError, Scope, ScopeSet, TokenKind, error::CredentialProblem};
+use publaryn_registry::identity::{IdentityError, Lifetime, PasswordProof, RequestedBinding, TokenRequest};
 use serde_json::json;
 
 use crate::{
@@ -16,26 +15,71 @@ use crate::{
 };
 
 const MAX_NAME_CHARS: usize = 60;
+/// Of keys whose clients name none.
+const DEFAULT_NAME: &str = "gem signin";
 
-/// `POST`: a token for the scopes asked for. One that was offered as the password is simply handed back.
+/// `POST`: a token for the scopes asked for.
 pub(crate) async fn sign_in(call: &Call, body: Body) -> Answer {
     let form = call.form(body).await?;
-    let header = call.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    match Presented::from_header(header) {
+    let name: String = form.get("name").unwrap_or(DEFAULT_NAME).chars().take(MAX_NAME_CHARS).collect();
+    match exchange(call, &name, scopes(&form)).await? {
+        Some(key) => Ok(text(key)),
+        None if matches!(presented(call.headers()), Presented::Basic { secret: Offered::ApiToken(_), .. }) => {
+            shown(&sent_key(call)?, None)
+        }
+        None => Err(denied()),
+    }
+}
+
+/// `GET`: the key that was sent. Clients of long ago sign in by it, too, with a password, for a key that may do
+/// everything.
+pub(crate) async fn key(call: &Call, format: Option<Format>) -> Answer {
+    if *call.method() == Method::GET {
+        let all = [Scope::PackagesPublish, Scope::PackagesWrite, Scope::PackagesRead].into_iter().collect();
+        if let Some(key) = exchange(call, DEFAULT_NAME, all).await? {
+            return shown(&key, format);
+        }
+    }
+    shown(&sent_key(call)?, format)
+}
+
+/// Whether a request offers a password.
+pub(crate) fn has_password(headers: &HeaderMap) -> bool {
+    matches!(presented(headers), Presented::Basic { secret: Offered::Other(_), .. })
+}
+
+fn presented(headers: &HeaderMap) -> Presented {
+    Presented::from_header(headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes))
+}
+
+/// A new token for whoever offers a password or a session, which ends too soon to be kept. `None` where neither is
+/// offered.
+async fn exchange(call: &Call, name: &str, scopes: ScopeSet) -> Result<Option<String>, GemError> {
+    let identity = call.registry.identity();
+    let issued = match presented(call.headers()) {
         Presented::Basic { secret: Offered::Other(password), username } if !password.expose().is_empty() => {
             let proof = PasswordProof { password: &password, code: call.one_time_password() };
-            let name: String = form.get("name").unwrap_or("gem signin").chars().take(MAX_NAME_CHARS).collect();
-            let issued = call
-                .registry
-                .identity()
-                .login_for_token(&username, proof, &name, scopes(&form), Lifetime::Default, &call.origin())
+            identity
+                .login_for_token(&username, proof, name, scopes, Lifetime::Default, &call.origin())
                 .await
-                .map_err(|error| refusal(error, proof.code.is_some()))?;
-            Ok(text(issued.secret.expose()))
+                .map_err(|error| refusal(error, proof.code.is_some()))?
         }
-        Presented::Basic { secret: Offered::ApiToken(_) | Offered::Jwt(_), .. } => echo(call, None),
-        _ => Err(denied()),
-    }
+        Presented::Basic { secret: Offered::Jwt(_), .. } => {
+            call.require_login()?;
+            let request = TokenRequest {
+                name: name.to_owned(),
+                kind: TokenKind::Personal,
+                scopes,
+                lifetime: Lifetime::Default,
+                binding: RequestedBinding::None,
+                organization: None,
+            };
+            let issued = identity.create_token(&call.who, request, &call.origin()).await;
+            issued.map_err(|error| refusal(error, false))?
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(issued.secret.expose().to_owned()))
 }
 
 fn denied() -> GemError {
@@ -64,23 +108,25 @@ fn scopes(form: &Fields) -> ScopeSet {
     wanted.chain([Scope::PackagesRead]).collect()
 }
 
-/// `GET`: the key that was sent, for clients of long ago.
-pub(crate) fn echo(call: &Call, format: Option<Format>) -> Answer {
+fn sent_key(call: &Call) -> Result<String, GemError> {
     call.require_login()?;
     let header = call.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let key = match header.split_once(' ') {
+    Ok(match header.split_once(' ') {
         Some((scheme, encoded)) if scheme.eq_ignore_ascii_case("basic") => {
             let decoded = BASE64_STANDARD.decode(encoded.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
             let pair = decoded.as_deref().and_then(|text| text.split_once(':')).ok_or_else(denied)?;
-            Secret::new(if pair.1.starts_with("pub_") || pair.1.starts_with("ey") { pair.1 } else { pair.0 })
+            if pair.1.starts_with("pub_") || pair.1.starts_with("ey") { pair.1 } else { pair.0 }.to_owned()
         }
-        Some((_, key)) => Secret::new(key.trim()),
-        None => Secret::new(header),
-    };
+        Some((_, key)) => key.trim().to_owned(),
+        None => header.to_owned(),
+    })
+}
+
+fn shown(key: &str, format: Option<Format>) -> Answer {
     Ok(match format {
-        None => text(key.expose()),
-        Some(Format::Json) => json(&json!({ "rubygems_api_key": key.expose() })),
-        Some(Format::Yaml) => yaml(format!("---\n:rubygems_api_key: \"{}\"\n", key.expose())),
+        None => text(key),
+        Some(Format::Json) => json(&json!({ "rubygems_api_key": key })),
+        Some(Format::Yaml) => yaml(format!("---\n:rubygems_api_key: \"{key}\"\n")),
     })
 }
 

@@ -58,8 +58,6 @@ impl ArchiveLimits {
 #[derive(Debug, Clone)]
 pub struct GemArchive {
     pub packed: PackedSpec,
-    /// SHA-256 of `metadata.gz` unpacked, in lower-case hex.
-    pub spec_sha256: String,
     /// Paths of the files in `data.tar.gz`.
     pub paths: Vec<String>,
     pub notes: Vec<Finding>,
@@ -85,7 +83,7 @@ pub fn read_gem(input: &mut dyn Read, limits: ArchiveLimits) -> Result<GemArchiv
 
 struct Seen {
     limits: ArchiveLimits,
-    spec: Option<(PackedSpec, String)>,
+    spec: Option<PackedSpec>,
     checksums: Option<Node>,
     has_data: bool,
     paths: Vec<String>,
@@ -117,7 +115,7 @@ impl Seen {
             "metadata.gz" => {
                 let yaml = gunzip(&mut data, MAX_METADATA_BYTES)?;
                 let packed = PackedSpec::parse(&yaml).map_err(|fault| refuse(RULE, Some(path), fault))?;
-                self.spec = Some((packed, hex::encode(Sha256::digest(&yaml))));
+                self.spec = Some(packed);
                 "metadata.gz"
             }
             "checksums.yaml.gz" => {
@@ -156,12 +154,13 @@ impl Seen {
             max_entry_bytes: self.limits.max_unpacked_bytes,
             max_ratio: self.limits.max_ratio,
             links: LinkRule::InsideArchive,
+            takes_dot_slash: true,
             ..ArchiveRules::new(RootRule::Any)
         };
         let paths = &mut self.paths;
         let summary = walk_targz(data, &rules, &mut |entry| {
             if entry.kind != EntryKind::Directory {
-                paths.push(entry.path.trim_start_matches("./").to_owned());
+                paths.push(entry.path.to_owned());
             }
             Ok(())
         })?;
@@ -172,7 +171,7 @@ impl Seen {
 
     fn finish(mut self, notes: Vec<Finding>) -> Result<GemArchive, ArchiveError> {
         let missing = |what: &str| refuse(RULE, None, format!("the gem has no {what}"));
-        let (packed, spec_sha256) = self.spec.ok_or_else(|| missing("metadata.gz"))?;
+        let packed = self.spec.ok_or_else(|| missing("metadata.gz"))?;
         if !self.has_data {
             return Err(missing("data.tar.gz"));
         }
@@ -181,7 +180,7 @@ impl Seen {
             check(checksums, &self.digests)?;
         }
         self.notes.extend(notes);
-        Ok(GemArchive { packed, spec_sha256, paths: self.paths, notes: self.notes })
+        Ok(GemArchive { packed, paths: self.paths, notes: self.notes })
     }
 }
 

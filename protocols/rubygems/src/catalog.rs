@@ -1,11 +1,12 @@
-//! The indexes over all gems that a caller may see, kept for as long as none of them changes.
+//! The indexes over all gems that a caller may see, kept for as long as none of them changes. What anonymous callers
+//! see is served without a look at the single gems.
 
 use std::{io::Write, sync::Arc};
 
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use publaryn_core::{Ecosystem, PackageId, Principal, RegistryError, Timestamp};
-use publaryn_registry::{PackageView, Registry};
+use publaryn_registry::{OfPublicList, PackageView, Registry};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -25,6 +26,7 @@ struct Kept {
     gems: moka::future::Cache<(PackageId, i64), Arc<GemIndex>>,
     /// By the packages and revisions they were made of, so what different callers see is never mixed up.
     catalogs: moka::future::Cache<[u8; 32], Arc<Catalog>>,
+    public: OfPublicList<Arc<Catalog>>,
 }
 
 /// Every document over all gems of one audience.
@@ -47,17 +49,14 @@ pub struct Specs {
 impl Default for Catalogs {
     fn default() -> Self {
         let gems = moka::future::Cache::builder()
-            .weigher(|_, gem: &Arc<GemIndex>| {
-                let events: usize = gem.events.iter().map(|event| event.line.len() + 64).sum();
-                u32::try_from(gem.info.body.len() + events + 256).unwrap_or(u32::MAX)
-            })
+            .weigher(|_, gem: &Arc<GemIndex>| u32::try_from(gem.bytes()).unwrap_or(u32::MAX))
             .max_capacity(GEMS_BYTES)
             .build();
         let catalogs = moka::future::Cache::builder()
             .weigher(|_, catalog: &Arc<Catalog>| u32::try_from(catalog.bytes()).unwrap_or(u32::MAX))
             .max_capacity(CATALOGS_BYTES)
             .build();
-        Self(Arc::new(Kept { gems, catalogs }))
+        Self(Arc::new(Kept { gems, catalogs, public: OfPublicList::new(Ecosystem::Rubygems) }))
     }
 }
 
@@ -133,6 +132,11 @@ impl Catalogs {
 
     /// The indexes over all gems that are listed for a caller.
     pub async fn catalog(&self, registry: &Registry, who: &Principal) -> Result<Arc<Catalog>, RegistryError> {
+        let listed = self.listed(registry, who);
+        if who.is_anonymous() { self.0.public.get(registry, listed).await } else { listed.await }
+    }
+
+    async fn listed(&self, registry: &Registry, who: &Principal) -> Result<Arc<Catalog>, RegistryError> {
         let views = registry.listed(who, Ecosystem::Rubygems).await?;
         let mut stamp = Sha256::new();
         for view in &views {

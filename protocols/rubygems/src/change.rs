@@ -1,4 +1,4 @@
-//! Yanking, and bringing back. A yanked gem leaves every index; its file stays for lockfiles that name it.
+//! Yanking, and bringing back. A yanked gem leaves every index; its file stays under its address (ADR 0038).
 
 use axum::{body::Body, response::Response};
 use http::StatusCode;
@@ -18,6 +18,8 @@ pub(crate) async fn set_yanked(call: &Call, body: Body, yanked: bool) -> Answer 
     let (gem, number) = (form.need("gem_name")?, form.need("version")?);
     let platform = form.get("platform").unwrap_or(RUBY);
     let view = call.gem(gem).await?;
+    // Before any look at its releases: staged ones are not for everybody to know of.
+    call.registry.may(&call.who, Operation::ManageReleases, &view).await.map_err(refusal)?;
     let missing = || GemError::from(RegistryError::VersionNotFound(number.chars().take(100).collect()));
     let version = version::version_of(number, platform).ok_or_else(missing)?;
     // Equal numbers are no other names for a release.
@@ -34,13 +36,19 @@ pub(crate) async fn set_yanked(call: &Call, body: Body, yanked: bool) -> Answer 
     let (key, canonical) = (version.unique_key(), name::canonical(gem));
     let done = call.registry.set_yanked(&call.who, Ecosystem::Rubygems, &canonical, key, yanked, None).await;
     done.map_err(|error| match error {
+        RegistryError::VersionNotFound(_) => missing(),
+        other => refusal(other),
+    })?;
+    Ok(said(yanked, gem, version.as_str()))
+}
+
+fn refusal(error: RegistryError) -> GemError {
+    match error {
         RegistryError::Denied(Denial::InsufficientPermission(_)) => {
             GemError::refused(StatusCode::FORBIDDEN, "You do not have permission to delete this gem.")
         }
-        RegistryError::VersionNotFound(_) => missing(),
         other => other.into(),
-    })?;
-    Ok(said(yanked, gem, version.as_str()))
+    }
 }
 
 fn said(yanked: bool, gem: &str, version: &str) -> Response {

@@ -1,13 +1,13 @@
 //! The compact index: `/info/{gem}` and the lines a gem contributes to `/versions` (rubygems.md §3).
 //!
 //! The log in `/versions` follows from the releases themselves: each was exposed once and may have been yanked
-//! once, both at known instants. A line that was once served is served again unless a release is brought back,
+//! once, both at recorded instants. A line that was once served is served again unless a release is brought back,
 //! deleted or hidden; clients then notice by its digest and fetch the whole (ADR 0023).
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use md5::{Digest, Md5};
-use publaryn_core::{BoxError, Timestamp};
+use publaryn_core::{ArtifactKind, BoxError, Timestamp};
 use publaryn_registry::{LiveRelease, PackageDocument};
 use sha2::Sha256;
 
@@ -73,7 +73,7 @@ impl GemIndex {
     pub fn build(document: &PackageDocument) -> Result<Self, BoxError> {
         let mut entries = Vec::with_capacity(document.releases.len());
         for release in &document.releases {
-            let Some(file) = release.artifacts.first() else { continue };
+            let Some(file) = release.file_of(ArtifactKind::Gem) else { continue };
             let spec: Gemspec = serde_json::from_str(&release.row.metadata)?;
             let line = info_line(&spec, &file.sha256.hex());
             let exposed_at = release.row.published_at.unwrap_or(release.row.created_at);
@@ -86,6 +86,14 @@ impl GemIndex {
         let info = listed.iter().fold(OPENING.to_owned(), |text, entry| text + &entry.line);
         let rows = listed.iter().map(|entry| row(entry.release)).collect();
         Ok(Self { name, info: Text::new(info), events, rows })
+    }
+
+    /// Memory it takes, about.
+    pub fn bytes(&self) -> usize {
+        let events: usize = self.events.iter().map(|event| size_of::<Event>() + event.line.len()).sum();
+        let rows =
+            self.rows.iter().map(|row| size_of::<Row>() + row.number.len() + row.platform.len() + row.sort_key.len());
+        size_of::<Self>() + self.name.len() + self.info.body.len() + events + rows.sum::<usize>() + 256
     }
 }
 
@@ -119,28 +127,56 @@ fn events(name: &str, entries: &[Entry<'_>]) -> Vec<Event> {
     let mut moments: Vec<(Timestamp, bool, usize)> = Vec::with_capacity(entries.len());
     for (at, entry) in entries.iter().enumerate() {
         moments.push((entry.exposed_at, false, at));
-        if entry.release.row.is_yanked {
-            moments.push((entry.release.row.updated_at.max(entry.exposed_at), true, at));
+        let row = &entry.release.row;
+        if row.is_yanked {
+            moments.push((row.yanked_at.unwrap_or(row.updated_at).max(entry.exposed_at), true, at));
         }
     }
     moments.sort();
-    let mut shown = vec![false; entries.len()];
-    let mut digest = Md5::new_with_prefix(OPENING);
+    let mut info = InfoDigests::new();
     let mut events = Vec::with_capacity(moments.len());
     for (at, is_yank, index) in moments {
-        shown[index] = !is_yank;
-        if is_yank {
-            digest = Md5::new_with_prefix(OPENING);
-            entries.iter().zip(&shown).filter(|(_, shown)| **shown).for_each(|(entry, _)| digest.update(&entry.line));
-        } else {
-            digest.update(&entries[index].line);
-        }
+        let md5 = if is_yank { info.drop_line(index) } else { info.add_line(&entries[index].line) };
         let sign = if is_yank { "-" } else { "" };
         let version = &entries[index].release.row.version;
-        let md5 = hex::encode(digest.clone().finalize());
         events.push(Event { at, line: format!("{name} {sign}{version} {md5}\n") });
     }
     events
+}
+
+/// The digest of an `/info` that lines are appended to and taken out of. It is computed anew from the line that goes,
+/// not from the beginning: what is yanked is mostly new.
+struct InfoDigests<'a> {
+    /// What was ever appended; `None` once it was taken out.
+    lines: Vec<Option<&'a str>>,
+    /// `states[n]` has read the first `n` lines.
+    states: Vec<Md5>,
+}
+
+impl<'a> InfoDigests<'a> {
+    fn new() -> Self {
+        Self { lines: Vec::new(), states: vec![Md5::new_with_prefix(OPENING)] }
+    }
+
+    fn add_line(&mut self, line: &'a str) -> String {
+        self.lines.push(Some(line));
+        self.read_from(self.lines.len() - 1)
+    }
+
+    fn drop_line(&mut self, index: usize) -> String {
+        self.lines[index] = None;
+        self.read_from(index)
+    }
+
+    fn read_from(&mut self, index: usize) -> String {
+        self.states.truncate(index + 1);
+        let mut state = self.states[index].clone();
+        for line in &self.lines[index..] {
+            state.update(line.unwrap_or_default());
+            self.states.push(state.clone());
+        }
+        hex::encode(state.finalize())
+    }
 }
 
 /// The text of `/versions` for these gems. The date in its head must not change: the text only grows.
@@ -175,6 +211,18 @@ mod tests {
         spec.platform = "x86_64-linux".into();
         spec.required_ruby_version = Default::default();
         assert_eq!(info_line(&spec, "ab"), "1.10-x86_64-linux |checksum:ab\n");
+    }
+
+    #[test]
+    fn digests_are_those_of_the_lines_that_are_left() {
+        let md5 = |lines: &str| hex::encode(Md5::digest(format!("{OPENING}{lines}")));
+        let mut info = InfoDigests::new();
+        assert_eq!(info.add_line("a\n"), md5("a\n"));
+        assert_eq!(info.add_line("b\n"), md5("a\nb\n"));
+        assert_eq!(info.drop_line(0), md5("b\n"));
+        assert_eq!(info.add_line("c\n"), md5("b\nc\n"));
+        assert_eq!(info.drop_line(2), md5("b\n"));
+        assert_eq!(info.drop_line(1), md5(""));
     }
 
     #[test]

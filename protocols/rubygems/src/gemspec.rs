@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use publaryn_core::publish::PackageFacts;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::{
     marshal::Writer,
@@ -50,7 +51,7 @@ pub struct Gemspec {
     pub description: Option<String>,
     pub homepage: Option<String>,
     pub authors: Vec<String>,
-    pub email: Vec<String>,
+    pub email: Option<Email>,
     pub licenses: Vec<String>,
     pub metadata: BTreeMap<String, String>,
     pub required_ruby_version: Requirement,
@@ -61,6 +62,17 @@ pub struct Gemspec {
     pub extensions: Vec<String>,
     /// Normalised names of what is needed at run time (`publaryn_core::publish::REQUIRES`).
     pub requires: Vec<String>,
+    /// SHA-256 of the specification in the gem, unpacked, in lower-case hex; older documents have none.
+    #[serde(default)]
+    pub spec_sha256: Option<String>,
+}
+
+/// Addresses of the authors, one or a list as the specification has them: clients get the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Email {
+    One(String),
+    Many(Vec<String>),
 }
 
 /// All of these constraints: operator and version each.
@@ -170,7 +182,7 @@ impl PackedSpec {
             description: fields.text("description")?,
             homepage: fields.line("homepage")?.filter(|text| !text.is_empty()),
             authors,
-            email: fields.list("email")?,
+            email: email(&fields)?,
             licenses: licenses(&fields)?,
             metadata: metadata(node.get("metadata"))?,
             required_ruby_version: Requirement::parse(node.get("required_ruby_version"))?,
@@ -179,12 +191,22 @@ impl PackedSpec {
             requirements: fields.list("requirements")?,
             extensions,
             requires: requires.into_iter().collect(),
+            spec_sha256: Some(hex::encode(Sha256::digest(bytes))),
             name,
             version,
             platform,
         };
         Ok(Self { files: files(&fields, &spec)?, spec })
     }
+}
+
+fn email(fields: &Fields<'_>) -> Result<Option<Email>, String> {
+    let mut all = fields.list("email")?;
+    Ok(match fields.0.get("email") {
+        None | Some(Node::Scalar(None)) => None,
+        Some(Node::Scalar(Some(_))) => all.pop().map(Email::One),
+        Some(_) => Some(Email::Many(all)),
+    })
 }
 
 /// The lists of files; executables lie in `bindir`.
@@ -275,8 +297,6 @@ impl Fields<'_> {
                 Err(format!("the field `{key}` is too long"))
             }
             Some(Node::Scalar(text)) => Ok(text.clone()),
-            // An old gem may hold an object here; what matters of it is its text.
-            Some(node @ Node::Mapping(_)) => Ok(node.get("version").and_then(Node::text).map(str::to_owned)),
             Some(_) => Err(format!("the field `{key}` is no text")),
         }
     }
@@ -317,6 +337,20 @@ impl Gemspec {
         format!("{}-{}", self.name, self.full_version())
     }
 
+    /// Whether this document, as it is stored, was made of that specification.
+    pub fn is_made_of(&self, packed: &Self) -> bool {
+        if self.spec_sha256.is_some() {
+            return self == packed;
+        }
+        // Before digests were kept, addresses were a list always.
+        let listed = match &packed.email {
+            None => Vec::new(),
+            Some(Email::One(address)) => vec![address.clone()],
+            Some(Email::Many(all)) => all.clone(),
+        };
+        *self == Self { email: Some(Email::Many(listed)), spec_sha256: None, ..packed.clone() }
+    }
+
     pub fn facts(&self) -> PackageFacts {
         let link = |key: &str| self.metadata.get(key).filter(|text| !text.is_empty()).cloned();
         PackageFacts {
@@ -347,7 +381,11 @@ impl Gemspec {
         w.array(self.dependencies.len());
         self.dependencies.iter().for_each(|wanted| dependency(w, wanted));
         w.string("");
-        w.strings(&self.email);
+        match &self.email {
+            None => w.nil(),
+            Some(Email::One(address)) => w.string(address),
+            Some(Email::Many(all)) => w.strings(all),
+        }
         w.strings(&self.authors);
         w.optional(self.description.as_deref());
         w.optional(self.homepage.as_deref());
@@ -506,9 +544,42 @@ test_files: []
         assert_eq!(spec.dependencies[0].requirement.joined("&"), "< 3&>= 2.0");
         assert!(spec.dependencies[1].is_development && spec.requires == ["rack"]);
         assert!(spec.required_rubygems_version.is_any() && !spec.required_ruby_version.is_any());
-        assert_eq!(spec.email, ["a@b.c"]);
+        assert_eq!(spec.email, Some(Email::One("a@b.c".into())));
         assert_eq!(packed.files.iter().map(String::as_str).collect::<Vec<_>>(), ["exe/run", "lib/acme.rb"]);
         assert_eq!(spec.facts().repository_url.as_deref(), Some("https://acme.test/src"));
+    }
+
+    #[test]
+    fn addresses_keep_their_shape() {
+        for (yaml, wanted, json) in [
+            ("email: a@b.c", Some(Email::One("a@b.c".into())), json!("a@b.c")),
+            (
+                "email:\n- a@b.c\n- d@e.f",
+                Some(Email::Many(vec!["a@b.c".into(), "d@e.f".into()])),
+                json!(["a@b.c", "d@e.f"]),
+            ),
+            ("email: []", Some(Email::Many(vec![])), json!([])),
+            ("email:", None, Value::Null),
+        ] {
+            let spec = PackedSpec::parse(SPEC.replacen("email: a@b.c", yaml, 1).as_bytes()).unwrap().spec;
+            assert_eq!(spec.email, wanted, "{yaml}");
+            let document = serde_json::to_value(&spec).unwrap();
+            assert_eq!(document["email"], json);
+            assert_eq!(serde_json::from_value::<Gemspec>(document).unwrap(), spec);
+        }
+    }
+
+    #[test]
+    fn documents_are_told_from_those_of_other_gems() {
+        let packed = PackedSpec::parse(SPEC.as_bytes()).unwrap().spec;
+        assert!(packed.is_made_of(&packed));
+        let mut older = serde_json::to_value(&packed).unwrap();
+        older["email"] = json!(["a@b.c"]);
+        older.as_object_mut().unwrap().remove("spec_sha256");
+        let older: Gemspec = serde_json::from_value(older).unwrap();
+        assert!(older.is_made_of(&packed));
+        assert!(!Gemspec { summary: "other".into(), ..older }.is_made_of(&packed));
+        assert!(!Gemspec { spec_sha256: Some("00".into()), ..packed.clone() }.is_made_of(&packed));
     }
 
     #[test]
@@ -517,6 +588,8 @@ test_files: []
             ("name: acme", "name: ../x", "no gem name"),
             ("version: 1.10", "version: latest", "no version"),
             ("platform: ruby", "platform: 8bit", "no platform"),
+            ("platform: ruby", "platform: {os: java, version: java}", "`platform` is no text"),
+            ("platform: ruby", "platform: !ruby/object:Gem::Platform {os: java}", "a tag"),
             ("- Ada", "- ''", "no authors"),
             ("summary: Does things", "summary: ''", "no summary"),
             ("name: rack", "name: \"a b\"", "name of a dependency"),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use publaryn_core::{Ecosystem, RegistryError, ReleaseId};
+use publaryn_core::{ArtifactKind, Ecosystem, RegistryError, ReleaseId};
 use publaryn_registry::{LiveRelease, PackageDocument, PackageView, Releases};
 use publaryn_search::{SearchQuery, SearchText};
 use serde_json::{Value, json};
@@ -171,6 +171,7 @@ fn about_object(call: &Call, document: &PackageDocument, wanted: &Listed<'_>, do
         "metadata": spec.metadata,
         "yanked": false,
         "sha": sha(wanted),
+        "spec_sha": spec.spec_sha256,
         "project_uri": format!("{}/packages/rubygems/{}", base.as_str(), document.package.name),
         "gem_uri": format!("{}/rubygems/gems/{}.gem", base.as_str(), spec.full_name()),
         "homepage_uri": link("homepage_uri").or(spec.homepage.as_ref()),
@@ -203,6 +204,7 @@ fn version_object(listed: &Listed<'_>, downloads: i64) -> Value {
         "licenses": spec.licenses,
         "requirements": spec.requirements,
         "sha": sha(listed),
+        "spec_sha": spec.spec_sha256,
     })
 }
 
@@ -212,5 +214,5 @@ fn created_at(listed: &Listed<'_>) -> String {
 }
 
 fn sha(listed: &Listed<'_>) -> Option<String> {
-    listed.release.artifacts.first().map(|file| file.sha256.hex())
+    listed.release.file_of(ArtifactKind::Gem).map(|file| file.sha256.hex())
 }

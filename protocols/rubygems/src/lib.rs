@@ -82,9 +82,10 @@ impl Adapter for Rubygems {
         render::<Self>(error)
     }
 
-    fn login(&self, request: &RequestFacts, _: &HeaderMap) -> Login {
+    fn login(&self, request: &RequestFacts, headers: &HeaderMap) -> Login {
         let below = request.path.strip_prefix(MOUNT).unwrap_or_default();
-        let is_sign_in = request.is_write() && matches!(Route::of(below), Route::ApiKey { .. });
+        let is_about_keys = matches!(Route::of(below), Route::ApiKey { .. });
+        let is_sign_in = is_about_keys && (request.is_write() || account::has_password(headers));
         if is_sign_in { Login::Counts } else { Login::No }
     }
 
@@ -98,6 +99,10 @@ impl Adapter for Rubygems {
 
     fn makeup(&self, release: &KeptRelease<'_>) -> Makeup {
         makeup::makeup(release)
+    }
+
+    fn namesakes(&self, name: &PackageName, version: &Version) -> Vec<(String, Version)> {
+        serve::namesakes(name.display(), version.as_str())
     }
 
     fn details(&self, release: &KeptRelease<'_>) -> Value {
@@ -143,7 +148,7 @@ async fn read(call: &Call, route: &Route) -> Answer {
         Route::Gem(full) => serve::gem(call, full).await,
         Route::Specs { list, is_gzip } => serve::specs(call, *list, *is_gzip).await,
         Route::Quick(full) => serve::quick(call, full).await,
-        Route::ApiKey { format } => account::echo(call, *format),
+        Route::ApiKey { format } => account::key(call, *format).await,
         Route::Profile(format) => account::profile(call, *format),
         Route::OwnGems => json_api::gems_of(call, None).await,
         Route::GemsOf(handle) => json_api::gems_of(call, Some(handle)).await,

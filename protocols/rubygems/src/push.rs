@@ -12,7 +12,7 @@ use axum::{body::Body, response::Response};
 use futures::StreamExt;
 use http::{StatusCode, header};
 use publaryn_core::{
-    ArtifactKind, Ecosystem, Operation, PackageName, RegistryError,
+    ArtifactKind, Ecosystem, Operation, PackageName, RegistryError, Version,
     access::Denial,
     publish::{PublishCommand, PublishOutcome},
 };
@@ -26,7 +26,7 @@ use crate::{
     error::GemError,
     gemspec::Gemspec,
     name,
-    serve::candidates,
+    serve::namesakes,
     version,
 };
 
@@ -146,18 +146,16 @@ async fn stage(call: &Call, body: ByteStream, limit: u64) -> Result<Upload, GemE
 
 async fn conclude(call: &Call, (mut staged, content): Upload) -> Answer {
     let checked = match content {
-        Ok(gem) => check(call, &gem.packed.spec).await.map(|name| (name, gem.packed.spec)),
+        Ok(gem) => check(call, &gem.packed.spec).await.map(|(name, version)| (name, version, gem.packed.spec)),
         Err(fault) => Err(RegistryError::Archive { rule: fault.rule, message: fault.message }.into()),
     };
-    let (name, spec) = match checked {
+    let (name, version, spec) = match checked {
         Ok(checked) => checked,
         Err(refusal) => {
             call.registry.discard(staged).await;
             return Err(refusal);
         }
     };
-    let unprocessable = || GemError::refused(StatusCode::UNPROCESSABLE_ENTITY, "The gem could not be processed.");
-    let version = version::version_of(&spec.version, &spec.platform).ok_or_else(unprocessable)?;
     staged.rename(format!("{}.gem", spec.full_name()));
     let command = PublishCommand {
         ecosystem: Ecosystem::Rubygems,
@@ -175,7 +173,7 @@ async fn conclude(call: &Call, (mut staged, content): Upload) -> Answer {
 }
 
 /// Everything about the name and the version; the commit decides again, against the locked row.
-async fn check(call: &Call, spec: &Gemspec) -> Result<PackageName, GemError> {
+async fn check(call: &Call, spec: &Gemspec) -> Result<(PackageName, Version), GemError> {
     let name = name::parse_name(&spec.name)?;
     let allowed = call.registry.may_publish(&call.who, Ecosystem::Rubygems, &name).await;
     allowed.map_err(|error| refusal(error, &name))?;
@@ -189,53 +187,23 @@ async fn check(call: &Call, spec: &Gemspec) -> Result<PackageName, GemError> {
             if let Some(taken) = call.registry.taken_version(&view, &version).await? {
                 return Err(RegistryError::VersionExists(taken).into());
             }
-            refuse_equal_number(call, &view, spec).await?;
         }
         Err(RegistryError::NotFound) => {}
         Err(other) => return Err(other.into()),
     }
-    refuse_ambiguous(call, spec).await?;
-    Ok(name)
-}
-
-/// `1.0` and `1.0.0` are equal to resolvers, so of such numbers only the first is to be had, on all platforms.
-async fn refuse_equal_number(
-    call: &Call,
-    view: &publaryn_registry::PackageView,
-    spec: &Gemspec,
-) -> Result<(), GemError> {
-    let document = call.registry.document(view).await?;
-    let key = |number: &str| version::version_of(number, version::RUBY).map(|version| version.unique_key().to_owned());
-    let wanted = key(&spec.version);
-    let mut numbers = document.releases.iter().map(|release| version::split(&release.row.version).0);
-    match numbers.find(|number| *number != spec.version && key(number) == wanted) {
-        Some(other) => Err(RegistryError::VersionExists(other.to_owned()).into()),
-        None => Ok(()),
+    let namesakes = namesakes(&spec.name, version.as_str());
+    if call.registry.is_any_taken(Ecosystem::Rubygems, &namesakes).await? {
+        let text = format!("Another gem has a file that is called {}.gem.", spec.full_name());
+        return Err(GemError::refused(StatusCode::CONFLICT, text));
     }
-}
-
-/// Another gem may have a file of the very same name: `a-1-x` in version 2, and `a` in version 1 for `x-2`.
-async fn refuse_ambiguous(call: &Call, spec: &Gemspec) -> Result<(), GemError> {
-    let full = spec.full_name();
-    for (other, rest) in candidates(&full).filter(|(other, _)| *other != spec.name) {
-        let Some(version) = version::parse_version(rest) else { continue };
-        match call.registry.package(&call.who, Ecosystem::Rubygems, &name::canonical(other)).await {
-            Ok(view) if call.registry.taken_version(&view, &version).await?.is_some() => {
-                let text = format!("The file name {full}.gem is that of the gem {other} in version {rest}.");
-                return Err(GemError::refused(StatusCode::CONFLICT, text));
-            }
-            Ok(_) | Err(RegistryError::NotFound) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
+    Ok((name, version))
 }
 
 /// Says what a refusal means for that gem.
 fn refusal(error: RegistryError, name: &PackageName) -> GemError {
     let shown = name.display();
     match error {
-        RegistryError::Denied(Denial::InsufficientPermission(_)) | RegistryError::NotFound => GemError::refused(
+        RegistryError::Denied(Denial::InsufficientPermission(_)) => GemError::refused(
             StatusCode::FORBIDDEN,
             format!(
                 "You do not have permission to push to this gem. Ask an owner to add you with: gem owner {shown} --add …"

@@ -9,9 +9,9 @@ use axum::{
 use bytes::Bytes;
 use flate2::{Compression, write::ZlibEncoder};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use publaryn_core::{Ecosystem, RegistryError, Timestamp};
-use publaryn_protocol::respond_artifact;
-use publaryn_registry::{PackageView, ServableArtifact};
+use publaryn_core::{ArtifactKind, Ecosystem, RegistryError, Timestamp, Version};
+use publaryn_protocol::respond_recallable;
+use publaryn_registry::{ArtifactRow, PackageView, ServableArtifact};
 
 use crate::{
     call::{Answer, Call, text},
@@ -144,7 +144,8 @@ pub(crate) async fn quick(call: &Call, full: &str) -> Answer {
     let (view, artifact) = find(call, full).await?;
     let wanted = artifact.filename().to_owned();
     let render = move |document: &publaryn_registry::PackageDocument| {
-        let release = document.releases.iter().find(|r| r.artifacts.iter().any(|file| file.filename == wanted));
+        let is_wanted = |file: &ArtifactRow| file.kind == ArtifactKind::Gem && file.filename == wanted;
+        let release = document.releases.iter().find(|release| release.artifacts.iter().any(is_wanted));
         let Some(release) = release.filter(|release| !release.row.is_yanked) else { return Ok(None) };
         let spec: Gemspec = serde_json::from_str(&release.row.metadata)?;
         let mut packed = ZlibEncoder::new(Vec::new(), Compression::default());
@@ -160,11 +161,11 @@ pub(crate) async fn quick(call: &Call, full: &str) -> Answer {
     Ok(legacy(call, rendered.body.clone(), type_, Some(view.updated_at()), view.is_open()))
 }
 
-/// The gem itself; of a yanked release, too, for lockfiles that name it.
+/// The gem itself; of a yanked release, too, for who has its name from elsewhere.
 pub(crate) async fn gem(call: &Call, full: &str) -> Answer {
     call.require_reader()?;
     let (_, artifact) = find(call, full).await?;
-    Ok(respond_artifact(&call.registry, artifact, call.method(), call.headers()).await?)
+    Ok(respond_recallable(&call.registry, artifact, call.method(), call.headers()).await?)
 }
 
 /// The gem whose file is called `{full}.gem`, if the caller may read it.
@@ -195,6 +196,13 @@ pub(crate) fn candidates(full: &str) -> impl Iterator<Item = (&str, &str)> {
             && name::fault(name).is_none()
             && version::parse_version(rest).is_some()
     })
+}
+
+/// Other gems whose file would have the very same name: `a-1-x` in version 2 is called as `a` in version 1 for `x-2`.
+pub(crate) fn namesakes(gem: &str, version: &str) -> Vec<(String, Version)> {
+    let full = format!("{gem}-{version}");
+    let others = candidates(&full).filter(|(other, _)| *other != gem);
+    others.filter_map(|(other, rest)| Some((name::canonical(other), version::parse_version(rest)?))).collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@
 //!
 //! Source: `lib/rubygems/version.rb` of ruby/rubygems.
 
-use publaryn_core::{Version, version::MAX_VERSION_CHARS};
+use publaryn_core::{
+    Version,
+    version::{MAX_VERSION_CHARS, SharedNumber},
+};
 
 /// The platform of gems that run anywhere.
 pub const RUBY: &str = "ruby";
@@ -34,8 +37,9 @@ pub fn version_of(number: &str, platform: &str) -> Option<Version> {
         sort_key.extend_from_slice(platform.as_bytes());
     }
     let unique: Vec<String> = segments.iter().map(|segment| segment.to_string()).collect();
-    let unique = full(if unique.is_empty() { "0".to_owned() } else { unique.join(".") }.as_str(), platform);
-    Some(Version::accepted(&text, &unique, sort_key, is_prerelease(&number)))
+    let unique = if unique.is_empty() { "0".to_owned() } else { unique.join(".") };
+    let version = Version::accepted(&text, &full(&unique, platform), sort_key, is_prerelease(&number));
+    Some(version.sharing(SharedNumber { text: number.into(), unique: unique.into() }))
 }
 
 /// `number` or `number-platform`, as it stands in file names and in the compact index.

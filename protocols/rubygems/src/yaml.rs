@@ -17,15 +17,9 @@ const MAX_NODES: usize = 400_000;
 /// Nodes that aliases may bring in altogether.
 const MAX_ALIASED: usize = 10_000;
 
-/// Classes whose objects a gemspec may name.
-const CLASSES: [&str; 6] = [
-    "Gem::Specification",
-    "Gem::Version",
-    "Gem::Version::Requirement",
-    "Gem::Requirement",
-    "Gem::Dependency",
-    "Gem::Platform",
-];
+/// Classes whose objects a gemspec may name. A platform is a text: its object would have to be put together again.
+const CLASSES: [&str; 5] =
+    ["Gem::Specification", "Gem::Version", "Gem::Version::Requirement", "Gem::Requirement", "Gem::Dependency"];
 
 /// A node of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -235,6 +229,7 @@ mod tests {
         for (text, wanted) in [
             ("--- !ruby/object:Kernel\na: 1\n", "a tag"),
             ("--- !ruby/hash:Gem::Version\na: 1\n", "a tag"),
+            ("--- !ruby/object:Gem::Platform\nos: java\n", "a tag"),
             ("a: !binary aGk=\n", "a tag"),
             ("a: 1\na: 2\n", "twice"),
             ("--- a\n--- b\n", "more than one"),

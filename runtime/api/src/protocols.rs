@@ -9,7 +9,7 @@ pub fn all() -> Vec<Box<dyn Adapter>> {
         Box::new(publaryn_npm::Npm),
         Box::new(publaryn_cargo::Cargo),
         Box::new(publaryn_pypi::Pypi),
-        Box::new(publaryn_composer::Composer),
+        Box::new(publaryn_composer::Composer::default()),
         Box::new(publaryn_oci::Oci),
         Box::new(publaryn_nuget::Nuget),
         Box::new(publaryn_rubygems::Rubygems::default()),

@@ -17,12 +17,26 @@ pub struct Version {
     unique: SmolStr,
     sort_key: Vec<u8>,
     is_prerelease: bool,
+    number: Option<SharedNumber>,
+}
+
+/// The number of a version that says beside it what it was built for (`1.0` of `1.0-java`). Its version is the number
+/// alone, or the number, a `-` and a platform, in the text and in the unique key alike.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct SharedNumber {
+    pub text: SmolStr,
+    /// Equal for numbers that resolvers take for the same one.
+    pub unique: SmolStr,
 }
 
 impl Version {
     /// For adapters: all four facts as the ecosystem sees them.
     pub fn accepted(text: &str, unique: &str, sort_key: Vec<u8>, is_prerelease: bool) -> Self {
-        Self { text: text.into(), unique: unique.into(), sort_key, is_prerelease }
+        Self { text: text.into(), unique: unique.into(), sort_key, is_prerelease, number: None }
+    }
+    /// For ecosystems in which releases for several platforms share a number: all of a package must spell it alike.
+    pub fn sharing(self, number: SharedNumber) -> Self {
+        Self { number: Some(number), ..self }
     }
 
     /// A SemVer 2.0.0 version; `None` when `text` is not one, strictly read.
@@ -41,6 +55,9 @@ impl Version {
     /// The identity under which the version number is taken for good.
     pub fn unique_key(&self) -> &str {
         &self.unique
+    }
+    pub fn shared_number(&self) -> Option<&SharedNumber> {
+        self.number.as_ref()
     }
     pub fn sort_key(&self) -> &[u8] {
         &self.sort_key

@@ -124,6 +124,33 @@ impl Change<'_> {
         if release.status.is_live() { Ok(release) } else { Err(RegistryError::VersionNotFound(version_key.to_owned())) }
     }
 
+    /// Sets or clears the deprecation message of a live release; `None` when it says so already.
+    async fn deprecate(
+        &mut self,
+        release: &ReleaseProgress,
+        message: Option<&str>,
+    ) -> Result<Option<AuditEntry>, RegistryError> {
+        if message == release.deprecation_message.as_deref() {
+            return Ok(None);
+        }
+        self.tx.set_deprecation(release.id, message).await?;
+        if !release.is_yanked {
+            let next = if message.is_some() { ReleaseState::Deprecated } else { ReleaseState::Published };
+            self.tx.set_release_state(release.id, next, self.now).await?;
+        }
+        let action = if message.is_some() { AuditAction::ReleaseDeprecate } else { AuditAction::ReleaseUndeprecate };
+        Ok(Some(self.audit(action).release(release.id).with("version", release.version.as_str())))
+    }
+
+    /// Makes several changes visible and lasting at once; none of them is no change.
+    async fn commit_all(mut self, mut entries: Vec<AuditEntry>) -> Result<(), RegistryError> {
+        let Some(last) = entries.pop() else { return Ok(()) };
+        for entry in entries {
+            self.tx.append_audit(&entry, self.now).await?;
+        }
+        self.commit(last).await
+    }
+
     /// Makes the change visible and lasting.
     pub(crate) async fn commit(mut self, entry: AuditEntry) -> Result<(), RegistryError> {
         self.tx.bump_revision(&self.head, self.now).await?;
@@ -269,25 +296,32 @@ impl Registry {
         let mut changed = Vec::new();
         for release in change.tx.live_releases(change.head.id).await? {
             let Some((_, message)) = messages.iter().find(|(version, _)| *version == release.version) else { continue };
-            if *message == release.deprecation_message {
-                continue;
-            }
-            change.tx.set_deprecation(release.id, message.as_deref()).await?;
-            if !release.is_yanked {
-                let next = if message.is_some() { ReleaseState::Deprecated } else { ReleaseState::Published };
-                change.tx.set_release_state(release.id, next, change.now).await?;
-            }
-            let action =
-                if message.is_some() { AuditAction::ReleaseDeprecate } else { AuditAction::ReleaseUndeprecate };
-            changed.push(change.audit(action).release(release.id).with("version", release.version));
+            changed.extend(change.deprecate(&release, message.as_deref()).await?);
         }
         let count = changed.len();
-        let Some(last) = changed.pop() else { return Ok(0) };
-        for entry in changed {
-            change.tx.append_audit(&entry, change.now).await?;
-        }
-        change.commit(last).await?;
+        change.commit_all(changed).await?;
         Ok(count)
+    }
+
+    /// Sets or clears (`None`) the deprecation message of a package: its own, which later releases share, and that of
+    /// every live release.
+    pub async fn deprecate_package(
+        &self,
+        who: &Principal,
+        ecosystem: Ecosystem,
+        normalized: &str,
+        message: Option<&str>,
+    ) -> Result<(), RegistryError> {
+        let mut change = self.change(who, ecosystem, normalized, Operation::ManageReleases).await?;
+        let mut changed = Vec::new();
+        if change.tx.set_package_deprecation(change.head.id, message).await? {
+            let entry = change.audit(AuditAction::PackageUpdate);
+            changed.push(entry.with("changed_fields", json!(["deprecation_message"])));
+        }
+        for release in change.tx.live_releases(change.head.id).await? {
+            changed.extend(change.deprecate(&release, message).await?);
+        }
+        change.commit_all(changed).await
     }
 
     /// Unpublishes live releases for good; their numbers stay taken. Unknown versions are ignored.
@@ -352,11 +386,7 @@ impl Registry {
         if !going.is_empty() {
             change.tx.enqueue(&CleanupBlobs::job()).await?;
         }
-        let Some(last) = entries.pop() else { return Ok(Unpublished::default()) };
-        for entry in entries {
-            change.tx.append_audit(&entry, change.now).await?;
-        }
-        change.commit(last).await?;
+        change.commit_all(entries).await?;
         Ok(Unpublished { versions: going.into_iter().map(|r| r.version).collect() })
     }
 
@@ -432,11 +462,7 @@ impl Registry {
             change.tx.set_package_owner(change.head.id, next).await?;
             entries.push(change.audit(AuditAction::PackageOwnerRemove).user(user));
         }
-        let Some(last) = entries.pop() else { return Ok(()) };
-        for entry in entries {
-            change.tx.append_audit(&entry, change.now).await?;
-        }
-        change.commit(last).await
+        change.commit_all(entries).await
     }
 
     async fn user_ids(&self, names: &[String]) -> Result<Vec<UserId>, RegistryError> {

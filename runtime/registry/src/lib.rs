@@ -42,6 +42,7 @@ pub mod oci;
 mod open_releases;
 mod operations;
 mod plugins;
+mod public_list;
 mod publishing;
 mod queues;
 mod read;
@@ -67,6 +68,7 @@ pub use publaryn_metadata::{
     teams::PublishingTeam,
 };
 pub use publaryn_search::{SearchQuery, SearchText};
+pub use public_list::OfPublicList;
 pub use publishing::Published;
 pub use queues::Cancelled;
 pub use rendered::Rendered;
@@ -87,6 +89,7 @@ struct Inner {
     turns: Turns,
     heads: heads::Heads,
     prefixes: plugins::Prefixes,
+    list_changes: public_list::Changes,
     rendered: rendered::Documents<rendered::Key>,
     name_lists: name_lists::NameLists,
     artifacts: moka::sync::Cache<(PackageId, i64, SmolStr), Arc<ArtifactLocation>>,
@@ -200,6 +203,7 @@ impl Registry {
             turns,
             heads: heads::Heads::new(&db),
             prefixes: plugins::Prefixes::new(&db),
+            list_changes: public_list::Changes::new(&db),
             rendered: rendered::Documents::new(rendered_cache_bytes),
             name_lists: name_lists::NameLists::new(&db),
             artifacts: moka::sync::Cache::new(KEPT_LOCATIONS),
@@ -263,6 +267,7 @@ impl Registry {
         self.0.heads.expire_all();
         self.0.prefixes.expire_all();
         self.0.name_lists.expire_all();
+        self.0.list_changes.expire_all();
     }
 
     /// Who is calling, by the `Authorization` header of a native client.

@@ -114,6 +114,33 @@ impl Registry {
         Ok(taken.map(|release| release.version))
     }
 
+    /// Whether one of these releases exists or existed, in whatever state, and whoever may see it: whose it is must
+    /// not be told.
+    ///
+    /// `releases`: canonical name and version.
+    pub async fn is_any_taken(
+        &self,
+        ecosystem: Ecosystem,
+        releases: &[(String, Version)],
+    ) -> Result<bool, RegistryError> {
+        for (normalized, version) in releases {
+            let Some(head) = self.0.heads.get(ecosystem, normalized).await? else { continue };
+            if self.0.db.release_by_version(head.id, version.unique_key()).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether `who` may do that to a package it may read; the change itself decides again, against the locked row.
+    ///
+    /// # Errors
+    /// As `decide` says.
+    pub async fn may(&self, who: &Principal, operation: Operation, view: &PackageView) -> Result<(), RegistryError> {
+        let relation = self.full_relation(who, &view.head).await?;
+        self.allow(who, decide(who, operation, Resource::Package(&view.head.access(relation))))
+    }
+
     /// The document of one flavour, rendered at most once per revision and base URL.
     ///
     /// `render` turns the package into a body; it runs on a blocking thread. A package without

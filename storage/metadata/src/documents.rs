@@ -37,6 +37,13 @@ pub struct LiveRelease {
     pub artifacts: Vec<ArtifactRow>,
 }
 
+impl LiveRelease {
+    /// The oldest file of that kind, whatever else lies beside it.
+    pub fn file_of(&self, kind: ArtifactKind) -> Option<&ArtifactRow> {
+        self.artifacts.iter().find(|file| file.kind == kind)
+    }
+}
+
 #[derive(Debug, Clone, FromRow)]
 pub struct ReleaseRow {
     pub id: ReleaseId,
@@ -56,6 +63,8 @@ pub struct ReleaseRow {
     pub publisher_email: Option<String>,
     /// When it first went live.
     pub published_at: Option<Timestamp>,
+    /// When it left the indexes, of a release that is yanked.
+    pub yanked_at: Option<Timestamp>,
     pub created_at: Timestamp,
     /// Of its last change of state: for a yanked release, when it was yanked.
     pub updated_at: Timestamp,
@@ -121,7 +130,7 @@ macro_rules! releases {
         concat!(
             "SELECT r.package_id, r.id, r.version, r.version_key, r.sort_key, r.status, r.is_prerelease, r.is_yanked, ",
             "r.yank_reason, r.deprecation_message, r.metadata, r.sequence, r.published_by, u.username AS publisher, ",
-            "u.email AS publisher_email, r.published_at, r.created_at, r.updated_at, r.open_until, r.sealed_at ",
+            "u.email AS publisher_email, r.published_at, r.yanked_at, r.created_at, r.updated_at, r.open_until, r.sealed_at ",
             "FROM releases r LEFT JOIN users u ON u.id = r.published_by ",
             "WHERE r.status IN ('published', 'deprecated', 'yanked') AND ",
             $by

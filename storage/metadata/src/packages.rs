@@ -421,6 +421,19 @@ impl Tx {
         Ok(())
     }
 
+    /// Sets or clears what the package says of itself that is deprecated; `false` when it says so already.
+    pub async fn set_package_deprecation(&mut self, package: PackageId, message: Option<&str>) -> DbResult<bool> {
+        const SQL: &str =
+            "UPDATE packages SET deprecation_message = $2 WHERE id = $1 AND deprecation_message IS DISTINCT FROM $2";
+        let done = on_tx!(self, |c| sqlx::query(SQL)
+            .bind(package)
+            .bind(message)
+            .execute(c)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(done == 1)
+    }
+
     /// Marks the whole package unpublished (`Some`) or brings the name back to use (`None`).
     pub async fn set_package_deleted(&mut self, package: PackageId, at: Option<Timestamp>) -> DbResult<()> {
         const SQL: &str = "UPDATE packages SET deleted_at = $2 WHERE id = $1";
@@ -562,13 +575,12 @@ impl Db {
         Ok(count > 0)
     }
 
-    /// Whether the ecosystem has a package that somebody reads without finding it in their list: an unlisted one, or
-    /// an organization's that is not public.
+    /// Whether the ecosystem has a package that everybody reads without finding it in a list.
     pub async fn holds_unlisted_package(&self, ecosystem: Ecosystem) -> DbResult<bool> {
         const SQL: &str = "SELECT CAST(COUNT(*) AS BIGINT) FROM (SELECT 1 FROM packages p \
              JOIN repositories r ON r.id = p.repository_id WHERE p.ecosystem = $1 AND p.deleted_at IS NULL \
-             AND (p.visibility IN ('unlisted', 'internal_org') OR r.visibility IN ('unlisted', 'internal_org') \
-             OR (p.owner_org_id IS NOT NULL AND (p.visibility <> 'public' OR r.visibility <> 'public'))) LIMIT 1) unlisted";
+             AND NOT p.is_quarantined AND p.visibility IN ('public', 'unlisted') \
+             AND r.visibility IN ('public', 'unlisted') AND 'unlisted' IN (p.visibility, r.visibility) LIMIT 1) unlisted";
         let count: i64 = on_db!(self, |c| sqlx::query_scalar(SQL).bind(ecosystem).fetch_one(c).await)?;
         Ok(count > 0)
     }

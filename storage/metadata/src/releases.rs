@@ -3,6 +3,7 @@
 use publaryn_core::{
     PackageId, ReleaseId, ReleaseState, Timestamp, UserId, Version,
     publish::{PackageFacts, ReleaseDocument},
+    version::SharedNumber,
 };
 use serde::de::DeserializeOwned;
 use sqlx::FromRow;
@@ -207,6 +208,19 @@ impl Tx {
         Ok(on_tx!(self, |c| sqlx::query_scalar(SQL).bind(package).fetch_one(c).await)?)
     }
 
+    /// A version of the package, in whatever state, that has this number in another spelling.
+    pub async fn number_spelled_otherwise(
+        &mut self,
+        package: PackageId,
+        number: &SharedNumber,
+    ) -> DbResult<Option<String>> {
+        const SQL: &str = "SELECT version FROM releases WHERE package_id = $1 \
+             AND (version_key = $2 OR substr(version_key, 1, length($2) + 1) = $2 || '-') \
+             AND NOT (version = $3 OR substr(version, 1, length($3) + 1) = $3 || '-') ORDER BY sequence LIMIT 1";
+        let (unique, text) = (number.unique.as_str(), number.text.as_str());
+        Ok(on_tx!(self, |c| sqlx::query_scalar(SQL).bind(package).bind(unique).bind(text).fetch_optional(c).await)?)
+    }
+
     /// A release, locked until the end of the transaction.
     pub async fn lock_release(&mut self, id: ReleaseId) -> DbResult<Option<ReleaseProgress>> {
         let sql =
@@ -240,7 +254,9 @@ impl Tx {
     /// Moves a release to `next`; waiting publishers are told after the commit.
     pub async fn set_release_state(&mut self, id: ReleaseId, next: ReleaseState, now: Timestamp) -> DbResult<()> {
         const SQL: &str = "UPDATE releases SET status = $2, updated_at = $3, published_at = CASE \
-             WHEN $2 IN ('published', 'deprecated', 'yanked') THEN COALESCE(published_at, $3) ELSE published_at END WHERE id = $1";
+             WHEN $2 IN ('published', 'deprecated', 'yanked') THEN COALESCE(published_at, $3) ELSE published_at END, \
+             yanked_at = CASE WHEN $2 = 'yanked' THEN COALESCE(yanked_at, $3) \
+             WHEN $2 IN ('published', 'deprecated') THEN NULL ELSE yanked_at END WHERE id = $1";
         later!(self, SQL, id, next, now)?;
         self.notice().releases.push(id);
         Ok(())

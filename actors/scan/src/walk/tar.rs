@@ -195,6 +195,11 @@ impl Walk<'_> {
         let (stored, size) = resolve(&header, &extensions)?;
         let path = str::from_utf8(&stored).map_err(|_| unsafe_name(&shown(&stored), "a path is not utf-8"))?;
         let kind = self.kind(&header, path)?;
+        let is_dotted = self.rules.takes_dot_slash && at.is_outermost();
+        if is_dotted && kind == EntryKind::Directory && matches!(path, "." | "./") && size == 0 {
+            return Ok(());
+        }
+        let path = path.strip_prefix("./").filter(|_| is_dotted).unwrap_or(path);
         if extensions.has_long_link || (kind == EntryKind::Link && extensions.has_pax_link()) {
             let message = "a link name stands elsewhere than in the header of a link";
             return Err(at_path("ARC-T2", path, message));

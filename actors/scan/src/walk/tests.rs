@@ -343,6 +343,19 @@ fn case_insensitive_rules_refuse_what_is_otherwise_noted() {
 }
 
 #[test]
+fn a_leading_dot_is_taken_off_where_it_may_be() {
+    let bytes = TarBuilder::new().directory("./").directory("./d/").file("./d/f", b"").file("./g", b"").targz();
+    let any = ArchiveRules::new(RootRule::Any);
+    assert_eq!(walk(&bytes, &any).unwrap_err().rule, "ARC-Z3");
+    let dotted = ArchiveRules { takes_dot_slash: true, ..any };
+    assert_eq!(walk(&bytes, &dotted).unwrap().0, ["d/", "d/f", "g"]);
+    for bad in [&["./d", "d"][..], &["././d"], &["./../d"], &[".//d"], &["./"]] {
+        let tar = bad.iter().fold(TarBuilder::new(), |tar, path| tar.file(path, b""));
+        assert!(walk(&tar.targz(), &dotted).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
 fn paths_below_the_root_are_what_clients_see() {
     let bytes = TarBuilder::new().directory("p/").directory("p/d/").file("p/d/f", b"").targz();
     let mut below = Vec::new();

@@ -69,6 +69,7 @@ fn release(request: &str, yanked: bool) -> LiveRelease {
             publisher: None,
             publisher_email: None,
             published_at: Some(at),
+            yanked_at: None,
             created_at: at,
             updated_at: at,
             open: Default::default(),

@@ -41,6 +41,7 @@ fn release(name: &str, version: &str, extra: Value) -> LiveRelease {
             publisher: Some("alice".into()),
             publisher_email: Some("alice@example.test".into()),
             published_at: Some(Timestamp::from_micros(1_767_323_045_678_901)),
+            yanked_at: None,
             created_at: Timestamp::from_micros(0),
             updated_at: Timestamp::from_micros(0),
             open: Default::default(),

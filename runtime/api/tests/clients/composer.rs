@@ -10,6 +10,7 @@ mod held;
 mod install;
 mod lib;
 mod publish;
+mod wire;
 
 pub use desk::Desk;
 pub use lib::Lib;

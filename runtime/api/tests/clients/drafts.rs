@@ -2,6 +2,7 @@
 
 use publaryn_scan::corpus::{ZipBuilder, targz};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::{Server, User, cargo, composer, on_backends, pypi, rubygems};
 
@@ -146,10 +147,15 @@ on_backends!(a_gem_of_a_draft_installs, async |server: Server| {
     draft.refused("other-1.0.0.gem", "gem", gem.clone(), "must be called `drafted-1.0.0.gem`").await;
     let other = rubygems::Packed::new("drafted", "1.0.1").bytes();
     draft.refused("drafted-1.0.0.gem", "gem", other, "drafted-1.0.1").await;
-    draft.stored("drafted-1.0.0.gem", "gem", gem).await;
+    // What lies beside it, and before it, is nothing that clients install.
+    draft.stored("NOTES.txt", "checksum", b"notes".to_vec()).await;
+    draft.stored("drafted-1.0.0.gem", "gem", gem.clone()).await;
     draft.published().await;
+    let sum = hex::encode(Sha256::digest(&gem));
     let (_, info) = server.get("/rubygems/info/drafted", None).await;
-    assert!(info.contains("1.0.0 "), "{info}");
+    assert!(info.contains(&format!("1.0.0 |checksum:{sum}")), "{info}");
+    let (_, versions) = server.get("/rubygems/api/v1/versions/drafted.json", None).await;
+    assert!(versions.contains(&sum), "{versions}");
     let desk = rubygems::Desk::new(&server, "installer");
     desk.install(&desk.source(), &["drafted"]).await.ok();
 });
@@ -160,6 +166,7 @@ on_backends!(a_zip_of_a_draft_installs_with_composer, async |server: Server| {
     let draft = Draft::new(&server, &user, "composer", "acme/drafted", "1.0.0").await;
     draft.refused("a.zip", "composer_zip", composer::Lib::new("acme/other", "1.0.0").zip(), "composer.json").await;
     draft.refused("a.zip", "composer_zip", composer::Lib::new("acme/drafted", "1.0.1").zip(), "version").await;
+    draft.stored("NOTES.txt", "checksum", b"notes".to_vec()).await;
     draft.stored("whatever.zip", "composer_zip", lib.zip()).await;
     draft.published().await;
     let desk = composer::Desk::new(&server, "installer");

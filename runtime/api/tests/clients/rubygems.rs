@@ -10,6 +10,7 @@ mod install;
 mod packed;
 mod push;
 mod refused;
+mod wire;
 mod yank;
 
 pub use desk::{Desk, Gem};

@@ -328,6 +328,32 @@ impl Server {
         made["token"].as_str().expect("a new token is shown once").to_owned()
     }
 
+    /// An organization with these viewers and a private repository, which holds these packages.
+    pub async fn private_packages_of(
+        &self,
+        slug: &str,
+        owner: &User,
+        viewers: &[&User],
+        ecosystem: &str,
+        names: &[&str],
+    ) {
+        let login = json!({ "username_or_email": owner.name, "password": owner.password });
+        let session = self.post("/v1/auth/login", None, &login).await;
+        let session = session["token"].as_str();
+        let org = self.post("/v1/orgs", session, &json!({ "name": slug, "slug": slug })).await;
+        for viewer in viewers {
+            let member = json!({ "username": viewer.name, "role": "viewer" });
+            self.post(&format!("/v1/orgs/{slug}/members"), session, &member).await;
+        }
+        let vault = format!("{slug}-vault");
+        let repository = json!({ "name": vault, "slug": vault, "kind": "private", "owner_org_id": org["id"] });
+        self.post("/v1/repositories", session, &repository).await;
+        for name in names {
+            let package = json!({ "ecosystem": ecosystem, "name": name, "repository_slug": vault });
+            self.post("/v1/packages", session, &package).await;
+        }
+    }
+
     /// POSTs JSON to the control plane and expects success.
     pub async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Value {
         let mut request = self.http.post(format!("{}{path}", self.base_url())).json(body);
@@ -376,9 +402,10 @@ impl Server {
         self.noticed().await;
     }
 
-    /// Waits until the server must have noticed that another process wrote.
+    /// Waits until the server must have noticed that another process wrote. With services of its own it asks for
+    /// single packages each time, and for lists within a second.
     async fn noticed(&self) {
-        tokio::time::sleep(Duration::from_millis(if self.is_embedded() { 2500 } else { 0 })).await;
+        tokio::time::sleep(Duration::from_millis(if self.is_embedded() { 2500 } else { 1500 })).await;
     }
 
     /// Records a vulnerability of a live release, as a rescan with newer knowledge would.

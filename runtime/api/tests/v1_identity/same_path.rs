@@ -51,7 +51,7 @@ fn adapters() -> Vec<Box<dyn Adapter>> {
         Box::new(publaryn_maven::Maven),
         Box::new(publaryn_nuget::Nuget),
         Box::new(publaryn_rubygems::Rubygems::default()),
-        Box::new(publaryn_composer::Composer),
+        Box::new(publaryn_composer::Composer::default()),
         Box::new(publaryn_oci::Oci),
     ]
 }

@@ -17,8 +17,8 @@ use publaryn_metadata::{
     release_views::{ArtifactViewRow, PipelineJob, ReleaseDetails, ReleaseFilter, ReleaseSummaryRow, ReleaseTexts},
 };
 use publaryn_publish::{
-    ScanArtifact, Subject, TokenUse, content_job, finalize, note_similar_name, reconsider_files, require_release_room,
-    settle_tags, settle_yanked_tags, use_token,
+    ScanArtifact, Subject, TokenUse, content_job, finalize, note_similar_name, reconsider_files,
+    refuse_respelled_number, require_release_room, settle_tags, settle_yanked_tags, use_token,
 };
 use serde_json::json;
 
@@ -284,6 +284,7 @@ impl Registry {
         let (id, package, now) = (ReleaseId::new(), change.head.id, change.now);
         let is_prerelease = new.is_prerelease.unwrap_or_else(|| new.version.is_prerelease());
         let by = who.acting_user();
+        refuse_respelled_number(&mut change.tx, package, &new.version).await?;
         let number = change.tx.insert_draft(id, package, &new.version, is_prerelease, &new.texts, by, now).await?;
         let Some(number) = number else {
             let taken = change.tx.release_details(package, new.version.unique_key()).await?;

@@ -199,6 +199,7 @@ pub(super) fn told<T>(
     let adapter = state.adapters.iter().find(|adapter| adapter.ecosystem() == view.ecosystem);
     let adapter = adapter.filter(|_| !is_empty)?;
     let files = view.files.iter().map(|file| KeptFile {
+        kind: file.kind,
         filename: &file.filename,
         sha1: file.sha1.as_deref(),
         sha512: &file.sha512,

@@ -204,6 +204,12 @@ async fn create(
     read_texts(&mut fields)(&mut texts);
     let Some(version) = version else { return Err(refused(fields.finish())) };
     fields.finish()?;
+    let adapter = state.adapters.iter().find(|adapter| adapter.ecosystem() == ecosystem);
+    let namesakes = adapter.map(|adapter| adapter.namesakes(&name, &version)).unwrap_or_default();
+    if state.registry.is_any_taken(ecosystem, &namesakes).await? {
+        let text = "another package has a file of the name that the file of this release would have";
+        return Err(RegistryError::conflict("already_exists", text).into());
+    }
     let new = NewDraft { version, is_prerelease, texts };
     let view = state.registry.create_draft(who, ecosystem, name.canonical(), new, &origin).await?;
     Ok(revision(&view.details.summary).on((StatusCode::CREATED, Json(objects::release(&state, &view)))))

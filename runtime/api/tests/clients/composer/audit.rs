@@ -1,6 +1,6 @@
 //! Advisories from findings, and abandoned packages.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Desk, Lib, lib::send};
 use crate::{Server, on_backends};
@@ -82,8 +82,44 @@ on_backends!(abandoned_packages_name_their_replacement, async |server: Server| {
     assert_eq!(mark(put.clone(), Some(&user.token), r#"{"replacement":"acme/newlib"}"#).await, 200);
     let said = "Package acme/lib is abandoned, you should avoid using it.";
     desk.run(&dir, &["update"]).await.ok().says(said).says("Use acme/newlib instead.");
+    // A version published later is abandoned with the others.
+    Lib::new("acme/lib", "1.2.0").live(&server, &user).await;
+    desk.run(&dir, &["update"]).await.ok().says("=> 1.2.0").says(said).says("Use acme/newlib instead.");
     assert_eq!(mark(put, Some(&user.token), r#"{"replacement":null}"#).await, 200);
     desk.run(&dir, &["update"]).await.ok().says(said).says("No replacement was suggested.");
-    assert_eq!(mark(delete, Some(&user.token), "").await, 204);
+    assert_eq!(mark(delete, Some(&user.token), "").await, 200);
     desk.run(&dir, &["update"]).await.ok().never_says("abandoned");
+});
+
+on_backends!(a_deprecated_package_is_abandoned_in_all_its_versions, async |server: Server| {
+    let user = server.new_user("ada").await;
+    Lib::new("acme/lib", "1.0.0").live(&server, &user).await;
+    let abandoned = async || {
+        let (_, text) = server.get("/composer/p2/acme/lib.json", None).await;
+        let document: Value = serde_json::from_str(&text).unwrap();
+        let versions = document["packages"]["acme/lib"].as_array().unwrap();
+        versions.iter().map(|version| version["abandoned"].clone()).collect::<Vec<_>>()
+    };
+    let patch = async |body: Value| {
+        let url = format!("{}/v1/packages/composer/acme%2Flib", server.base_url());
+        let response = server.http.patch(url).bearer_auth(&user.token).json(&body).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 200, "{body}");
+    };
+    patch(json!({ "is_deprecated": true, "deprecation_message": "acme/newlib" })).await;
+    assert_eq!(abandoned().await, ["acme/newlib"]);
+    Lib::new("acme/lib", "1.1.0").live(&server, &user).await;
+    assert_eq!(abandoned().await, ["acme/newlib", "acme/newlib"]);
+    server.until(|page| page.contains("acme/newlib"), "/composer/search.json?q=lib").await;
+    // What the native route says is said of the package, too, and taken back with it.
+    let mark = async |method: http::Method, body: &str| {
+        let path = "/composer/packages/acme/lib/abandoned";
+        send(&server, method, path, Some(&user.token), "application/json", body.into()).await.status
+    };
+    assert_eq!(mark(http::Method::DELETE, "").await, 200);
+    assert_eq!(abandoned().await, [Value::Null, Value::Null]);
+    assert_eq!(mark(http::Method::PUT, r#"{"replacement":null}"#).await, 200);
+    Lib::new("acme/lib", "1.2.0").live(&server, &user).await;
+    assert_eq!(abandoned().await, [json!(true), json!(true), json!(true)]);
+    let (_, package) = server.get("/v1/packages/composer/acme%2Flib", None).await;
+    assert_eq!(serde_json::from_str::<Value>(&package).unwrap()["is_deprecated"], true, "{package}");
 });

@@ -140,7 +140,7 @@ on_backends!(a_yanked_version_stays_for_lock_files, async |server: Server| {
 
 on_backends!(names_are_listed_and_found, async |server: Server| {
     let user = server.new_user("ada").await;
-    let lib = Lib::new("acme/quokka", "1.0.0").with("keywords", json!(["marsupial"]));
+    let lib = Lib::new("acme/quokka", "1.0.0").with("keywords", json!(["marsupial", "small"]));
     lib.with("type", json!("library")).live(&server, &user).await;
     Lib::new("globex/thing", "1.0.0").live(&server, &user).await;
     server.until(|page| page.contains("acme/quokka"), "/composer/search.json?q=quokka&type=").await;
@@ -156,14 +156,22 @@ on_backends!(names_are_listed_and_found, async |server: Server| {
     };
     assert_eq!(hits("q=quokka&type=composer-plugin").await, 0);
     assert_eq!(hits("q=&tags[]=marsupial").await, 1);
+    assert_eq!((hits("q=&tags[]=marsupial&tags[]=small").await, hits("q=&tags[0]=small&tags[1]=bird").await), (1, 0));
+    let (status, far) = json(&format!("/composer/search.json?q=&page={}&per_page=100", u64::MAX)).await;
+    assert_eq!((status, &far["results"]), (200, &json!([])));
     let (_, first) = json("/composer/search.json?q=&per_page=1").await;
     assert_eq!((first["results"].as_array().unwrap().len(), first["total"].as_u64()), (1, Some(2)));
     let next = first["next"].as_str().unwrap().strip_prefix(&server.base_url()).unwrap().to_owned();
     let (_, second) = json(&next).await;
     assert_ne!(first["results"][0]["name"], second["results"][0]["name"]);
     assert!(second.get("next").is_none());
+    Lib::new("acme/wombat", "1.0.0").with("keywords", json!(["marsupial"])).live(&server, &user).await;
+    server.until(|page| page.contains("wombat"), "/composer/search.json?q=wombat").await;
+    let (_, tagged) = json("/composer/search.json?q=&per_page=1&tags[]=marsupial").await;
+    let next = tagged["next"].as_str().expect("there are two");
+    assert!(next.contains("tags%5B%5D=marsupial") && next.contains("per_page=1"), "{next}");
     let (_, names) = json("/composer/list.json?filter=acme/*").await;
-    assert_eq!(names, json!({ "packageNames": ["acme/quokka"] }));
+    assert_eq!(names, json!({ "packageNames": ["acme/quokka", "acme/wombat"] }));
     let (_, root) = json("/composer/packages.json").await;
     assert_eq!(root["available-package-patterns"], json!(["acme/*", "globex/*"]));
     assert_eq!(root["metadata-url"], "/composer/p2/%package%.json");
@@ -180,6 +188,8 @@ on_backends!(a_name_that_only_others_provide_is_answered_with_them, async |serve
         serde_json::from_str::<Value>(&text).unwrap()["providers"].clone()
     };
     let listed = providers().await;
+    let (_, same) = server.get("/composer/providers/Acme/Log-Implementation.json", None).await;
+    assert!(same.contains("acme/logger"), "{same}");
     assert_eq!((&listed[0]["name"], &listed[0]["type"]), (&json!("acme/logger"), &json!("library")), "{listed}");
     let desk = Desk::new(&server, "consumer");
     let dir = desk.project("app", &json!({}));
@@ -234,3 +244,32 @@ on_backends!(a_long_history_is_minified_and_read_by_the_client, async |server: S
         assert_eq!(lock(&dir)["packages"][0].get("extra").is_some(), has_extra, "{wanted}");
     }
 });
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_not_those_of_the_list_are_not_installed() {
+    let server = Server::start(crate::Backend::Embedded).await;
+    let user = server.new_user("ada").await;
+    let lib = Lib::new("acme/lib", "1.0.0");
+    lib.live(&server, &user).await;
+    let other = Lib::new("acme/lib", "1.0.1").zip();
+    assert_eq!(other.len(), lib.zip().len());
+    assert!(overwrite(&server.data_dir(), &lib.zip(), &other), "the zip lies in the data directory");
+    let desk = Desk::new(&server, "consumer");
+    let dir = desk.project("app", &json!({ "acme/lib": "*" }));
+    desk.run(&dir, &["install"]).await.fails().says("The checksum verification of the file failed");
+}
+
+/// Overwrites every file below a folder that has this content; whether there was one.
+fn overwrite(dir: &std::path::Path, content: &[u8], with: &[u8]) -> bool {
+    let mut found = false;
+    for entry in std::fs::read_dir(dir).expect("a readable folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found |= overwrite(&path, content, with);
+        } else if std::fs::read(&path).is_ok_and(|bytes| bytes == content) {
+            std::fs::write(&path, with).expect("a writable file");
+            found = true;
+        }
+    }
+    found
+}

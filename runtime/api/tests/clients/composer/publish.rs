@@ -57,17 +57,24 @@ on_backends!(every_shape_of_upload_is_taken, async |server: Server| {
         ("src-ref", None, b"abc123"),
         ("version", None, b"1.3.0"),
     ]);
-    let said = send(&server, http::Method::PUT, plain, token, kind, body).await;
+    // The address says the same in another spelling, and is what is shown.
+    let said = send(&server, http::Method::PUT, &format!("{plain}?version=v1.3.0"), token, kind, body).await;
     assert_eq!(said.status, 201, "{said:?}");
     let (_, text) = server.get("/composer/p2/acme/lib.json", None).await;
     let document: Value = serde_json::from_str(&text).unwrap();
     let versions = document["packages"]["acme/lib"].as_array().unwrap();
     let shown: Vec<&str> = versions.iter().map(|v| v["version"].as_str().unwrap()).collect();
-    assert_eq!(shown, ["1.3.0", "1.2.0", "v1.1.0", "1.0.0"]);
+    assert_eq!(shown, ["v1.3.0", "1.2.0", "v1.1.0", "1.0.0"]);
     assert_eq!(
         versions[0]["source"],
         json!({ "type": "git", "url": "https://git.invalid/lib.git", "reference": "abc123" })
     );
+    // A source in part is none.
+    let zip = Lib::new("acme/part", "1.0.0").zip();
+    let (kind, body) = form(&[("package", Some("a.zip"), &zip), ("src-type", None, b"git"), ("src-ref", None, b"abc")]);
+    let said = send(&server, http::Method::PUT, "/composer/packages/acme/part", token, kind, body).await;
+    assert_eq!(said.status, 201, "{said:?}");
+    assert!(!server.get("/composer/p2/acme/part.json", None).await.1.contains("\"source\""));
     let desk = Desk::new(&server, "consumer");
     for version in ["1.0.0", "1.1.0", "1.2.0", "1.3.0"] {
         let dir = desk.project(version, &json!({ "acme/lib": version }));
@@ -120,6 +127,8 @@ on_backends!(nothing_wrong_is_stored, async |server: Server| {
         ),
         (lib().with("require", json!({ "php": 8 })).zip(), 422, "composer.json: require.php must be a string"),
         (lib().with("require", json!({ "acme/lib": "*" })).zip(), 422, "requires itself"),
+        (lib().with("require", json!({ "php": ">=8.*" })).zip(), 422, "`>=8.*` is no version constraint"),
+        (lib().with("conflict", json!({ "acme/x": ">=1.0," })).zip(), 422, "is no version constraint"),
         (lib().with("bin", json!("bin/missing")).zip(), 422, "not there: bin/missing"),
         (lib().with("name", json!("Acme/Lib")).zip(), 422, "lower case"),
         (lib().with("name", json!("acme/other")).zip(), 400, "composer.json is of `acme/other`"),
@@ -137,8 +146,13 @@ on_backends!(nothing_wrong_is_stored, async |server: Server| {
     send(&server, http::Method::PUT, path, token, kind, body).await.is(400, "no zip");
     let (kind, body) = form(&[("package", Some("a.zip"), &whole), ("file", Some("b.zip"), &whole)]);
     send(&server, http::Method::PUT, path, token, kind, body).await.is(400, "more than one zip");
-    let (kind, body) = form(&[("package", Some("a.zip"), &whole), ("src-url", None, b"file:///etc")]);
-    send(&server, http::Method::PUT, path, token, kind, body).await.is(400, "belong together");
+    let (kind, body) = form(&[
+        ("package", Some("a.zip"), &whole),
+        ("src-type", None, b"git"),
+        ("src-url", None, b"file:///etc"),
+        ("src-ref", None, b"abc"),
+    ]);
+    send(&server, http::Method::PUT, path, token, kind, body).await.is(400, "src-url must start with");
     let said = send(&server, http::Method::POST, path, token, "application/zip", Vec::new()).await;
     said.is(405, "not allowed");
     for path in ["/composer/p2/acme/lib.json", "/composer/p2/acme/other.json"] {

@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::{Desk, Gem};
-use crate::{Server, on_backends};
+use crate::{Server, User, on_backends};
 
 on_backends!(private_gems_vanish_for_others, async |server: Server| {
     let user = server.new_user("ada").await;
@@ -50,6 +50,23 @@ on_backends!(private_gems_vanish_for_others, async |server: Server| {
     bundle("entitled", Some(format!("x:{}", user.token))).await.ok();
     bundle("stranger", Some(format!("x:{}", stranger.token))).await.fails().says("Could not find gem 'secret'");
     bundle("broken", Some("x:pub_nonsense".into())).await.fails().says("Bad username or password");
+});
+
+on_backends!(private_gems_of_an_organization_are_there_for_its_members, async |server: Server| {
+    let ada = server.new_user("ada").await;
+    let bob = server.new_user("bob").await;
+    let stranger = server.new_user("mallory").await;
+    server.private_packages_of("acme", &ada, &[&bob], "rubygems", &["internal"]).await;
+    let desk = Desk::new(&server, "ada").with_key(&ada.token);
+    desk.push(&Gem::new("internal", "1.0.0")).await.ok();
+    let bundle = async |user: &User| {
+        let desk = Desk::new(&server, &format!("{}-reads", user.name));
+        let desk = desk.with_env("BUNDLE_127__0__0__1", &format!("x:{}", user.token));
+        let project = desk.project("app", &desk.source(), "gem 'internal'");
+        desk.bundle(&project, &["install"]).await
+    };
+    bundle(&bob).await.ok().says("Installing internal 1.0.0");
+    bundle(&stranger).await.fails().says("Could not find gem 'internal'");
 });
 
 on_backends!(quarantined_gems_are_gone, async |server: Server| {

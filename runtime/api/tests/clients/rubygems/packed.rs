@@ -72,7 +72,8 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 fn tar(files: &[(String, Vec<u8>)], link: Option<&(String, String)>) -> Vec<u8> {
     let mut out = Vec::new();
     for (path, content) in files {
-        out.extend(header(path, content.len(), b'0', ""));
+        let kind = if path.ends_with('/') { b'5' } else { b'0' };
+        out.extend(header(path, content.len(), kind, ""));
         out.extend_from_slice(content);
         out.resize(out.len().next_multiple_of(512), 0);
     }

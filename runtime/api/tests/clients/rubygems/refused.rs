@@ -32,6 +32,7 @@ on_backends!(broken_gems_are_refused_with_the_reason, async |server: Server| {
         ("twice", Packed { further: vec![("metadata.gz".into(), gzip(b"a"))], ..good.clone() }.bytes(), "same path"),
         ("alias bomb", Packed { spec: format!("{}{bomb}", good.spec), ..good.clone() }.bytes(), "an anchor names"),
         ("tag", spec("summary: s", "summary: !ruby/object:Kernel {}"), "a tag that gems do not need"),
+        ("platform", spec("platform: ruby", "platform: !ruby/object:Gem::Platform {os: java}"), "a tag"),
         ("name", spec("name: acme", "name: ../x"), "no gem name"),
         ("version", spec("version: 1.0.0", "version: latest"), "no version"),
         ("authors", spec("- Ada", "- ''"), "no authors"),
@@ -44,6 +45,27 @@ on_backends!(broken_gems_are_refused_with_the_reason, async |server: Server| {
     assert_eq!(server.database().await.count_rows("packages").await.unwrap(), 0);
     // All of it is free still.
     assert_eq!(push(&server, &user, good.bytes()).await.0, 200);
+});
+
+on_backends!(clients_are_told_why_a_gem_is_refused, async |server: Server| {
+    let user = server.new_user("ada").await;
+    let desk = Desk::new(&server, "ada").with_key(&user.token);
+    let dir = desk.folder("bad");
+    let good = Packed::new("acme", "1.0.0");
+    let bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n";
+    for (what, gem, wanted) in [
+        ("climbing", Packed { files: vec![("../x".into(), vec![])], ..good.clone() }, "`..`"),
+        ("bomb", Packed { spec: format!("{}{bomb}", good.spec), ..good.clone() }, "an anchor names"),
+        ("checksum", Packed { checksum: Some("0".repeat(64)), ..good.clone() }, "the SHA256 of data.tar.gz"),
+    ] {
+        let file = desk.write(&dir, &format!("{what}.gem"), gem.bytes());
+        desk.push_file(&file).await.fails().says("The gem could not be processed: ").says(wanted);
+    }
+    // Without a specification the client itself does not know what to send.
+    let file = desk.write(&dir, "bare.gem", Packed { has_metadata: false, ..good.clone() }.bytes());
+    desk.push_file(&file).await.fails();
+    let file = desk.write(&dir, "good.gem", good.bytes());
+    desk.push_file(&file).await.ok();
 });
 
 on_backends!(links_that_stay_inside_are_taken, async |server: Server| {

@@ -1,7 +1,7 @@
 use super::{Desk, Gem};
 use crate::{Server, on_backends};
 
-on_backends!(a_yanked_gem_stays_for_lockfiles, async |server: Server| {
+on_backends!(a_yanked_gem_leaves_the_indexes_and_keeps_its_file, async |server: Server| {
     let user = server.new_user("ada").await;
     let other = server.new_user("mallory").await;
     let desk = Desk::new(&server, "ada").with_key(&user.token);
@@ -30,6 +30,8 @@ on_backends!(a_yanked_gem_stays_for_lockfiles, async |server: Server| {
     assert!(!info.contains("\n1.1.0 ") && info.contains("\n1.1.0-java "), "{info}");
     yank(&desk, &["acme", "-v", "1.1.0", "--platform", "java"]).await.says("acme (1.1.0-java)");
 
+    // Bundler looks a locked version up before it fetches it (ADR 0038).
+    desk.bundle(&project, &["install"]).await.fails().says("acme (1.1.0)");
     desk.install(&desk.source(), &["acme"]).await.ok().says("Successfully installed acme-1.0.0");
     desk.install(&desk.source(), &["acme", "-v", "1.1.0"]).await.fails();
     assert_eq!(server.get("/rubygems/gems/acme-1.1.0.gem", None).await.0, 200);
