@@ -33,8 +33,6 @@ pub mod names;
 pub mod reach;
 #[macro_use]
 pub mod packages;
-#[macro_use]
-pub mod reach;
 pub mod oci;
 pub mod open_releases;
 pub mod organizations;

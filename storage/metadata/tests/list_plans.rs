@@ -201,7 +201,7 @@ async fn no_list_reads_a_whole_table() {
         assert!(!walks, "{statement}\n{}", plan.join("\n"));
     }
     asked().await;
-    db.organizations_of(user, page).await.unwrap();
+    db.organizations_of(user, &Reach::default(), page).await.unwrap();
     db.members(org, None, None, page).await.unwrap();
     db.invitations_of_org(org, true, Timestamp::now(), page).await.unwrap();
     // Without an owner all repositories are counted, which takes a look at each; so are claims, of which there are few.

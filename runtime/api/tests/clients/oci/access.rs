@@ -226,7 +226,7 @@ on_backends!(hidden_and_missing_repositories_look_alike, async |mut server: Serv
     eve.get(&format!("/v2/eve/new/referrers/{digest}")).await.is(200);
 });
 
-/// A claim is public; what is below it is not.
+// A claim is public; what is below it is not.
 on_backends!(below_a_claim_hidden_and_missing_look_alike, async |mut server: Server| {
     let stranger = server.new_user("eve").await;
     server.restart_with(&[("packages.personal_repository_visibility", "private")]).await;

@@ -75,7 +75,7 @@ on_backends!(a_blob_is_seen_by_those_who_may, async |server: Server| {
     ada.get(&format!("/v2/acme/app/blobs/md5:{}", "0".repeat(32))).await.refuses(404, "BLOB_UNKNOWN");
 });
 
-/// Two pushers of a new name: one made the package while the other's upload was on its way, and filed under them.
+// Two pushers of a new name: one made the package while the other's upload was on its way, and filed under them.
 on_backends!(what_was_uploaded_while_the_package_was_made_is_found, async |server: Server| {
     let user = server.new_user("ada").await;
     let ada = Wire::of(&server, &user);
