@@ -141,7 +141,7 @@ impl Renderer {
                 // Clients keep the index for half an hour: its pages last although versions came in between.
                 let place = |key: &str| releases.iter().position(|release| release.key() == key);
                 let page = releases.get(place(lower)?..=place(upper)?)?;
-                (page.len() <= MAX_PAGE).then(|| self.page(page, true))
+                (1..=MAX_PAGE).contains(&page.len()).then(|| self.page(page, true))
             }
         }
     }

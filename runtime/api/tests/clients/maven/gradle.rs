@@ -19,7 +19,7 @@ async fn fetch(desk: &Desk, repository: &str, wanted: &str) -> Said {
     desk.run(command, &desk.home().join("gradle-build"), &format!("gradle fetch {wanted}")).await
 }
 
-on_backends!(gradle_resolves_from_both_views, async |server: Server| {
+on_backends!(gradle_resolves_from_both_views, async |mut server: Server| {
     let ada = server.new_user("ada").await;
     let wire = Wire::new(&server, &ada.token);
     for version in ["1.9", "2.0", "2.1"] {
@@ -31,11 +31,15 @@ on_backends!(gradle_resolves_from_both_views, async |server: Server| {
     let public = format!("url '{}'", desk.url());
     fetch(&desk, &public, "com.acme:widget:1.9").await.succeeds().says("got widget-1.9.jar");
     fetch(&desk, &public, "com.acme:widget:2.+").await.succeeds().says("got widget-2.1.jar");
+    // Who has no credential is asked for one, unless the operator would rather not (ADR 0039).
+    fetch(&desk, &public, "com.acme:secret:1.0").await.fails_with("401");
+    server.restart_with(&[("access.anonymous_miss", "not_found")]).await;
     fetch(&desk, &public, "com.acme:secret:1.0").await.fails_with("Could not find com.acme:secret:1.0");
     let asked = format!("url '{}'\ncredentials {{ username 'any'; password '{}' }}", desk.challenge_url(), ada.token);
     let before = server.log().lines().count();
     fetch(&desk, &asked, "com.acme:secret:1.0").await.succeeds().says("got secret-1.0.jar");
     let statuses: Vec<u64> = server.requests(before).into_iter().map(|(_, _, status)| status).collect();
     assert!(statuses.contains(&401) && statuses.contains(&200), "{statuses:?}");
+    let wire = Wire::new(&server, &ada.token);
     assert_eq!(wire.get("com/acme/secret/1.0/secret-1.0.jar").await.expect(200).body, jar("hidden"));
 });
