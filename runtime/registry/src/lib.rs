@@ -205,7 +205,7 @@ impl Registry {
             prefixes: plugins::Prefixes::new(&db),
             list_changes: public_list::Changes::new(&db),
             rendered: rendered::Documents::new(rendered_cache_bytes),
-            name_lists: name_lists::NameLists::new(&db),
+            name_lists: name_lists::NameLists::new(),
             artifacts: moka::sync::Cache::new(KEPT_LOCATIONS),
             packages_of_files: moka::sync::Cache::new(KEPT_LOCATIONS),
             hides: moka::sync::Cache::builder().time_to_live(listing::HIDES_TTL).max_capacity(64).build(),
@@ -266,7 +266,6 @@ impl Registry {
     pub fn expire_heads(&self) {
         self.0.heads.expire_all();
         self.0.prefixes.expire_all();
-        self.0.name_lists.expire_all();
         self.0.list_changes.expire_all();
     }
 

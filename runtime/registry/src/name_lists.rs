@@ -4,17 +4,14 @@
 use std::sync::Arc;
 
 use publaryn_core::{Ecosystem, Principal, RegistryError, Timestamp};
-use publaryn_metadata::{Db, Engine, packages::ListedName};
+use publaryn_metadata::packages::ListedName;
 use sha2::{Digest as _, Sha256};
 use smol_str::SmolStr;
 
-use crate::{Registry, Rendered, kept::Kept, rendered::Documents};
+use crate::{OfPublicList, Registry, Rendered, rendered::Documents};
 
 /// Bytes of lists kept as documents: a hundred thousand names take about 5 MB in each form.
 const KEPT_BYTES: u64 = 64 << 20;
-
-/// Room for a list of each.
-const ECOSYSTEMS: u64 = 64;
 
 /// Names with what they are told apart by.
 struct NameList {
@@ -44,28 +41,16 @@ struct Key {
 /// See the module.
 pub(crate) struct NameLists {
     documents: Documents<Key>,
-    /// What anonymous callers see, where this process is the only writer, as with heads.
-    public: Option<Arc<Kept<Arc<NameList>>>>,
+    /// What anonymous callers see, by ecosystem.
+    public: Vec<OfPublicList<Arc<NameList>>>,
 }
 
 impl NameLists {
-    pub(crate) fn new(db: &Db) -> Self {
-        let public = (db.engine() == Engine::Sqlite).then(|| Arc::new(Kept::new(ECOSYSTEMS)));
-        if let Some(hook) = public.clone() {
-            db.on_commit(move |notice| notice.packages.iter().for_each(|p| hook.expire(p.ecosystem, WHOLE)));
-        }
+    pub(crate) fn new() -> Self {
+        let public = Ecosystem::ALL.iter().map(|ecosystem| OfPublicList::new(*ecosystem)).collect();
         Self { documents: Documents::new(KEPT_BYTES), public }
     }
-
-    pub(crate) fn expire_all(&self) {
-        if let Some(public) = &self.public {
-            public.expire_all();
-        }
-    }
 }
-
-/// The name under which something about a whole ecosystem is kept.
-const WHOLE: &str = "";
 
 impl Registry {
     /// [`Self::listed_names`] as a document of one flavour. `render` runs on a blocking thread.
@@ -92,9 +77,9 @@ impl Registry {
             let names = self.listed_names(who, ecosystem).await?;
             off_thread(move || Arc::new(NameList::of(names))).await
         };
-        match &self.0.name_lists.public {
-            Some(public) if who.is_anonymous() => public.get(ecosystem, WHOLE, ask).await,
-            _ => ask.await,
+        match who.is_anonymous() {
+            true => self.0.name_lists.public[ecosystem as usize].get(self, ask).await,
+            false => ask.await,
         }
     }
 }
