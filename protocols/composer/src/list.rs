@@ -54,7 +54,7 @@ pub(crate) async fn search(call: &Call) -> Answer {
         let (page, per_page) = ((page + 1).to_string(), per_page.to_string());
         let mut pairs = vec![("q", words.as_str()), ("page", page.as_str()), ("per_page", per_page.as_str())];
         pairs.extend(wanted.kind.map(|kind| ("type", kind)));
-        pairs.extend(tags.iter().map(|tag| ("tags[]", tag.as_str())));
+        pairs.extend(tags.iter().map(|tag| ("tags%5B%5D", tag.as_str())));
         answer["next"] = url(call, "search.json", &pairs).into();
     }
     ok(&answer)
