@@ -82,17 +82,17 @@ on_backends!(a_yanked_image_gets_its_tags_back, async |server: Server| {
     let (ada, control) = (Wire::of(&server, &user), Control::of(&server, &user));
     let digest = ada.image("acme/app", "1", &[b"one"]).await;
     let tags = async || ada.get("/v2/acme/app/tags/list").await.is(200).json()["tags"].clone();
-    control.send(Method::POST, &format!("releases/{digest}/yank"), json!({ "reason": "broken" })).await.is(200);
+    control.send(Method::PUT, &format!("releases/{digest}/yank"), json!({ "reason": "broken" })).await.is(200);
     ada.get("/v2/acme/app/manifests/1").await.refuses(404, "MANIFEST_UNKNOWN");
     assert!(ada.get(&format!("/v2/acme/app/manifests/{digest}")).await.is(200).header("warning").contains("broken"));
     assert_eq!(tags().await, json!([]));
-    control.send(Method::POST, &format!("releases/{digest}/unyank"), json!({})).await.is(200);
+    control.send(Method::PUT, &format!("releases/{digest}/unyank"), json!({})).await.is(200);
     assert_eq!(ada.get("/v2/acme/app/manifests/1").await.is(200).header("docker-content-digest"), digest);
     assert_eq!(tags().await, json!(["1"]));
     // A tag that led to a yanked image is as free as any.
-    control.send(Method::POST, &format!("releases/{digest}/yank"), json!({})).await.is(200);
+    control.send(Method::PUT, &format!("releases/{digest}/yank"), json!({})).await.is(200);
     let other = ada.image("acme/app", "1", &[b"other"]).await;
-    control.send(Method::POST, &format!("releases/{digest}/unyank"), json!({})).await.is(200);
+    control.send(Method::PUT, &format!("releases/{digest}/unyank"), json!({})).await.is(200);
     assert_eq!(ada.get("/v2/acme/app/manifests/1").await.is(200).header("docker-content-digest"), other);
 });
 

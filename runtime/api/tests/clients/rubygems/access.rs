@@ -56,17 +56,17 @@ on_backends!(private_gems_of_an_organization_are_there_for_its_members, async |s
     let ada = server.new_user("ada").await;
     let bob = server.new_user("bob").await;
     let stranger = server.new_user("mallory").await;
-    server.private_packages_of("acme", &ada, &[&bob], "rubygems", &["internal"]).await;
+    server.private_packages_of("acme", &ada, &[&bob], "rubygems", &["inhouse"]).await;
     let desk = Desk::new(&server, "ada").with_key(&ada.token);
-    desk.push(&Gem::new("internal", "1.0.0")).await.ok();
+    desk.push(&Gem::new("inhouse", "1.0.0")).await.ok();
     let bundle = async |user: &User| {
         let desk = Desk::new(&server, &format!("{}-reads", user.name));
         let desk = desk.with_env("BUNDLE_127__0__0__1", &format!("x:{}", user.token));
-        let project = desk.project("app", &desk.source(), "gem 'internal'");
+        let project = desk.project("app", &desk.source(), "gem 'inhouse'");
         desk.bundle(&project, &["install"]).await
     };
-    bundle(&bob).await.ok().says("Installing internal 1.0.0");
-    bundle(&stranger).await.fails().says("Could not find gem 'internal'");
+    bundle(&bob).await.ok().says("Installing inhouse 1.0.0");
+    bundle(&stranger).await.fails().says("Could not find gem 'inhouse'");
 });
 
 on_backends!(quarantined_gems_are_gone, async |server: Server| {
