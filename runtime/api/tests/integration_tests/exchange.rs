@@ -491,7 +491,7 @@ async fn a_workload_learns_nothing_of_other_packages_and_is_named_in_the_log() {
         assert_eq!(server.npm_read(Some(&token), "widget").await, 200);
         let root = server.admin("root1").await;
         let log = server.get("/v1/audit?action=release_create").bearer(&root.token).expect(200).await.body;
-        let entries = log["entries"].as_array().unwrap();
+        let entries = log["logs"].as_array().unwrap();
         let ids: Vec<&Value> = entries.iter().map(|entry| &entry["metadata"]["trusted_publisher_id"]).collect();
         assert!(ids.contains(&&publisher["id"]), "{log}");
     })

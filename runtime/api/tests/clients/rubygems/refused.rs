@@ -56,14 +56,15 @@ on_backends!(clients_are_told_why_a_gem_is_refused, async |server: Server| {
     for (what, gem, wanted) in [
         ("climbing", Packed { files: vec![("../x".into(), vec![])], ..good.clone() }, "`..`"),
         ("bomb", Packed { spec: format!("{}{bomb}", good.spec), ..good.clone() }, "an anchor names"),
-        ("checksum", Packed { checksum: Some("0".repeat(64)), ..good.clone() }, "the SHA256 of data.tar.gz"),
     ] {
         let file = desk.write(&dir, &format!("{what}.gem"), gem.bytes());
         desk.push_file(&file).await.fails().says("The gem could not be processed: ").says(wanted);
     }
-    // Without a specification the client itself does not know what to send.
+    // Without a specification the client itself does not know what to send, and checksums it checks itself.
     let file = desk.write(&dir, "bare.gem", Packed { has_metadata: false, ..good.clone() }.bytes());
     desk.push_file(&file).await.fails();
+    let file = desk.write(&dir, "checksum.gem", Packed { checksum: Some("0".repeat(64)), ..good.clone() }.bytes());
+    desk.push_file(&file).await.fails().says("checksum mismatch");
     let file = desk.write(&dir, "good.gem", good.bytes());
     desk.push_file(&file).await.ok();
 });

@@ -162,15 +162,15 @@ on_backends!(indexes_tell_members_of_the_gems_of_their_organization, async |serv
     let ada = server.new_user("ada").await;
     let bob = server.new_user("bob").await;
     let stranger = server.new_user("mallory").await;
-    server.private_packages_of("acme", &ada, &[&bob], "rubygems", &["internal"]).await;
-    pushed(&server, &ada, &Packed::new("internal", "1.0")).await;
+    server.private_packages_of("acme", &ada, &[&bob], "rubygems", &["inhouse"]).await;
+    pushed(&server, &ada, &Packed::new("inhouse", "1.0")).await;
     for (token, lists) in [(None, false), (Some(&stranger.token), false), (Some(&bob.token), true)] {
         let token = token.map(String::as_str);
         for path in ["/rubygems/versions", "/rubygems/names"] {
             let (status, text) = server.get(path, token).await;
-            assert!(status == 200 && text.contains("internal") == lists, "{path} {token:?}: {text}");
+            assert!(status == 200 && text.contains("inhouse") == lists, "{path} {token:?}: {text}");
         }
-        assert_eq!(server.get("/rubygems/info/internal", token).await.0 == 200, lists);
+        assert_eq!(server.get("/rubygems/info/inhouse", token).await.0 == 200, lists);
     }
 });
 
