@@ -60,9 +60,8 @@ impl Tx {
                  SELECT release_id, n FROM of_release ON CONFLICT (release_id) DO UPDATE SET n = d.n + excluded.n) \
                  SELECT (SELECT COUNT(*) FROM gone) AS notes, c.id, c.owner_user_id, c.owner_org_id, c.before, c.n \
                  FROM (SELECT 1) AS one LEFT JOIN packages_counted c ON TRUE";
-            let rows: Vec<(i64, Option<PackageId>, Option<UserId>, Option<OrgId>, Option<i64>, Option<i64>)> =
-                sqlx::query_as(FOLD).bind(limit).fetch_all(&mut ***tx).await?;
-            let notes = rows.first().map_or(0, |row| row.0.unsigned_abs());
+            let rows: Vec<FoldedRow> = sqlx::query_as(FOLD).bind(limit).fetch_all(&mut ***tx).await?;
+            let notes = rows.first().map_or(0, |(notes, ..)| notes.unsigned_abs());
             let counted =
                 rows.into_iter().filter_map(|(_, id, user, org, before, n)| Some((id?, user, org, before?, n?)));
             return Ok(Folded { notes, risen: risen(counted) });
@@ -99,6 +98,9 @@ impl Tx {
         Ok(())
     }
 }
+
+/// How many notes there were, and a [`Counted`] where any of them were about a package that is there.
+type FoldedRow = (i64, Option<PackageId>, Option<UserId>, Option<OrgId>, Option<i64>, Option<i64>);
 
 /// A package with its owner, what it had counted before and what came in addition.
 type Counted = (PackageId, Option<UserId>, Option<OrgId>, i64, i64);

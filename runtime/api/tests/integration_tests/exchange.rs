@@ -490,7 +490,7 @@ async fn a_workload_learns_nothing_of_other_packages_and_is_named_in_the_log() {
         server.npm_published(&token, "widget", "1.0.0").await;
         assert_eq!(server.npm_read(Some(&token), "widget").await, 200);
         let root = server.admin("root1").await;
-        let log = server.get("/v1/audit?action=release_create").bearer(&root.token).expect(200).await.body;
+        let log = server.get("/v1/audit?action=release_publish").bearer(&root.token).expect(200).await.body;
         let entries = log["logs"].as_array().unwrap();
         let ids: Vec<&Value> = entries.iter().map(|entry| &entry["metadata"]["trusted_publisher_id"]).collect();
         assert!(ids.contains(&&publisher["id"]), "{log}");

@@ -422,7 +422,7 @@ mod tests {
         for scratch in testing::each().await {
             let hash_cost = HashCost { memory_kib: 64, iterations: 1, parallelism: 1 };
             let settings = IdentitySettings { hash_cost, ..IdentitySettings::default() };
-            let current = SigningSecret::from_bytes(&[7; 32]).unwrap();
+            let current = SigningSecret::from_bytes(&std::array::from_fn::<u8, 32, _>(|at| at as u8)).unwrap();
             let keys = IdentityKeys { issuer: "http://localhost".into(), current, previous: None };
             let identity = Identity::new(scratch.db.clone(), Arc::new(SystemClock), settings, &keys).unwrap();
             let rules = identity.rules();
