@@ -37,12 +37,7 @@ impl Registry {
         ecosystem: Ecosystem,
         normalized: &str,
     ) -> Result<PackageView, RegistryError> {
-        // What else there is, such a token must not find out from differing refusals.
-        let miss = || match who.who {
-            _ if who.is_invalid() => self.broken_credential(who),
-            Who::TrustedPublisher { .. } => RegistryError::Denied(Denial::CredentialNotAccepted),
-            _ => RegistryError::NotFound,
-        };
+        let miss = || self.native_miss(who);
         let head = self.0.heads.get(ecosystem, normalized).await?.filter(|head| !head.is_deleted);
         let Some(head) = head else {
             self.0.db.relation_to_nothing(who).await?;
@@ -54,6 +49,16 @@ impl Registry {
             Decision::Allow => Ok(PackageView { head }),
             Decision::Denied(denial) => Err(RegistryError::Denied(denial)),
             Decision::Hidden | Decision::Unauthenticated => Err(miss()),
+        }
+    }
+
+    /// The refusal of a native read of what is missing or hidden.
+    fn native_miss(&self, who: &Principal) -> RegistryError {
+        match who.who {
+            _ if who.is_invalid() => self.broken_credential(who),
+            // What else there is, such a token must not find out from differing refusals.
+            Who::TrustedPublisher { .. } => RegistryError::Denied(Denial::CredentialNotAccepted),
+            _ => RegistryError::NotFound,
         }
     }
 
@@ -235,12 +240,7 @@ impl Registry {
         ecosystem: Ecosystem,
         id: ArtifactId,
     ) -> Result<ServableArtifact, RegistryError> {
-        // What else there is, such a token must not find out from differing refusals.
-        let miss = || match who.who {
-            _ if who.is_invalid() => self.broken_credential(who),
-            Who::TrustedPublisher { .. } => RegistryError::Denied(Denial::CredentialNotAccepted),
-            _ => RegistryError::NotFound,
-        };
+        let miss = || self.native_miss(who);
         let package = match self.0.packages_of_files.get(&id) {
             Some(known) => known,
             None => {

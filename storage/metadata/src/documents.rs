@@ -158,6 +158,19 @@ fn by_package<T>(rows: Vec<(PackageId, T)>) -> HashMap<PackageId, Vec<T>> {
     all
 }
 
+/// Each release with its files, in their order.
+fn with_files(releases: Vec<Of<ReleaseRow>>, artifacts: Vec<ArtifactRow>) -> Vec<(PackageId, LiveRelease)> {
+    let mut by_release: HashMap<ReleaseId, Vec<ArtifactRow>> = HashMap::new();
+    for artifact in artifacts {
+        by_release.entry(artifact.release_id).or_default().push(artifact);
+    }
+    let live = |of: Of<ReleaseRow>| {
+        let artifacts = by_release.remove(&of.row.id).unwrap_or_default();
+        (of.package_id, LiveRelease { row: of.row, artifacts })
+    };
+    releases.into_iter().map(live).collect()
+}
+
 impl Db {
     /// Reads a package's document; `None` when the package is gone.
     pub async fn package_document(&self, id: PackageId) -> DbResult<Option<PackageDocument>> {
@@ -186,15 +199,7 @@ impl Db {
         let (releases, artifacts, list) = (self.sql(RELEASES), self.sql(ARTIFACTS), list.as_str());
         let rows: Vec<Of<ReleaseRow>> = on_db!(self, |c| sqlx::query_as(releases).bind(list).fetch_all(c).await)?;
         let artifacts: Vec<ArtifactRow> = on_db!(self, |c| sqlx::query_as(artifacts).bind(list).fetch_all(c).await)?;
-        let mut by_release: HashMap<ReleaseId, Vec<ArtifactRow>> = HashMap::new();
-        for artifact in artifacts {
-            by_release.entry(artifact.release_id).or_default().push(artifact);
-        }
-        let live = |of: Of<ReleaseRow>| {
-            let artifacts = by_release.remove(&of.row.id).unwrap_or_default();
-            (of.package_id, LiveRelease { row: of.row, artifacts })
-        };
-        Ok(rows.into_iter().map(live).collect())
+        Ok(with_files(rows, artifacts))
     }
 
     /// The documents of several packages, in any order; those that are gone are left out. The number of questions
@@ -250,15 +255,7 @@ impl Db {
         let owners = self.packages_owners(ids).await?;
         let advisories = self.advisories_of(list).await?;
 
-        let mut by_release: HashMap<ReleaseId, Vec<ArtifactRow>> = HashMap::new();
-        for artifact in artifacts {
-            by_release.entry(artifact.release_id).or_default().push(artifact);
-        }
-        let live = |of: Of<ReleaseRow>| {
-            let artifacts = by_release.remove(&of.row.id).unwrap_or_default();
-            (of.package_id, LiveRelease { row: of.row, artifacts })
-        };
-        let mut releases = by_package(releases.into_iter().map(live).collect());
+        let mut releases = by_package(with_files(releases, artifacts));
         let tags = tags.into_iter().map(|(package, tag, version, _)| (package, (tag, version)));
         let mut tags = by_package(tags.collect());
         let mut owners = by_package(owners.into_iter().map(|of| (of.package_id, of.row)).collect());

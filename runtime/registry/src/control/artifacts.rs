@@ -63,7 +63,8 @@ impl Registry {
         package: &PackageAccessed,
         version_key: &str,
     ) -> Result<Vec<ArtifactViewRow>, RegistryError> {
-        Ok(self.release(who, package, version_key).await?.files)
+        let (_, files, _) = self.seen_release(who, package, version_key).await?;
+        Ok(files)
     }
 
     /// A file to download: of a live release for readers, of a staged one for those who may see it.

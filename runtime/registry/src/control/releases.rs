@@ -236,15 +236,7 @@ impl Registry {
         package: &PackageAccessed,
         version_key: &str,
     ) -> Result<ReleaseView, RegistryError> {
-        let shows_staged = package.shows_staged(who);
-        let details = self.0.db.release_details(package.id(), version_key, shows_staged).await?;
-        let details = details.ok_or(RegistryError::NotFound)?;
-        let status = details.summary.status;
-        if !(status.is_live() || status.is_staged() && shows_staged) {
-            return Err(RegistryError::NotFound);
-        }
-        let mut files = self.0.db.artifacts_of(details.summary.id).await?;
-        files.retain(|file| shows_staged || file.is_cleared());
+        let (details, files, shows_staged) = self.seen_release(who, package, version_key).await?;
         let scans = if shows_staged { self.0.db.scan_jobs_of(details.summary.id).await? } else { Vec::new() };
         let blocked_by: Vec<FindingId> = serde_json::from_str(&details.blocked_by).unwrap_or_default();
         let blocked_by = match blocked_by.is_empty() || !shows_staged {
@@ -263,6 +255,28 @@ impl Registry {
             shows_staged,
             details,
         })
+    }
+
+    /// A release the caller may see, with the files that it may know of, and whether it may see staged ones.
+    ///
+    /// # Errors
+    /// Those of [`Self::release`].
+    pub(super) async fn seen_release(
+        &self,
+        who: &Principal,
+        package: &PackageAccessed,
+        version_key: &str,
+    ) -> Result<(ReleaseDetails, Vec<ArtifactViewRow>, bool), RegistryError> {
+        let shows_staged = package.shows_staged(who);
+        let details = self.0.db.release_details(package.id(), version_key, shows_staged).await?;
+        let details = details.ok_or(RegistryError::NotFound)?;
+        let status = details.summary.status;
+        if !(status.is_live() || status.is_staged() && shows_staged) {
+            return Err(RegistryError::NotFound);
+        }
+        let mut files = self.0.db.artifacts_of(details.summary.id).await?;
+        files.retain(|file| shows_staged || file.is_cleared());
+        Ok((details, files, shows_staged))
     }
 
     /// Creates a release that waits for its files.

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::{super::ApiState, objects};
 
-pub fn analysis(state: &ApiState, view: &ReleaseView) -> Value {
-    let document: Value = serde_json::from_str(&view.details.metadata).unwrap_or_default();
-    let made = objects::told(state, view, &document, |adapter, release| adapter.makeup(release)).unwrap_or_default();
+/// `document`: what its adapter wrote of it.
+pub fn analysis(state: &ApiState, view: &ReleaseView, document: &Value) -> Value {
+    let made = objects::told(state, view, document, |adapter, release| adapter.makeup(release)).unwrap_or_default();
     let stored: i64 = view.files.iter().map(|file| file.size_bytes).sum();
     let mut object = json!(made);
     object["source_version"] = json!(view.details.summary.version);

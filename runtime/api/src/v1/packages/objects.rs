@@ -91,7 +91,9 @@ pub fn package(state: &ApiState, page: &PackagePage) -> Value {
             "kind": details.ecosystem,
             "details": name_details(details.ecosystem, &details.name, &details.normalized_name),
         },
-        "bundle_analysis": page.latest.as_ref().map(|latest| analysis::analysis(state, latest)),
+        "bundle_analysis": page.latest.as_ref().map(|latest| {
+            analysis::analysis(state, latest, &parsed(&latest.details.metadata))
+        }),
     });
     joined(json!(PackageSummary::new(details, page.can_transfer)), more)
 }
@@ -151,7 +153,7 @@ pub fn release_summary(row: &ReleaseSummaryRow) -> Value {
 /// **Release**; how its scans stand is for those who may see staged releases.
 pub fn release(state: &ApiState, view: &ReleaseView) -> Value {
     let details = &view.details;
-    let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or(Value::Null);
+    let document = parsed(&details.metadata);
     let more = json!({
         "ecosystem": view.ecosystem,
         "package_id": details.package_id,
@@ -163,8 +165,8 @@ pub fn release(state: &ApiState, view: &ReleaseView) -> Value {
         "deprecation_message": details.deprecation_message,
         "published_by": details.publisher.as_ref().map(|username| json!({"username": username})),
         "can_manage_releases": view.can_manage,
-        "ecosystem_metadata": eco_meta(state, view, &parsed(&details.metadata)),
-        "bundle_analysis": analysis::analysis(state, view),
+        "ecosystem_metadata": eco_meta(state, view, &document),
+        "bundle_analysis": analysis::analysis(state, view, &document),
     });
     let mut object = joined(release_summary(&details.summary), more);
     if view.shows_staged {
@@ -180,6 +182,10 @@ pub fn release(state: &ApiState, view: &ReleaseView) -> Value {
         });
     }
     object
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or(Value::Null)
 }
 
 /// The release half of **EcoMeta**, as its adapter tells it; null when it never wrote a document.
